@@ -86,7 +86,8 @@ def read_out(
     if not final_norm and anatomy.final_norm is not None:
         silent.append((anatomy.final_norm, _unchanged))
     # What enters is thrown away by the silenced blocks; only its shape counts, and it can be narrower than d_model (OPT).
-    entering = hidden.new_zeros(*hidden.shape[:2], anatomy.embedding.weight.shape[-1])  # type: ignore[operator,union-attr,index]
+    width = next(anatomy.embedding.parameters()).shape[-1]
+    entering = hidden.new_zeros(*hidden.shape[:2], width)
     with _replaced(silent):
         logits: Tensor = module(inputs_embeds=entering, use_cache=False).logits
     return logits

@@ -7,25 +7,12 @@ from dataclasses import dataclass
 
 import torch
 
+from analyzers.completion_settings import Generation
 from analyzers.errors import InputError
 from analyzers.limits import LIMITS
 from analyzers.model import LanguageModel
 from analyzers.sentences import Sentence
 from analyzers.tokens import Token
-
-
-@dataclass(frozen=True)
-class Generation:
-    """How the continuation is made. Greedy unless `sample`; with `target_text` nothing is generated."""
-
-    generate: int = 1
-    sample: bool = False
-    temperature: float = 1.0
-    top_k: int = 50
-    top_p: float = 1.0
-    seed: int = 0
-    target_text: str | None = None
-    """A continuation to score instead of generating; its own leading space counts."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,9 @@ class LanguageModel:
         self.max_positions = int(getattr(config, "max_position_embeddings", None) or 2**31)
         end = module.generation_config.eos_token_id if module.generation_config else tokenizer.eos_token_id
         self.end_ids = frozenset(end if isinstance(end, list) else [] if end is None else [end])
+        candidates = (tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id)
+        self.baseline_id: int = next((id for id in candidates if id is not None), 0)
+        """The token that stands for absence: padding, else end of text."""
         self.facts = ModelFacts(
             id=id,
             revision=revision,
@@ -103,6 +107,14 @@ class LanguageModel:
         """The vectors that enter the model as `inputs_embeds`. Position embeddings are not among them."""
         embedded: Tensor = self.anatomy.embedding(torch.tensor(ids, device=self.device))
         return embedded.detach()
+
+    @cached_property
+    def mean_embedding(self) -> Float[Tensor, " d_model"]:
+        """Mean over the whole vocabulary of what the embedding layer gives."""
+        ids = torch.arange(self.facts.vocab, device=self.device)
+        with torch.no_grad():
+            total = sum(self.anatomy.embedding(some).double().sum(0) for some in ids.split(4096))
+        return torch.as_tensor(total / self.facts.vocab)
 
     @torch.no_grad()
     def next_logits(self, ids: Sequence[int], cache: Any) -> tuple[Float[Tensor, " vocab"], Any]:

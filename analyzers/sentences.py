@@ -162,6 +162,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "This took more than {limit} seconds and was stopped. Shorten the text, explain fewer tokens, or choose a quicker method.",
         "{limit} 秒を超えたので中止しました。テキストを短くするか、説明するトークンを減らすか、速い手法を選んでください。",
     ),
+    "stopped_early": (
+        "Stopped at the limit of {limit} seconds; only what was ready by then is shown. Shorten the text or choose a quicker method.",
+        "制限の {limit} 秒で止めたので、それまでにできた分だけを表示しています。テキストを短くするか、速い手法を選んでください。",
+    ),
     "not_finite": (
         "{what} is not finite for this text, so nothing is drawn. Try another baseline, method or model.",
         "このテキストでは {what} が有限の数にならないため描画しません。ベースライン、手法、モデルのいずれかを変えてください。",

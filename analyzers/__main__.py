@@ -1,0 +1,143 @@
+"""The headless door: `python -m analyzers COMMAND TEXT [options]`. The same functions, limits and errors as the page."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from typing import Any, NoReturn
+
+from analyzers import catalog
+from analyzers.dispatch import Answer, Dispatcher
+from analyzers.document import document
+from analyzers.errors import InputError
+from analyzers.request import COMMON, SETTINGS, Setting, parse_request
+from analyzers.sentences import Language
+from analyzers.store import ModelStore
+from analyzers.table import table
+
+PURPOSE = {
+    "saliency": "which earlier tokens drove each predicted token",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Bad input is one sentence and exit status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{message[:1].upper()}{message[1:].rstrip('.')}. See {self.prog} --help.", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0, or 2 with one sentence on standard error."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    given = _parser().parse_args(arguments)
+    if given.models:
+        return _list_models(as_json=given.json)
+    if given.command is None:
+        _parser().error("name a command: " + ", ".join(SETTINGS))
+    raw = {
+        name: value
+        for name, value in vars(given).items()
+        if value is not None and name not in ("command", "json", "models")
+    }
+    language = _language()
+    try:
+        request = parse_request(given.command, raw)
+        dispatcher = Dispatcher(ModelStore(any_folder=True))
+        answer = _run(dispatcher, request)
+    except InputError as error:
+        print(error.say(language), file=sys.stderr)
+        return 2
+    if given.json:
+        print(json.dumps(document(answer, language), ensure_ascii=False, allow_nan=False))
+    else:
+        print(table(answer, language))
+    return 0
+
+
+def _run(dispatcher: Dispatcher, request: Any) -> Answer:
+    last: Answer | None = None
+    shown = False
+    for step in dispatcher.run(request):
+        last = step.answer or last
+        if sys.stderr.isatty():
+            print(f"\r\033[K{step.phase} {step.fraction:.0%}", end="", file=sys.stderr)
+            shown = True
+    if shown:
+        print("\r\033[K", end="", file=sys.stderr)
+    assert last is not None
+    return last
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m analyzers", description=__doc__)
+    parser.add_argument("--models", action="store_true", help="list the models on offer and which are at hand")
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    commands = parser.add_subparsers(dest="command", parser_class=_Parser, metavar="COMMAND")
+    for name, settings in SETTINGS.items():
+        command = commands.add_parser(name, help=PURPOSE[name], description=PURPOSE[name])
+        command.add_argument("text", metavar="TEXT", help="the text; its leading space counts")
+        command.add_argument("--json", action="store_true", default=argparse.SUPPRESS)
+        for setting in (*COMMON, *settings):
+            _add(command, setting)
+    return parser
+
+
+def _add(command: argparse.ArgumentParser, setting: Setting) -> None:
+    # Left out means absent, so that the one gate, parse_request, fills in every default and refuses every bad value.
+    options: dict[str, Any] = {"dest": setting.name, "default": argparse.SUPPRESS, "help": setting.help}
+    if setting.kind == "flag":
+        command.add_argument(setting.flag, action="store_true", **options)
+    elif setting.kind == "texts":
+        command.add_argument(setting.flag, action="append", metavar="TOKEN", **options)
+    else:
+        metavar = "|".join(setting.choices) or {"integer": "N", "number": "F"}.get(setting.kind, "TEXT")
+        number = _number if setting.kind in ("integer", "number") else str
+        command.add_argument(setting.flag, type=number, metavar=metavar, **options)
+
+
+def _number(text: str) -> int | float | str:
+    """As a number where it is one; what is not is refused by name later."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _list_models(*, as_json: bool) -> int:
+    rows = [
+        {
+            "id": row.id,
+            "label": row.label,
+            "kind": row.kind,
+            "megabytes": row.megabytes,
+            "hub_id": row.hub_id,
+            "at_hand": catalog.is_at_hand(row),
+        }
+        for row in catalog.CATALOG
+    ]
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False))
+    else:
+        for row in rows:
+            where = "at hand" if row["at_hand"] else "not downloaded"
+            print(f"{row['id']:24} {row['kind']:8} {row['megabytes']:5} MB  {where:15} {row['hub_id'] or 'bundled'}")
+    return 0
+
+
+def _language() -> Language:
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        if os.environ.get(name):
+            return "ja" if os.environ[name].startswith("ja") else "en"
+    return "en"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

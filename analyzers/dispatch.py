@@ -1,0 +1,157 @@
+"""The one place where analyses run. Plain data in, plain data out, so that it can run in another process."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from analyzers.errors import InputError
+from analyzers.limits import LIMITS
+from analyzers.request import Request
+from analyzers.sentences import Sentence
+from analyzers.store import POLL_SECONDS, ModelStore
+
+if TYPE_CHECKING:
+    from analyzers.completion import Completion
+    from analyzers.model import LanguageModel, ModelFacts
+
+Phase = Literal["waiting", "loading", "generating", "analyzing", "done"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A result with all that is said beside it."""
+
+    request: Request
+    model: ModelFacts
+    completion: Completion
+    result: Any
+    """What the analysis returns, such as `Saliency`."""
+    seconds: dict[str, float]
+    """By phase."""
+    notes: tuple[Sentence, ...] = ()
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far a run is."""
+
+    phase: Phase
+    fraction: float = 0.0
+    """0 to 1, of the phase."""
+    answer: Answer | None = None
+    """Not whole before the phase `done`."""
+
+
+@dataclass
+class Dispatcher:
+    """Runs requests on the models of a store."""
+
+    store: ModelStore
+    _completions: OrderedDict[tuple[Any, ...], Completion] = field(default_factory=OrderedDict)
+
+    def run(self, request: Request) -> Iterator[Step]:
+        """Steps of a run, the last one `done` with the whole answer. Closing the iterator stops the run at its next step.
+
+        At the limit of seconds, what is known by then is the answer, with a note that says so. Raises InputError for
+        what the user can put right, and where nothing is known by then.
+        """
+        seconds: dict[str, float] = {}
+        with self.store.job() as lock:
+            while not lock.acquire(timeout=POLL_SECONDS):
+                yield Step("waiting")
+            started = time.perf_counter()
+            model_id = self.store.find(request.model or self.store.default_id()).id
+            model: LanguageModel | None = None
+            for loaded in self.store.load_in_steps(request.model or model_id, request.device):
+                if loaded is None:
+                    yield Step("loading")
+                model = loaded
+            assert model is not None
+            seconds["load"] = time.perf_counter() - started
+            try:
+                yield from self._run(model, request, seconds)
+            except (RuntimeError, MemoryError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                _release_memory()
+                n = len(model.encode(request.text))
+                raise InputError("out_of_memory", device=model.facts.device, n=n) from error
+
+    def _run(self, model: LanguageModel, request: Request, seconds: dict[str, float]) -> Iterator[Step]:
+        started = time.perf_counter()
+        deadline = started + LIMITS.seconds
+        completion: Completion | None = None
+        for completion in self._complete(model, request):
+            new = completion.n_positions - completion.n_prompt
+            yield Step("generating", new / max(1, request.generation.generate))
+            _check_time(deadline)
+        assert completion is not None
+        seconds["generate"] = time.perf_counter() - started
+        answer: Answer | None = None
+        started = time.perf_counter()
+        for step in _analysis(request.analysis)(model, completion, request.settings):
+            seconds["analyze"] = time.perf_counter() - started
+            if step.result is not None:
+                answer = Answer(request, model.facts, completion, step.result, dict(seconds), step.result.notes)
+            if step.fraction < 1 and time.perf_counter() > deadline:
+                if answer is None:
+                    raise InputError("too_slow", limit=LIMITS.seconds)
+                answer = replace(answer, notes=(*answer.notes, Sentence.of("stopped_early", limit=LIMITS.seconds)))
+                break
+            yield Step("analyzing", step.fraction, answer)
+        yield Step("done", 1.0, answer)
+
+    def _complete(self, model: LanguageModel, request: Request) -> Iterator[Completion]:
+        """Produced once: the tabs and the endpoints ask for the same completion again and again."""
+        from analyzers.completion import complete
+
+        key = (model.facts, request.text, request.generation)
+        if key not in self._completions:
+            for completion in complete(model, request.text, request.generation):
+                yield completion
+            self._completions[key] = completion
+            while len(self._completions) > 32:
+                self._completions.popitem(last=False)
+        yield self._completions[key]
+
+
+def answer(dispatcher: Dispatcher, request: Request) -> Answer:
+    """Run to the end. Raises InputError."""
+    last: Answer | None = None
+    for step in dispatcher.run(request):
+        last = step.answer or last
+    assert last is not None
+    return last
+
+
+def _analysis(name: str) -> Any:
+    """The function of an analysis, imported when first needed: torch loads behind the first page."""
+    if name == "saliency":
+        from analyzers.saliency import compute_saliency
+
+        return compute_saliency
+    raise KeyError(name)
+
+
+def _check_time(deadline: float) -> None:
+    if time.perf_counter() > deadline:
+        raise InputError("too_slow", limit=LIMITS.seconds)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    words = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words
+
+
+def _release_memory() -> None:
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

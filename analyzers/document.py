@@ -1,0 +1,68 @@
+"""The JSON document of an answer: the same on the command line and at the endpoints. Plain finite numbers only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from analyzers.dispatch import Answer
+from analyzers.sentences import Language
+
+if TYPE_CHECKING:
+    from analyzers.saliency import Completeness, Saliency
+
+
+def document(answer: Answer, language: Language = "en") -> dict[str, Any]:
+    """The common part, then what the analysis adds. Positions and layers count from 0, probabilities are 0 to 1."""
+    common: dict[str, Any] = {
+        "model": answer.model.id,
+        "revision": answer.model.revision,
+        "kind": answer.model.kind,
+        "dtype": answer.model.dtype,
+        "n_layers": answer.model.n_layers,
+        "n_prompt": answer.completion.n_prompt,
+        "tokens": [
+            {"position": t.position, "id": t.id, "text": t.text, "special": t.special, "side": t.side}
+            for t in answer.completion.tokens
+        ],
+        "warnings": [note.say(language) for note in answer.notes],
+        "seconds": {phase: round(value, 4) for phase, value in answer.seconds.items()},
+    }
+    part: dict[str, Any] = _PARTS[answer.request.analysis](answer.result)
+    return common | part
+
+
+def saliency_part(result: Saliency) -> dict[str, Any]:
+    """`scores` and `shares`: one list per explained token, one number per earlier token."""
+
+    def ragged(rows: Any) -> list[list[float]]:
+        return [[float(x) for x in row[:position]] for row, position in zip(rows, result.explained, strict=True)]
+
+    return {
+        "method": result.method,
+        "target": result.target,
+        "contrast": None if result.contrast is None else {"id": result.contrast.id, "text": result.contrast.text},
+        "baseline": result.baseline,
+        "aggregate": result.aggregate,
+        "whole_words": result.whole_words,
+        "explained": list(result.explained),
+        "values": [float(value) for value in result.values],
+        "scores": ragged(result.scores),
+        "shares": None if result.shares is None else ragged(result.shares),
+        "hidden_values": None if result.hidden_values is None else ragged(result.hidden_values),
+        "completeness": [None if c is None else completeness_part(c) for c in result.completeness],
+    }
+
+
+def completeness_part(completeness: Completeness) -> dict[str, Any]:
+    """The two errors of one explained token."""
+    return {
+        "error": completeness.error,
+        "total": completeness.total,
+        "relative": completeness.relative,
+        "map_change": completeness.map_change,
+        "points": completeness.points,
+        "converged": completeness.converged,
+    }
+
+
+_PARTS: dict[str, Any] = {"saliency": saliency_part}

@@ -1,0 +1,358 @@
+"""Which earlier tokens drove each predicted token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from analyzers.attribution import (
+    Question,
+    doubling_budget,
+    evaluate,
+    gradients,
+    integrate,
+    integration_work,
+    occlude,
+    tokens_at_once,
+)
+from analyzers.completion import Completion, NamedToken, resolve_token
+from analyzers.errors import InputError
+from analyzers.limits import LIMITS
+from analyzers.model import LanguageModel
+from analyzers.progress import Progress
+from analyzers.saliency_settings import Aggregate, Baseline, Method, SaliencySettings, Target
+from analyzers.sentences import Sentence
+from analyzers.tokens import Token, word_numbers
+
+FIRST_POINTS = 16
+
+
+@dataclass(frozen=True)
+class Completeness:
+    """How far an integrated-gradients map can be trusted. Two errors, since either alone can be small by luck."""
+
+    error: float
+    """Σ attributions − (f(x) − f(x′)), in the target's unit."""
+    total: float
+    """f(x) − f(x′)."""
+    relative: float | None
+    """|error / total|; None where total is 0."""
+    map_change: float
+    """The largest change of any token's share when the points were last doubled, 0 to 1."""
+    points: int
+    converged: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Saliency:
+    """Scores of every earlier token for every explained token.
+
+    A reading of one number's sensitivity, not of what the model "thinks": methods disagree, and position embeddings
+    are not attributed (only token embeddings are).
+    """
+
+    tokens: tuple[Token, ...]
+    n_prompt: int
+    explained: tuple[int, ...]
+    """Positions of the explained tokens."""
+    method: Method
+    target: Target
+    contrast: NamedToken | None
+    baseline: Baseline
+    baseline_text: str | None
+    """The baseline token, where `baseline` is `token`."""
+    aggregate: Aggregate
+    whole_words: bool
+    scores: Float[np.ndarray, "explained position"]
+    """0 from the explained position on. `l2`: unsigned magnitudes; `sum`: signed."""
+    shares: Float[np.ndarray, "explained position"] | None
+    """Rows of `scores` divided by their sum (a row of zeros stays zero); None for `sum`."""
+    values: Float[np.ndarray, " explained"]
+    """The explained scalar itself, f(x)."""
+    hidden_values: Float[np.ndarray, "explained position"] | None
+    """Occlusion only: the scalar with that token (or its word) hidden; f(x) from the explained position on."""
+    completeness: tuple[Completeness | None, ...]
+    """Integrated gradients only, else None for each token."""
+    tolerance: float
+    notes: tuple[Sentence, ...]
+
+    def row_of(self, position: int) -> int:
+        """Row of an explained token. Raises InputError for a position that is not explained."""
+        if position not in self.explained:
+            first, last = self.explained[0], self.explained[-1]
+            raise InputError("position_not_explained", position=position, first=first, last=last)
+        return self.explained.index(position)
+
+    @property
+    def signs(self) -> Float[np.ndarray, "explained position"]:
+        """+1 where the token supports the target, −1 where it works against it; +1 for unsigned methods."""
+        if self.hidden_values is not None:
+            return np.where(self.hidden_values > self.values[:, None], -1.0, 1.0)
+        return np.where(self.scores < 0, -1.0, 1.0)
+
+    @property
+    def is_signed(self) -> bool:
+        return self.aggregate == "sum" or self.hidden_values is not None
+
+
+def compute_saliency(
+    model: LanguageModel, completion: Completion, settings: SaliencySettings
+) -> Iterator[Progress[Saliency]]:
+    """Scores of the earlier tokens for each token after the prompt, all of them from shared forwards.
+
+    - occlusion: the drop of the target when a token's embedding becomes the baseline's (leave one out).
+    - gradient: ‖∇‖₂ (Simonyan et al. 2014); input-x-gradient: ‖x∘∇‖₂ or its signed sum (Shrikumar et al. 2017).
+    - integrated-gradients (Sundararajan et al. 2017), with completeness and the convergence of the map.
+
+    Computed in the model's precision (float32). Yields between chunks of about a second; with `settings.first` an early
+    result holds that token alone. Raises InputError where nothing is to be explained or a number is not finite.
+    """
+    explained = tuple(range(completion.n_prompt, completion.n_positions))
+    if not explained:
+        raise InputError("nothing_to_explain")
+    contrast = None if settings.contrast is None else resolve_token(model, settings.contrast, "contrast")
+    if contrast is not None:
+        settings = replace(settings, target="contrast")
+    order = list(explained)
+    if settings.first is not None:
+        if settings.first not in explained:
+            raise InputError("position_not_explained", position=settings.first, first=order[0], last=order[-1])
+    early = (
+        [settings.first]
+        if settings.first is not None and settings.method == "integrated-gradients" and len(order) > 1
+        else []
+    )
+    parts: list[_Part] = []
+    rest = [p for p in order if p not in early]
+    size = tokens_at_once(model, completion.n_positions) if settings.method == "integrated-gradients" else len(rest)
+    batches = [batch for batch in (early, *(rest[i : i + size] for i in range(0, len(rest), size))) if batch]
+    done = 0
+    for batch in batches:
+        for step in _explain(model, completion, tuple(batch), settings, contrast):
+            fraction = (done + step.fraction * len(batch)) / len(order)
+            if step.result is not None:
+                parts.append(step.result)
+                yield Progress(fraction, _assembled(model, completion, parts, settings, contrast))
+            else:
+                yield Progress(min(fraction, 0.999))
+        done += len(batch)
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Some explained tokens and their numbers."""
+
+    explained: tuple[int, ...]
+    scores: Float[Tensor, "explained position"]
+    values: Float[Tensor, " explained"]
+    hidden_values: Float[Tensor, "explained position"] | None
+    completeness: tuple[Completeness | None, ...]
+
+
+def _explain(
+    model: LanguageModel,
+    completion: Completion,
+    explained: tuple[int, ...],
+    settings: SaliencySettings,
+    contrast: NamedToken | None,
+) -> Iterator[Progress[_Part]]:
+    ids = completion.ids
+    embedded = model.embed(ids[: max(explained)])  # nothing after the last explained token's predecessor matters
+    baseline = baseline_embedding(model, settings.baseline).expand_as(embedded)
+    rows = torch.tensor([p - 1 for p in explained], device=model.device)
+    targets = torch.tensor([ids[p] for p in explained], device=model.device)
+    question = Question(rows, targets, settings.target, contrast.id if contrast else None)
+    values = evaluate(model, embedded.unsqueeze(0), question)[0]
+    nothing: tuple[Completeness | None, ...] = (None,) * len(explained)
+    if settings.method == "occlusion":
+        groups = _groups(completion.tokens[: embedded.shape[0]], whole_words=settings.whole_words)
+        for step in occlude(model, embedded, baseline, question, groups):
+            if step.result is None:
+                yield Progress(step.fraction)
+            else:
+                scores, hidden = _spread(step.result, groups, values, question, embedded.shape[0])
+                if settings.aggregate == "l2":  # of one number: its magnitude
+                    scores = scores.abs()
+                yield Progress(1.0, _Part(explained, scores, values, hidden, nothing))
+    elif settings.method == "integrated-gradients":
+        yield from _integrated(model, embedded, baseline, question, explained, values, settings)
+    else:
+        scores = embedded.new_zeros(len(explained), embedded.shape[0])
+        for some, gradient in gradients(model, embedded.unsqueeze(0), question):
+            attributions = gradient[:, 0]
+            if settings.method == "input-x-gradient":
+                attributions = attributions * embedded
+            scores[some] = _aggregate(attributions, settings.aggregate)
+            yield Progress(some.stop / len(explained) * 0.999)
+        yield Progress(1.0, _Part(explained, scores, values, None, nothing))
+
+
+def _integrated(
+    model: LanguageModel,
+    embedded: Float[Tensor, "position d_model"],
+    baseline: Float[Tensor, "position d_model"],
+    question: Question,
+    explained: tuple[int, ...],
+    values: Float[Tensor, " explained"],
+    settings: SaliencySettings,
+) -> Iterator[Progress[_Part]]:
+    """Points are doubled, for the tokens that need it, until both errors are below the tolerance or the cap is met."""
+    totals = values - evaluate(model, baseline.unsqueeze(0), question)[0]
+    scores = embedded.new_zeros(len(explained), embedded.shape[0])
+    found: list[Completeness | None] = [None] * len(explained)
+    if settings.points is None:
+        schedule = [FIRST_POINTS // 2, FIRST_POINTS]
+        while schedule[-1] * 2 <= LIMITS.points:
+            schedule.append(schedule[-1] * 2)
+    else:
+        schedule = [max(1, settings.points // 2), settings.points]
+    pending = list(range(len(explained)))
+    budget = doubling_budget(model, len(explained))
+    for attempt, points in enumerate(schedule):
+        attributions: Tensor | None = None
+        for step in integrate(model, embedded, baseline, question.only(pending), points):
+            # How many doublings are needed is not known: each takes up half of what is left of the bar.
+            share = 1.0 if attempt == len(schedule) - 1 else 0.5
+            yield Progress((1 - 0.5**attempt) + 0.5**attempt * share * step.fraction * 0.999)
+            attributions = step.result if step.result is not None else attributions
+        assert attributions is not None
+        before = scores[pending].clone()
+        scores[pending] = _aggregate(attributions, settings.aggregate)
+        if attempt == 0:
+            continue
+        changes = (_shares(scores[pending].abs()) - _shares(before.abs())).abs().amax(-1)
+        errors = attributions.sum((1, 2)) - totals[pending]
+        for i, change, error in zip(list(pending), changes.tolist(), errors.tolist(), strict=True):
+            total = float(totals[i])
+            relative = abs(error / total) if total else None
+            good = relative is not None and relative <= settings.tolerance and change <= settings.tolerance
+            found[i] = Completeness(error, total, relative, change, points, good)
+            if good:
+                pending.remove(i)
+        again = integration_work(model, embedded.shape[0], len(pending), points * 2)
+        if not pending or (attempt > 0 and settings.points is None and again > budget):
+            break
+        budget -= again
+    yield Progress(1.0, _Part(explained, scores, values, None, tuple(found)))
+
+
+def baseline_embedding(model: LanguageModel, baseline: Baseline) -> Float[Tensor, "1 d_model"]:
+    """What stands for an absent token, as the embedding layer would give it."""
+    if baseline == "token":
+        return model.embed([model.baseline_id])
+    one = model.embed([0])
+    return torch.zeros_like(one) if baseline == "zero" else model.mean_embedding.to(one).unsqueeze(0)
+
+
+def _groups(tokens: tuple[Token, ...], *, whole_words: bool) -> list[list[int]]:
+    if not whole_words:
+        return [[token.position] for token in tokens]
+    groups: dict[int, list[int]] = {}
+    for token, number in zip(tokens, word_numbers(tokens), strict=True):
+        groups.setdefault(number, []).append(token.position)
+    return list(groups.values())
+
+
+def _spread(
+    hidden: Float[Tensor, "group target"],
+    groups: list[list[int]],
+    values: Float[Tensor, " target"],
+    question: Question,
+    n_positions: int,
+) -> tuple[Float[Tensor, "target position"], Float[Tensor, "target position"]]:
+    """The drop of each group shared equally among its tokens that the target could see, and the value without it."""
+    scores = values.new_zeros(len(values), n_positions)
+    without = values.unsqueeze(1).repeat(1, n_positions)
+    for number, group in enumerate(groups):
+        for t, row in enumerate(question.rows.tolist()):
+            seen = [position for position in group if position <= row]
+            for position in seen:
+                scores[t, position] = (values[t] - hidden[number, t]) / len(seen)
+                without[t, position] = hidden[number, t]
+    return scores, without
+
+
+def _aggregate(
+    attributions: Float[Tensor, "target position d_model"], aggregate: Aggregate
+) -> Float[Tensor, "target position"]:
+    return attributions.norm(dim=-1) if aggregate == "l2" else attributions.sum(-1)
+
+
+def _shares(scores: Float[Tensor, "row position"]) -> Float[Tensor, "row position"]:
+    total = scores.sum(-1, keepdim=True)
+    return torch.where(total > 0, scores / torch.where(total > 0, total, torch.ones_like(total)), scores)
+
+
+def _assembled(
+    model: LanguageModel,
+    completion: Completion,
+    parts: list[_Part],
+    settings: SaliencySettings,
+    contrast: NamedToken | None,
+) -> Saliency:
+    """The parts in order of position, as plain numpy. Raises InputError for a number that is not finite."""
+    width = max(part.scores.shape[1] for part in parts)
+
+    def joined(rows: list[tuple[int, Tensor]]) -> np.ndarray:
+        rows.sort(key=lambda row: row[0])
+        padded = [torch.nn.functional.pad(row, (0, width - len(row)), value=0.0) for _, row in rows]
+        return torch.stack(padded).double().cpu().numpy()
+
+    scores = joined([(p, part.scores[i]) for part in parts for i, p in enumerate(part.explained)])
+    for row, position in enumerate(sorted(p for part in parts for p in part.explained)):
+        scores[row, position:] = 0.0
+    values = {p: float(part.values[i]) for part in parts for i, p in enumerate(part.explained)}
+    found = {p: part.completeness[i] for part in parts for i, p in enumerate(part.explained)}
+    explained = tuple(sorted(values))
+    hidden = None
+    if parts[0].hidden_values is not None:
+        hidden = joined(
+            [
+                (p, part.hidden_values[i])
+                for part in parts
+                if part.hidden_values is not None
+                for i, p in enumerate(part.explained)
+            ]
+        )
+    numbers = [scores, np.array(list(values.values())), *([] if hidden is None else [hidden])]
+    if not all(np.isfinite(array).all() for array in numbers):
+        raise InputError("not_finite", what="the saliency")
+    totals = scores.sum(1, keepdims=True)
+    shares = (
+        np.divide(scores, totals, out=np.zeros_like(scores), where=totals > 0) if settings.aggregate == "l2" else None
+    )
+    notes = [] if contrast is None or contrast.note is None else [contrast.note]
+    if contrast is not None:
+        same = [p for p in explained if completion.ids[p] == contrast.id]
+        notes += [Sentence.of("contrast_same", text=contrast.text, id=contrast.id, position=p) for p in same[:1]]
+    failed = [c for c in found.values() if c is not None and not c.converged]
+    if failed:
+        points = max(c.points for c in failed)
+        tolerance = f"{settings.tolerance:.0%}"
+        notes.append(
+            Sentence.of("not_converged", n=len(failed), total=len(explained), points=points, tolerance=tolerance)
+        )
+    return Saliency(
+        tokens=completion.tokens,
+        n_prompt=completion.n_prompt,
+        explained=explained,
+        method=settings.method,
+        target=settings.target,
+        contrast=contrast,
+        baseline=settings.baseline,
+        baseline_text=model.reader.read([model.baseline_id])[0].text if settings.baseline == "token" else None,
+        aggregate=settings.aggregate,
+        whole_words=settings.whole_words,
+        scores=scores,
+        shares=shares,
+        values=np.array([values[p] for p in explained]),
+        hidden_values=hidden,
+        completeness=tuple(found[p] for p in explained),
+        tolerance=settings.tolerance,
+        notes=tuple(notes),
+    )

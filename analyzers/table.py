@@ -1,0 +1,67 @@
+"""An answer as a table that can be read in a terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING, Any
+
+from analyzers.dispatch import Answer
+from analyzers.sentences import Language
+from analyzers.tokens import Token, visible
+
+if TYPE_CHECKING:
+    from analyzers.saliency import Saliency
+
+BAR_CELLS = 24
+
+
+def table(answer: Answer, language: Language = "en") -> str:
+    """Lines of text: the model, the analysis, then what to be careful about."""
+    seconds = ", ".join(f"{phase} {value:.1f} s" for phase, value in answer.seconds.items())
+    head = f"{answer.model.id} ({answer.model.kind}, {answer.model.n_layers} layers, {answer.model.dtype}; {seconds})"
+    lines = [head, *_PARTS[answer.request.analysis](answer.result)]
+    lines += [f"! {note.say(language)}" for note in answer.notes]
+    return "\n".join(lines)
+
+
+def saliency_lines(result: Saliency) -> list[str]:
+    """A block of lines per explained token."""
+    lines: list[str] = []
+    for row, position in enumerate(result.explained):
+        lines += ["", f"{position:>4} {_padded(result.tokens[position], 18)} {describe(result, row)}"]
+        for token in result.tokens[:position]:
+            score = result.scores[row, token.position]
+            share = None if result.shares is None else result.shares[row, token.position]
+            shown = f"{score:+12.6f}" if share is None else f"{share:7.1%} {'█' * round(share * BAR_CELLS)}"
+            against = "  (hiding it raises the target)" if _works_against(result, row, token.position) else ""
+            lines.append(f"{token.position:>4} {_padded(token, 18)} {shown}{against}")
+    return lines
+
+
+def describe(result: Saliency, row: int) -> str:
+    """Method, target, baseline, points and errors of one explained token, in one line."""
+    target = result.target if result.contrast is None else f"logit − logit(“{visible(result.contrast.text)}”)"
+    parts = [result.method, f"{target} {result.values[row]:.4g}"]
+    if result.method in ("occlusion", "integrated-gradients"):
+        text = f" “{visible(result.baseline_text)}”" if result.baseline_text is not None else ""
+        parts.append(f"baseline {result.baseline}{text}")
+    found = result.completeness[row]
+    if found is not None:
+        relative = "undefined" if found.relative is None else f"{found.relative:.1%}"
+        parts += [f"{found.points} points", f"completeness error {relative}", f"map change {found.map_change:.1%}"]
+        parts.append("converged" if found.converged else "NOT CONVERGED")
+    return " · ".join(parts)
+
+
+def _works_against(result: Saliency, row: int, position: int) -> bool:
+    return result.hidden_values is not None and bool(result.signs[row, position] < 0)
+
+
+def _padded(token: Token, width: int) -> str:
+    """A token's text in a column: wide characters take two cells."""
+    text = visible(token.text)
+    cells = sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+    return text + " " * max(0, width - cells)
+
+
+_PARTS: dict[str, Any] = {"saliency": saliency_lines}
