@@ -134,6 +134,10 @@ def _analysis(name: str) -> Any:
         from analyzers.saliency import compute_saliency
 
         return compute_saliency
+    if name == "faithfulness":
+        from analyzers.faithfulness import compute_faithfulness
+
+        return compute_faithfulness
     raise KeyError(name)
 
 

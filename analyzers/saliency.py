@@ -109,8 +109,8 @@ def compute_saliency(
     - gradient: ‖∇‖₂ (Simonyan et al. 2014); input-x-gradient: ‖x∘∇‖₂ or its signed sum (Shrikumar et al. 2017).
     - integrated-gradients (Sundararajan et al. 2017), with completeness and the convergence of the map.
 
-    Computed in the model's precision (float32). Yields between chunks of about a second; with `settings.first` an early
-    result holds that token alone. Raises InputError where nothing is to be explained or a number is not finite.
+    Computed in the model's precision (float32). Yields between chunks of about a second; integrated gradients show one
+    token early (`settings.first`, else the first). Raises InputError where nothing is to be explained or a number is not finite.
     """
     explained = tuple(range(completion.n_prompt, completion.n_positions))
     if not explained:
@@ -119,14 +119,10 @@ def compute_saliency(
     if contrast is not None:
         settings = replace(settings, target="contrast")
     order = list(explained)
-    if settings.first is not None:
-        if settings.first not in explained:
-            raise InputError("position_not_explained", position=settings.first, first=order[0], last=order[-1])
-    early = (
-        [settings.first]
-        if settings.first is not None and settings.method == "integrated-gradients" and len(order) > 1
-        else []
-    )
+    first = order[0] if settings.first is None else settings.first
+    if first not in explained:
+        raise InputError("position_not_explained", position=first, first=order[0], last=order[-1])
+    early = [first] if settings.method == "integrated-gradients" and len(order) > 1 else []
     parts: list[_Part] = []
     rest = [p for p in order if p not in early]
     size = tokens_at_once(model, completion.n_positions) if settings.method == "integrated-gradients" else len(rest)

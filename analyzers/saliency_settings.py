@@ -29,4 +29,19 @@ class SaliencySettings:
     whole_words: bool = False
     """Occlusion hides all tokens of a word together, and shares its effect equally among them."""
     first: int | None = None
-    """Position of the token to explain before the others."""
+    """Position of the token to explain before the others; None for the first."""
+
+
+@dataclass(frozen=True)
+class FaithfulnessSettings:
+    """Which map is put to the test, and how finely."""
+
+    position: int
+    """Of the explained token."""
+    scores: tuple[float, ...]
+    """One number per earlier token; the highest is deleted first."""
+    baseline: Baseline = "token"
+    steps: int = 20
+    """At most so many steps from none to all."""
+    orders: int = 5
+    """Random orders to compare with."""

@@ -1,0 +1,103 @@
+"""Is a saliency map faithful? Delete tokens in its order, or keep only them, beside random orders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from analyzers.attribution import Question, occlude
+from analyzers.completion import Completion
+from analyzers.errors import InputError
+from analyzers.model import LanguageModel
+from analyzers.progress import Progress
+from analyzers.saliency import baseline_embedding
+from analyzers.saliency_settings import FaithfulnessSettings
+from analyzers.sentences import Sentence
+
+
+@dataclass(frozen=True, eq=False)
+class Faithfulness:
+    """How the explained token's log-probability (nats) moves as tokens are deleted, or kept alone."""
+
+    position: int
+    counts: Int[np.ndarray, " step"]
+    """How many tokens are deleted (or kept), from 0 to all."""
+    deletion: Float[np.ndarray, " step"]
+    """In the map's order, its highest score first."""
+    deletion_random: Float[np.ndarray, " step"]
+    """Mean over random orders."""
+    insertion: Float[np.ndarray, " step"]
+    insertion_random: Float[np.ndarray, " step"]
+    n_orders: int
+    """Random orders, seeded."""
+    notes: tuple[Sentence, ...] = ()
+
+    @property
+    def comprehensiveness(self) -> float:
+        """Mean fall of the log-probability when the top tokens are deleted; higher is better."""
+        return float((self.deletion[0] - self.deletion[1:]).mean())
+
+    @property
+    def comprehensiveness_random(self) -> float:
+        return float((self.deletion[0] - self.deletion_random[1:]).mean())
+
+    @property
+    def sufficiency(self) -> float:
+        """Mean fall of the log-probability when only the top tokens are kept; lower is better."""
+        return float((self.deletion[0] - self.insertion[1:]).mean())
+
+    @property
+    def sufficiency_random(self) -> float:
+        return float((self.deletion[0] - self.insertion_random[1:]).mean())
+
+
+def compute_faithfulness(
+    model: LanguageModel, completion: Completion, settings: FaithfulnessSettings
+) -> Iterator[Progress[Faithfulness]]:
+    """Deletion and insertion curves for one token, in the order of `settings.scores` and in random orders.
+
+    Comprehensiveness and sufficiency of DeYoung et al. (2020), averaged over the steps; a deleted token's embedding is
+    the baseline's. Log-probability, because probability is flat near 0. Raises InputError for a position that is not
+    explained, or a number that is not finite.
+    """
+    position = settings.position
+    if not completion.n_prompt <= position < completion.n_positions or len(settings.scores) != position:
+        first, last = completion.n_prompt, completion.n_positions - 1
+        raise InputError("position_not_explained", position=position, first=first, last=last)
+    embedded = model.embed(completion.ids[:position])
+    baseline = baseline_embedding(model, settings.baseline).expand_as(embedded)
+    question = Question(
+        torch.tensor([position - 1], device=model.device),
+        torch.tensor([completion.ids[position]], device=model.device),
+        "log-probability",
+    )
+    counts = np.unique(np.linspace(0, position, min(position, settings.steps) + 1).round().astype(int))
+    random = np.random.default_rng(0)
+    by_score = np.argsort(-np.asarray(settings.scores), kind="stable")
+    orders = [by_score, *(random.permutation(position) for _ in range(settings.orders))]
+    groups = [order[:n].tolist() for order in orders for n in counts]
+    groups += [order[n:].tolist() for order in orders for n in counts]
+    values: np.ndarray | None = None
+    for step in occlude(model, embedded, baseline, question, groups):
+        if step.result is None:
+            yield Progress(step.fraction)
+        else:
+            values = step.result[:, 0].double().cpu().numpy().reshape(2, len(orders), len(counts))
+    assert values is not None
+    if not np.isfinite(values).all():
+        raise InputError("not_finite", what="the log-probability")
+    (deletion, insertion) = values
+    result = Faithfulness(
+        position=position,
+        counts=counts,
+        deletion=deletion[0],
+        deletion_random=deletion[1:].mean(0),
+        insertion=insertion[0],
+        insertion_random=insertion[1:].mean(0),
+        n_orders=settings.orders,
+    )
+    yield Progress(1.0, result)

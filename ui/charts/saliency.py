@@ -1,0 +1,201 @@
+"""Saliency of one explained token as rows, as a bar chart, as highlighted text. Pure: result in, picture out."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from analyzers.saliency import Saliency
+from analyzers.sentences import Language
+from analyzers.tokens import visible
+from ui.charts.token_strip import target_name
+from ui.texts import say
+from ui.theme import AGAINST_HEX, CHART, EMBED, FOR_HEX
+
+MOST_BARS = 40
+
+
+def rows(result: Saliency, position: int) -> list[dict[str, Any]]:
+    """One row per earlier token of an explained one: position, token, id, score, share (0 to 1, or None), effect
+    (+1 supports, −1 works against), and the target's value when the token is hidden (occlusion, else None)."""
+    row = result.row_of(position)
+    return [
+        {
+            "position": token.position,
+            "token": visible(token.text),
+            "id": token.id,
+            "score": float(result.scores[row, token.position]),
+            "share": None if result.shares is None else float(result.shares[row, token.position]),
+            "effect": int(result.signs[row, token.position]),
+            "hidden": None if result.hidden_values is None else float(result.hidden_values[row, token.position]),
+        }
+        for token in result.tokens[:position]
+    ]
+
+
+def saliency_chart(result: Saliency, position: int, language: Language) -> alt.Chart:
+    """Bars in text order, one per earlier token (the strongest 40 of a long text): shares in percent, or signed scores.
+    Zero is fixed; colour says which way a token works."""
+    data = rows(result, position)
+    strongest = sorted(data, key=lambda row: -abs(row["score"]))[:MOST_BARS]
+    kept = sorted(strongest, key=lambda row: row["position"])
+    is_share = result.shares is not None
+    effects = {1: say("effect_for", language), -1: say("effect_against", language)}
+    values = [
+        {
+            # The position makes each label its own: two "the" never merge.
+            "label": f"{row['position']} {row['token']}",
+            "value": 100 * row["share"] if is_share else row["score"],
+            "effect": effects[row["effect"]],
+            "score": row["score"],
+            "id": row["id"],
+        }
+        for row in kept
+    ]
+    token = visible(result.tokens[position].text)
+    title = say("chart_title", language, method=say(f"method_{result.method}", language), token=token)
+    subtitle = [describe(result, position, language)]
+    if len(kept) < len(data):
+        subtitle.append(say("chart_first", language, n=len(kept), total=len(data)))
+    axis = alt.X(
+        "value:Q",
+        title=say("axis_share" if is_share else "axis_score", language),
+        scale=alt.Scale(zero=True, domainMin=0) if is_share else alt.Scale(zero=True),
+        axis=alt.Axis(tickCount=6),
+    )
+    base = alt.Chart(alt.InlineData(values=values)).encode(
+        y=alt.Y("label:N", sort=[row["label"] for row in values], title=None),
+        x=axis,
+        tooltip=[
+            alt.Tooltip("label:N", title=say("column_token", language)),
+            alt.Tooltip("value:Q", format=".3g", title=say("column_share" if is_share else "column_score", language)),
+            alt.Tooltip("score:Q", format=".4g", title=say("column_score", language)),
+            alt.Tooltip("effect:N", title=say("effect", language)),
+        ],
+    )
+    colour = alt.Color(
+        "effect:N",
+        scale=alt.Scale(domain=[effects[1], effects[-1]], range=[FOR_HEX, AGAINST_HEX]),
+        legend=alt.Legend(title=None, orient="top") if result.is_signed else None,
+    )
+    numbers = base.mark_text(align="left", dx=4, fontSize=12).encode(
+        text=alt.Text("value:Q", format=".1f" if is_share else ".3g")
+    )
+    chart = base.mark_bar().encode(color=colour) + numbers
+    return styled(
+        chart.properties(width="container", height=alt.Step(24), title=alt.TitleParams(title, subtitle=subtitle))
+    )
+
+
+def describe(result: Saliency, position: int, language: Language) -> str:
+    """Method, target and its value, baseline, points and errors: the line that stands on the chart."""
+    row = result.row_of(position)
+    value = float(result.values[row])
+    shown = f"{value:.1%}" if result.target == "probability" else f"{value:.4g}"
+    parts = [say(f"method_{result.method}", language), f"{target_name(result, language)} {shown}"]
+    if result.method in ("occlusion", "integrated-gradients"):
+        baseline = say(f"baseline_{result.baseline}", language)
+        if result.baseline_text is not None:
+            baseline += f" “{visible(result.baseline_text)}”"
+        parts.append(say("baseline_line", language, baseline=baseline))
+    if result.method == "occlusion" and result.whole_words:
+        parts.append(say("whole_words_line", language))
+    if result.method != "occlusion":
+        parts.append(say(f"aggregate_{result.aggregate}", language))
+    found = result.completeness[row]
+    if found is not None:
+        relative = say("undefined", language) if found.relative is None else f"{found.relative:.1%}"
+        parts.append(say("points_line", language, points=found.points))
+        parts.append(say("completeness_line", language, relative=relative))
+        parts.append(say("map_change_line", language, change=f"{found.map_change:.1%}"))
+        if not found.converged:
+            parts.append(say("not_converged_line", language))
+    return " · ".join(parts)
+
+
+def highlighted(result: Saliency, position: int) -> list[tuple[str, float | None]]:
+    """`gr.HighlightedText` pairs: each earlier token with its signed share (or its score over the largest), then the
+    explained token without a number."""
+    data = rows(result, position)
+    largest = max((abs(row["score"]) for row in data), default=0.0) or 1.0
+    pairs: list[tuple[str, float | None]] = []
+    for row in data:
+        number = row["effect"] * row["share"] if row["share"] is not None else row["score"] / largest
+        pairs.append((row["token"], round(float(number), 4)))
+    return [*pairs, (visible(result.tokens[position].text), None)]
+
+
+def table_rows(result: Saliency, position: int) -> list[list[Any]]:
+    """Cells of the table: position, token, id, score, share in percent, value when hidden."""
+    return [
+        [
+            row["position"],
+            row["token"],
+            row["id"],
+            float(f"{row['score']:.5g}"),
+            None if row["share"] is None else round(100 * row["effect"] * row["share"], 2),
+            None if row["hidden"] is None else float(f"{row['hidden']:.5g}"),
+        ]
+        for row in rows(result, position)
+    ]
+
+
+def csv_text(result: Saliency) -> str:
+    """Every explained token's rows as CSV, tokens as they are (quoted, and kept from being read as a formula)."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["explained_position", "explained_token", "position", "token", "id", "score", "share", "hidden"])
+    for explained in result.explained:
+        for row in rows(result, explained):
+            token, other = _as_text(visible(result.tokens[explained].text)), _as_text(row["token"])
+            writer.writerow(
+                [explained, token, row["position"], other, row["id"], row["score"], row["share"], row["hidden"]]
+            )
+    return out.getvalue()
+
+
+def faithfulness_chart(curves: Any, language: Language) -> alt.Chart:
+    """Log-probability as tokens are deleted, or kept alone, by score and in random order."""
+    names = {"deletion": say("curve_deletion", language), "insertion": say("curve_insertion", language)}
+    orders = {"score": say("order_score", language), "random": say("order_random", language)}
+    values = [
+        {"n": int(n), "value": float(y), "order": orders[order], "curve": names[curve]}
+        for curve, order, line in (
+            ("deletion", "score", curves.deletion),
+            ("deletion", "random", curves.deletion_random),
+            ("insertion", "score", curves.insertion),
+            ("insertion", "random", curves.insertion_random),
+        )
+        for n, y in zip(curves.counts, np.asarray(line), strict=True)
+    ]
+    chart = (
+        alt.Chart(alt.InlineData(values=values))
+        .mark_line(point=True)
+        .encode(
+            x=alt.X("n:Q", title=say("axis_tokens_changed", language), axis=alt.Axis(tickMinStep=1)),
+            y=alt.Y("value:Q", title=say("axis_log_probability", language), scale=alt.Scale(zero=False)),
+            color=alt.Color(
+                "order:N",
+                title=say("legend_order", language),
+                scale=alt.Scale(domain=list(orders.values()), range=[FOR_HEX, "#8b8b94"]),
+                legend=alt.Legend(orient="top"),
+            ),
+            strokeDash=alt.StrokeDash("order:N", legend=None, sort=list(orders.values())),
+            column=alt.Column("curve:N", title=None, sort=list(names.values())),
+        )
+        .properties(width=300, height=220)
+    )
+    return styled(chart)
+
+
+def styled(chart: Any) -> Any:
+    """The page's chart theme: transparent, in the text's own colour, exportable as SVG and PNG."""
+    return chart.configure(**CHART).properties(usermeta=EMBED)
+
+
+def _as_text(text: str) -> str:
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text

@@ -1,0 +1,37 @@
+"""From what went wrong to what is said: the visitor's language, and the line that says it."""
+
+from __future__ import annotations
+
+import logging
+
+import gradio as gr
+
+from analyzers.errors import InputError
+from analyzers.sentences import Language
+from ui.texts import say
+
+log = logging.getLogger("eccolens")
+
+
+def language_of(request: gr.Request | None) -> Language:
+    """The visitor's first choice among English and Japanese."""
+    header = request.headers.get("accept-language", "") if request is not None else ""
+    for part in header.lower().split(","):
+        code = part.split(";")[0].strip()
+        if code.startswith("ja"):
+            return "ja"
+        if code.startswith("en"):
+            return "en"
+    return "en"
+
+
+def sentence_for(error: Exception, language: Language) -> str:
+    """What the visitor reads. Of an error that is ours, only its kind and place are logged: never their text."""
+    if isinstance(error, InputError):
+        return error.say(language)
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "?"
+    log.error("%s at %s", type(error).__name__, where)
+    return say("unexpected", language)

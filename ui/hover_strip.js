@@ -1,0 +1,185 @@
+const FOR = "234, 88, 12", AGAINST = "37, 99, 235", STRONGEST = 0.8;
+let value = null, rows = new Map(), numbers = null, hidden = null;
+let glyphs = [], fills = [], viewed = null, pinned = null;
+
+const unpack = (packed) => {
+  if (typeof packed !== "string") return null;
+  const raw = atob(packed), bytes = new Uint8Array(raw.length);
+  for (let i = 0; i < raw.length; i++) bytes[i] = raw.charCodeAt(i);
+  return new Float32Array(bytes.buffer);
+};
+const make = (tag, name, text) => {
+  const part = document.createElement(tag);
+  part.className = name;
+  if (text !== undefined) part.textContent = text;
+  return part;
+};
+// The strength of a colour is the square root of the share: fixed from 0 to 100 %, the same for every text.
+const colour = (x) => (x === 0 ? "transparent" : `rgba(${x > 0 ? FOR : AGAINST}, ${STRONGEST * Math.sqrt(Math.min(1, Math.abs(x)))})`);
+const percent = (x) => `${(100 * x).toFixed(Math.abs(x) < 0.1 ? 1 : 0)} %`;
+const figure = (x) => (value.is_percent ? percent(x) : String(Number(x.toPrecision(3))));
+const fill_in = (template, values) => template.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? values[name] : whole));
+const cell = (position) => {
+  const row = rows.get(viewed);
+  return row === undefined || position >= viewed || position >= value.width ? 0 : numbers[row * value.width + position];
+};
+
+const paint = () => {
+  for (const { parts, number } of glyphs) {
+    let total = 0;
+    for (const position of parts) {
+      const x = cell(position);
+      total += x;
+      fills[position].style.backgroundColor = colour(x);
+    }
+    const big = Math.abs(total) >= 0.005 && parts[0] < viewed;
+    number.textContent = !big ? "" : value.is_share ? String(Math.round(100 * total)) : (total * value.scale).toPrecision(2);
+  }
+  for (const button of element.querySelectorAll(".output")) {
+    const position = Number(button.dataset.position);
+    button.classList.toggle("viewed", position === viewed);
+    button.classList.toggle("pinned", position === pinned);
+    button.setAttribute("aria-pressed", String(position === pinned));
+    button.tabIndex = position === viewed ? 0 : -1;
+  }
+};
+const name_of = (position) => `“${value.names[position]}”`;
+const read_output = () => {
+  const row = rows.get(viewed);
+  if (row === undefined) return "";
+  return fill_in(value.words.output, { token: name_of(viewed), position: viewed, target: value.words.target, value: figure(value.values[row]) });
+};
+const read_input = (position) => {
+  const row = rows.get(viewed), x = cell(position);
+  const line = value.is_share
+    ? fill_in(value.words.share, { token: name_of(position), position, share: percent(Math.abs(x)) })
+    : fill_in(value.words.score, { token: name_of(position), position, score: String(Number((x * value.scale).toPrecision(3))) });
+  if (!hidden) return line;
+  const effect = { target: value.words.target, before: figure(value.values[row]), after: figure(hidden[row * value.width + position]) };
+  return `${line} · ${fill_in(value.words.hidden, effect)}`;
+};
+const say = (text) => {
+  const reading = element.querySelector(".reading");
+  if (reading) reading.textContent = text;
+};
+const view = (position) => {
+  if (!rows.has(position)) return;
+  viewed = position;
+  paint();
+  say(read_output());
+};
+const pin = (position) => {
+  if (!rows.has(position)) return;
+  pinned = position;
+  view(position);
+  trigger("select", { index: position });
+};
+
+const draw_legend = (home) => {
+  const legend = make("div", "legend");
+  const swatches = make("span", "swatches");
+  const marks = value.is_signed ? [-1, -0.3, 0, 0.1, 0.3, 1] : [0, 0.1, 0.3, 1];
+  for (const mark of marks) {
+    const swatch = make("span", "swatch", value.is_share ? `${Math.round(100 * Math.abs(mark))} %` : String(Number((mark * value.scale).toPrecision(2))));
+    swatch.style.backgroundColor = colour(mark);
+    swatches.append(swatch);
+  }
+  if (value.is_signed) legend.append(make("span", "", `◀ ${value.words.against}`));
+  legend.append(swatches);
+  if (value.is_signed) legend.append(make("span", "", `${value.words.for} ▶`));
+  legend.append(make("span", "", value.words.legend));
+  home.append(legend);
+};
+
+const draw = () => {
+  const home = element.querySelector(".ecco-strip");
+  if (!home) return;
+  home.replaceChildren();
+  value = props.value;
+  glyphs = []; fills = []; rows = new Map();
+  if (!value || !Array.isArray(value.glyphs)) {
+    home.append(make("div", "empty", value && value.empty ? value.empty : ""));
+    return;
+  }
+  numbers = unpack(value.matrix);
+  hidden = unpack(value.hidden);
+  value.explained.forEach((position, row) => rows.set(position, row));
+  const text = make("div", "text");
+  text.setAttribute("role", "group");
+  text.setAttribute("aria-label", value.words.label);
+  for (const drawn of value.glyphs) {
+    const glyph = make("span", `glyph${drawn.starts ? " starts" : ""}${drawn.special ? " special" : ""}`);
+    const under = make("span", "fills"), shown = make("span", "shown"), over = make("span", "outputs");
+    const lead = drawn.special ? 0 : drawn.text.length - drawn.text.replace(/^[·↵⇥⍽□]+/, "").length;
+    if (lead) shown.append(make("span", "space", drawn.text.slice(0, lead)));
+    shown.append(document.createTextNode(drawn.text.slice(lead)));
+    for (const position of drawn.parts) {
+      const fill = make("span", "fill");
+      fill.dataset.position = position;
+      fills[position] = fill;
+      under.append(fill);
+      if (rows.has(position)) {
+        const button = make("button", "output");
+        button.type = "button";
+        button.dataset.position = position;
+        button.setAttribute("aria-label", fill_in(value.words.output, {
+          token: name_of(position), position, target: value.words.target, value: figure(value.values[rows.get(position)]),
+        }));
+        over.append(button);
+      }
+    }
+    const number = make("span", "number", "");
+    number.setAttribute("aria-hidden", "true");
+    glyph.append(under, shown, number);
+    if (over.childNodes.length) glyph.append(over);
+    text.append(glyph);
+    for (let i = 0; i < drawn.breaks; i++) text.append(document.createElement("br"));
+    glyphs.push({ parts: drawn.parts, number });
+  }
+  home.append(text);
+  const reading = make("div", "reading", "");
+  reading.setAttribute("aria-live", "polite");
+  home.append(reading);
+  draw_legend(home);
+  home.append(make("div", "help", value.words.help));
+  pinned = rows.has(value.pinned) ? value.pinned : null;
+  view(pinned === null ? value.explained[0] : pinned);
+};
+
+const part_at = (event) => {
+  const target = event.target;
+  if (!(target instanceof Element)) return null;
+  const part = target.closest("[data-position]");
+  return part && element.contains(part) ? Number(part.dataset.position) : null;
+};
+element.addEventListener("mouseover", (event) => {
+  if (!value || !numbers) return;
+  const position = part_at(event);
+  if (position === null) return;
+  if (rows.has(position)) view(position);
+  else if (viewed !== null && position < viewed) say(read_input(position));
+});
+element.addEventListener("mouseleave", () => { if (value && numbers && pinned !== null) view(pinned); });
+element.addEventListener("focusin", (event) => {
+  const position = part_at(event);
+  if (position !== null && rows.has(position) && position !== viewed) view(position);
+});
+element.addEventListener("click", (event) => {
+  const position = part_at(event);
+  if (position === null || !value || !numbers) return;
+  if (rows.has(position)) pin(position);
+  else if (viewed !== null && position < viewed) say(read_input(position));
+});
+element.addEventListener("keydown", (event) => {
+  const position = part_at(event);
+  if (position === null || !rows.has(position)) return;
+  const order = value.explained, here = order.indexOf(position);
+  const there = { ArrowRight: here + 1, ArrowLeft: here - 1, Home: 0, End: order.length - 1 }[event.key];
+  if (there === undefined || there < 0 || there >= order.length) return;
+  event.preventDefault();
+  view(order[there]);
+  const next = element.querySelector(`.output[data-position="${order[there]}"]`);
+  if (next) next.focus();
+});
+watch("value", draw);
+draw();

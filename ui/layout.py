@@ -1,0 +1,213 @@
+"""The page: shared text, model and generation on the left, the tabs on the right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from analyzers import catalog
+from analyzers.dispatch import Dispatcher
+from analyzers.errors import InputError
+from analyzers.limits import LIMITS
+from analyzers.request import COMMON
+from ui.endpoints import add_endpoints
+from ui.errors import language_of, sentence_for
+from ui.hover_strip import Notice, notice
+from ui.i18n import I18N, T
+from ui.running import follow, page_request
+from ui.tabs import saliency
+from ui.tabs.tab import Tab
+from ui.texts import say
+from ui.theme import CSS
+
+CITIES = "The countries of the European Union are:\n1. Austria\n2. Belgium\n3. Bulgaria\n4."
+EXAMPLES: tuple[tuple[str, dict[str, Any]], ...] = (
+    (
+        "Heathrow airport is located in the city of …",
+        {"text": "Heathrow airport is located in the city of", "generate": 1, "method": "integrated-gradients"},
+    ),
+    (
+        "In summer, when I hear the sound of cicadas, …",
+        {
+            "text": "In summer, when I hear the sound of cicadas,",
+            "generate": 10,
+            "sample": True,
+            "seed": 1,
+            "method": "integrated-gradients",
+        },
+    ),
+    ("The countries of the European Union are: …", {"text": CITIES, "generate": 20}),
+)
+"""Label, and the settings that differ from the defaults."""
+
+
+def launch_options() -> dict[str, Any]:
+    """What the app is launched with, everywhere: tests pass the same."""
+    return {
+        "theme": gr.themes.Default(primary_hue="orange", neutral_hue="zinc", font=["system-ui", "sans-serif"]),
+        "css": CSS,
+        "i18n": I18N,
+        "show_error": False,
+        "max_file_size": "1mb",
+        "enable_monitoring": False,
+        "run_history": False,
+        "state_session_capacity": 20,
+        "footer_links": ["api", "settings"],
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class Controls:
+    """The shared widgets, by the names that the request gate knows, and the buttons."""
+
+    settings: dict[str, gr.components.Component]
+    run: gr.Button
+    stop: gr.Button
+    status: Notice
+    examples: tuple[gr.Button, ...]
+
+
+def build_app(dispatcher: Dispatcher) -> gr.Blocks:
+    """The whole page and its endpoints. Loads no model."""
+    with gr.Blocks(title="Eccolens", analytics_enabled=False, delete_cache=(3600, 7200)) as app:
+        with gr.Sidebar(width=380, elem_id="sidebar"):
+            controls = _controls(dispatcher)
+        with gr.Tabs(), gr.Tab(T("saliency"), id="saliency"):
+            tab = saliency.build_tab(dispatcher)
+        _connect(dispatcher, controls, tab)
+        add_endpoints(dispatcher)
+    app.queue(max_size=LIMITS.queue, default_concurrency_limit=4)
+    return app
+
+
+def _controls(dispatcher: Dispatcher) -> Controls:
+    default = {setting.name: setting for setting in COMMON}
+    with gr.Group(elem_id="title"):
+        gr.Markdown("# Eccolens")
+        gr.Markdown(T("tagline"))
+    text = gr.Textbox(
+        value=EXAMPLES[0][1]["text"],
+        label=T("text"),
+        info=T("text_info"),
+        lines=3,
+        max_lines=10,
+        max_length=LIMITS.characters,
+        elem_id="text",
+    )
+    with gr.Row():
+        run = gr.Button(T("run"), variant="primary", elem_id="run")
+        stop = gr.Button(T("stop"), variant="stop", visible=False, elem_id="stop")
+    status = Notice(notice("info"), elem_id="status")
+    model = gr.Dropdown(
+        _model_choices(dispatcher),
+        value=dispatcher.store.default_id(),
+        label=T("model"),
+        info=T("model_info"),
+        elem_id="model",
+    )
+    generate = gr.Slider(0, LIMITS.new_tokens, value=1, step=1, label=T("generate"), elem_id="generate")
+    with gr.Accordion(T("sampling"), open=False):
+        sample = gr.Checkbox(value=False, label=T("sample"))
+        with gr.Row():
+            temperature = gr.Number(1.0, label=T("temperature"), step=0.1, min_width=90)
+            top_k = gr.Number(default["top_k"].default, label=T("top_k"), precision=0, min_width=90)
+            top_p = gr.Number(1.0, label=T("top_p"), step=0.05, min_width=90)
+            seed = gr.Number(0, label=T("seed"), precision=0, min_width=90)
+        target_text = gr.Textbox(
+            label=T("target_text"), info=T("target_text_info"), lines=1, max_length=LIMITS.characters
+        )
+    gr.Markdown(T("examples"))
+    with gr.Column(elem_id="examples"):
+        examples = tuple(gr.Button(label, size="sm") for label, _ in EXAMPLES)
+    settings: dict[str, gr.components.Component] = {
+        "text": text,
+        "model": model,
+        "generate": generate,
+        "sample": sample,
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "seed": seed,
+        "target_text": target_text,
+    }
+    return Controls(settings, run, stop, status, examples)
+
+
+def _model_choices(dispatcher: Dispatcher) -> list[tuple[str, str]]:
+    """✓ is at hand, ↓ is downloaded when first used."""
+    choices = []
+    for row in catalog.CATALOG:
+        if row.kind == "causal" and (not row.bundled or catalog.is_at_hand(row)):
+            where = "✓" if catalog.is_at_hand(row) else f"↓ {row.megabytes:,} MB"
+            choices.append((f"{row.label}  {where}", row.id))
+    return choices + [(f"{name}  ✓", name) for name in dispatcher.store.local_names()]
+
+
+def _connect(dispatcher: Dispatcher, controls: Controls, tab: Tab) -> None:
+    """Run, Stop and the examples. Long work is one generator on a direct click: its `finally` gives the buttons back."""
+    names = [*controls.settings, *tab.settings]
+    inputs = [*controls.settings.values(), *tab.settings.values()]
+    idle = {controls.run: gr.update(visible=True), controls.stop: gr.update(visible=False)}
+
+    def run(request: gr.Request, *values: Any) -> Iterator[dict[Any, Any]]:
+        language = language_of(request)
+        try:
+            asked = page_request(tab.analysis, dict(zip(names, values, strict=True)))
+        except InputError as error:
+            yield {controls.status: notice("error", sentence_for(error, language)), **idle}
+            return
+        yield {controls.run: gr.update(visible=False), controls.stop: gr.update(visible=True)}
+        for said, answer in follow(dispatcher, asked, language):
+            updates = {controls.status: said}
+            if answer is not None:
+                try:
+                    updates |= tab.show(answer, language)
+                except Exception as error:  # a picture that cannot be drawn is said, and the buttons come back
+                    updates[controls.status] = notice("error", sentence_for(error, language))
+            yield updates
+        yield idle
+
+    buttons = [controls.run, controls.stop]
+    options: dict[str, Any] = {
+        "inputs": inputs,
+        "outputs": [*buttons, controls.status, *tab.outputs],
+        "show_progress": "hidden",
+        "concurrency_id": "model",
+        "concurrency_limit": 1,
+        "api_visibility": "private",
+    }
+    runs = [controls.run.click(run, **options)]
+    for button, (_, chosen) in zip(controls.examples, EXAMPLES, strict=True):
+        values = [chosen[name] if name in chosen else _default(name) for name in names]
+        set_values = button.click(
+            lambda values=values: values, None, inputs, show_progress="hidden", queue=False, api_visibility="private"
+        )
+        runs.append(set_values.success(run, **options))
+
+    def stopped(request: gr.Request) -> dict[Any, Any]:
+        return {controls.status: notice("info", say("stopped", language_of(request))), **idle}
+
+    controls.stop.click(
+        stopped,
+        None,
+        [*buttons, controls.status],
+        cancels=[*runs, *tab.events],
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
+    )
+
+
+def _default(name: str) -> Any:
+    """What an example leaves alone; the model that is chosen stays chosen."""
+    if name == "model":
+        return gr.skip()
+    page = {"contrast": "", "target_text": "", "points": "auto"}
+    if name in page:
+        return page[name]
+    from analyzers.request import SALIENCY
+
+    return next(setting.default for setting in (*COMMON, *SALIENCY) if setting.name == name)

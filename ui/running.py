@@ -1,0 +1,75 @@
+"""From a click to an answer: parse strictly, run through the one dispatcher, say how it goes. Shared by all tabs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from analyzers.dispatch import Answer, Dispatcher, Step
+from analyzers.errors import InputError
+from analyzers.request import Request, parse_request
+from analyzers.sentences import Language
+from ui.errors import sentence_for
+from ui.hover_strip import notice
+from ui.texts import say
+
+
+def follow(
+    dispatcher: Dispatcher, request: Request, language: Language
+) -> Iterator[tuple[dict[str, Any], Answer | None]]:
+    """What to say, and the answer as far as it is known. Never raises: what goes wrong is said."""
+    last: Answer | None = None
+    steps = dispatcher.run(request)
+    try:
+        for step in steps:
+            fresh = step.answer if step.answer is not last else None
+            last = step.answer or last
+            yield _said(step, request, language), fresh
+    except Exception as error:
+        # The last line of defence between a visitor and a stack trace; it is logged there without their text.
+        yield notice("error", sentence_for(error, language)), None
+    finally:
+        steps.close()  # type: ignore[attr-defined]
+
+
+def page_request(analysis: str, raw: Mapping[str, Any]) -> Request:
+    """A request from the page's widgets, where an empty box means "not given". Raises InputError."""
+    given = dict(raw)
+    for name in ("contrast", "target_text"):
+        if given.get(name) == "":
+            del given[name]
+    if given.get("points") == "auto":
+        del given["points"]
+    return parse_request(analysis, given)
+
+
+def position_of(value: Any, choices: tuple[int, ...]) -> int:
+    """A position that the browser sent. Raises InputError where it is not one of `choices`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value not in choices:
+        shown = value if isinstance(value, (int, float)) else type(value).__name__
+        raise InputError("position_not_explained", position=shown, first=choices[0], last=choices[-1])
+    return value
+
+
+def saved(name: str, text: str) -> str | None:
+    """Path of a file to download, or None where the disk takes no more."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="eccolens-"))
+        (folder / name).write_text(text, encoding="utf-8")
+    except OSError:
+        return None
+    return str(folder / name)
+
+
+def _said(step: Step, request: Request, language: Language) -> dict[str, Any]:
+    if step.phase == "done" and step.answer is not None:
+        model, seconds = step.answer.model, sum(step.answer.seconds.values())
+        line = say(
+            "phase_done", language, seconds=f"{seconds:.1f}", model=model.id, device=model.device, dtype=model.dtype
+        )
+        notes = [note.say(language) for note in step.answer.notes]
+        return notice("warning" if notes else "info", line, *notes)
+    values = {"percent": f"{100 * step.fraction:.0f}", "model": request.model or ""}
+    return notice("busy", say(f"phase_{step.phase}", language, **values))

@@ -1,0 +1,73 @@
+"""Starts the app: options, the page first, the model loading behind it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+from pathlib import Path
+
+from analyzers import catalog
+from analyzers.dispatch import Dispatcher
+from analyzers.errors import InputError
+from analyzers.limits import LIMITS
+from analyzers.store import ModelStore
+
+
+def serve(arguments: list[str] | None = None) -> int:
+    """Serve until interrupted. Exit status 2, with a sentence, for options that cannot be."""
+    given = _options().parse_args(arguments)
+    # Asked now, so that the answer is there when gradio, which takes seconds, is imported.
+    threading.Thread(target=catalog.HUB.answers, name="hub-question", daemon=True).start()
+    if given.models_dir is not None and not given.models_dir.is_dir():
+        print(f"There is no folder {given.models_dir}. Give --models-dir a folder of model folders.", file=sys.stderr)
+        return 2
+    store = ModelStore(models_folder=given.models_dir)
+    try:
+        if given.model is not None:
+            store.set_default(given.model)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+    from ui.layout import build_app, launch_options
+
+    app = build_app(Dispatcher(store))
+    print(f"Limits: {LIMITS}")
+    if given.share:
+        print("Sharing: anyone with the link can use this machine's models; texts they type are computed here.")
+    app.launch(
+        server_name=given.host,
+        server_port=given.port,
+        share=given.share,
+        prevent_thread_lock=True,
+        quiet=True,
+        **launch_options(),
+    )
+    print(f"Eccolens is at http://{given.host}:{app.server_port}", flush=True)
+    threading.Thread(target=_warm_up, args=(store,), name="warm-up", daemon=True).start()
+    app.block_thread()
+    return 0
+
+
+def _warm_up(store: ModelStore) -> None:
+    """Load the default model while the visitor reads the page. A failure is told to whoever runs it."""
+    source = store.find(store.default_id())
+    if source.folder is None:
+        source = store.find(catalog.FALLBACK)
+    try:
+        store.load(source.id)
+    except InputError as error:
+        print(f"Warm-up: {error}", file=sys.stderr, flush=True)
+
+
+def _options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python app.py", description="See inside a transformer language model.")
+    on_space = "SPACE_ID" in os.environ
+    parser.add_argument("--host", default="0.0.0.0" if on_space else "127.0.0.1", help="address to serve on")  # noqa: S104
+    parser.add_argument("--port", type=int, default=int(os.environ.get("GRADIO_SERVER_PORT", "7860")), help="port")
+    parser.add_argument("--share", action="store_true", help="also make a temporary public link")
+    parser.add_argument("--model", metavar="ID", help="the model chosen at first")
+    parser.add_argument("--models-dir", metavar="DIR", type=Path, help="folder whose model folders are on offer too")
+    return parser

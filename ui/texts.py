@@ -1,0 +1,215 @@
+"""Every string of the page, in English and Japanese, in one table. Sentences of the analyses are in `analyzers.sentences`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from analyzers.limits import LIMITS
+from analyzers.sentences import Language
+
+TEXTS: dict[str, tuple[str, str]] = {
+    # key: (English, Japanese)
+    "tagline": (
+        "See inside a language model: which tokens drove its answer, and how far to trust that.",
+        "言語モデルの中を見る:どのトークンが答えを導いたのか、その結果はどこまで信用できるのか。",
+    ),
+    # --- the shared controls
+    "model": ("Model", "モデル"),
+    "model_info": (
+        "✓ is at hand, ↓ is downloaded when first used.",
+        "✓ は手元にあり、↓ は初回にダウンロードします。",
+    ),
+    "text": ("Text", "テキスト"),
+    "text_info": (
+        f"A leading space counts. At most {LIMITS.characters:,} characters, {LIMITS.tokens_cpu:,} tokens.",
+        f"先頭の空白も意味を持ちます。最大 {LIMITS.characters:,} 文字、{LIMITS.tokens_cpu:,} トークン。",
+    ),
+    "text_placeholder": ("Heathrow airport is located in the city of", "Heathrow airport is located in the city of"),
+    "generate": ("New tokens", "生成トークン数"),
+    "sample": ("Sample (else greedy)", "サンプリング(オフなら貪欲法)"),
+    "sampling": ("Sampling and continuation", "サンプリングと続きの指定"),
+    "temperature": ("Temperature", "温度"),
+    "top_k": ("Top-k", "Top-k"),
+    "top_p": ("Top-p", "Top-p"),
+    "seed": ("Seed", "シード"),
+    "seed_info": ("The same seed gives the same tokens.", "同じシードなら同じトークンになります。"),
+    "target_text": ("Score this continuation instead", "生成の代わりにこの続きを評価"),
+    "target_text_info": (
+        "Nothing is generated; usually starts with a space.",
+        "何も生成しません。英語なら先頭に空白を入れます。",
+    ),
+    "run": ("Run", "実行"),
+    "stop": ("Stop", "停止"),
+    "examples": ("Examples", "例"),
+    # --- how a run goes
+    "ready": ("Ready. Choose an example or press Run.", "準備完了。例を選ぶか「実行」を押してください。"),
+    "phase_waiting": (
+        "Another run is using the model; yours is next…",
+        "他の実行がモデルを使用中です。順番を待っています…",
+    ),
+    "phase_loading": ("Loading {model}…", "{model} を読み込んでいます…"),
+    "phase_generating": ("Generating… {percent} %", "生成中… {percent} %"),
+    "phase_analyzing": ("Computing… {percent} %", "計算中… {percent} %"),
+    "phase_done": (
+        "Done in {seconds} s on {model} ({device}, {dtype}).",
+        "{seconds} 秒で完了:{model}({device}、{dtype})。",
+    ),
+    "stopped": ("Stopped. What was ready stays.", "停止しました。できた分は残っています。"),
+    "unexpected": (
+        "Something went wrong on our side, and it was logged. Try again; if it stays, reload the page.",
+        "こちらの不具合が発生し、記録しました。もう一度お試しください。続く場合はページを再読み込みしてください。",
+    ),
+    "at_hand": ("at hand", "手元にあり"),
+    "to_download": ("downloads {megabytes} MB", "{megabytes} MB をダウンロード"),
+    "not_reachable": ("{megabytes} MB, Hub not reachable", "{megabytes} MB、Hub に接続不可"),
+    "local": ("local folder", "ローカルフォルダ"),
+    # --- the hover strip
+    "strip_label": ("Text, token by token", "トークンごとのテキスト"),
+    "strip_empty": (
+        "The text will stand here. Each predicted token can then be hovered, focused or tapped.",
+        "ここにテキストが表示されます。予測された各トークンにマウスを合わせる、フォーカスする、タップすることができます。",
+    ),
+    "strip_help": (
+        "Hover, tap or use ← → on an outlined token to see what drove it; click or Enter pins it below.",
+        "枠付きのトークンにマウスを合わせるか ← → で選ぶと、それを導いたトークンが色で示されます。クリックか Enter で下に固定。",
+    ),
+    "legend_share": ("share of the score", "スコアに占める割合"),
+    "legend_score": ("signed score", "符号付きスコア"),
+    "legend_for": ("supports it", "支持"),
+    "legend_against": ("works against it", "逆方向"),
+    "reading_output": ("{token} (position {position}): {target} {value}", "{token}(位置 {position}):{target} {value}"),
+    "reading_share": (
+        "{token} (position {position}): {share} of the score",
+        "{token}(位置 {position}):スコアの {share}",
+    ),
+    "reading_score": ("{token} (position {position}): score {score}", "{token}(位置 {position}):スコア {score}"),
+    "reading_hidden": (
+        "hidden: {target} {before} → {after}",
+        "隠すと:{target} {before} → {after}",
+    ),
+    # --- saliency
+    "saliency": ("Saliency", "顕著性"),
+    "method": ("Method", "手法"),
+    "method_occlusion": ("Occlusion (leave one out)", "遮蔽法(1 つ隠す)"),
+    "method_integrated-gradients": ("Integrated gradients", "積分勾配"),
+    "method_input-x-gradient": ("Input × gradient", "入力 × 勾配"),
+    "method_gradient": ("Gradient", "勾配"),
+    "target": ("Explain the", "説明する値"),
+    "target_probability": ("probability", "確率"),
+    "target_logit": ("logit", "ロジット"),
+    "target_log-probability": ("log-probability", "対数確率"),
+    "target_contrast": ("logit − logit of “{text}” (id {id})", "ロジット −「{text}」(id {id})のロジット"),
+    "contrast": ("Rather than (contrast)", "~ではなく(対比)"),
+    "contrast_info": (
+        "Why this token rather than that one? Its leading space counts.",
+        "なぜそのトークンではなくこのトークンなのか。先頭の空白も区別します。",
+    ),
+    "baseline": ("Absence is", "「無い」の表現"),
+    "baseline_token": ("padding or end-of-text token", "パディング/文末トークン"),
+    "baseline_mean": ("mean embedding", "平均埋め込み"),
+    "baseline_zero": ("zero (as ecco)", "ゼロ(ecco と同じ)"),
+    "aggregate": ("Per token", "トークンごとの集計"),
+    "aggregate_l2": ("magnitude, as shares", "大きさ(割合で表示)"),
+    "aggregate_sum": ("signed sum", "符号付きの和"),
+    "points": ("Integration points", "積分点の数"),
+    "points_auto": ("automatic, until both errors < 5 %", "自動(2 つの誤差が 5 % 未満になるまで)"),
+    "whole_words": ("Hide whole words", "単語ごとに隠す"),
+    "settings": ("Method and target", "手法と説明対象"),
+    "baseline_line": ("absence = {baseline}", "「無い」= {baseline}"),
+    "points_line": ("{points} points", "{points} 点"),
+    "completeness_line": ("completeness error {relative}", "完全性誤差 {relative}"),
+    "map_change_line": ("map change {change}", "マップの変化 {change}"),
+    "undefined": ("undefined", "定義できない"),
+    "not_converged_line": ("not converged", "収束していない"),
+    "whole_words_line": ("whole words", "単語単位"),
+    "pinned": ("Pinned token", "固定したトークン"),
+    "pinned_none": ("Nothing is pinned yet.", "まだ何も固定されていません。"),
+    "highlighted": ("The same scores as highlighted text", "同じスコアのハイライト表示"),
+    "chart": ("Shares", "割合"),
+    "chart_title": ("{method}: what drove “{token}”", "{method}:「{token}」を導いたもの"),
+    "chart_first": ("the {n} largest of {total}, in text order", "{total} 個中の上位 {n} 個(本文の順)"),
+    "axis_share": ("share of the score (%)", "スコアに占める割合(%)"),
+    "axis_score": ("signed score", "符号付きスコア"),
+    "axis_token": ("token", "トークン"),
+    "effect_for": ("supports it", "支持"),
+    "effect_against": ("works against it", "逆方向"),
+    "effect": ("effect", "効果"),
+    "table": ("Table", "表"),
+    "column_position": ("position", "位置"),
+    "column_token": ("token", "トークン"),
+    "column_id": ("id", "id"),
+    "column_score": ("score", "スコア"),
+    "column_share": ("share %", "割合 %"),
+    "column_hidden": ("when hidden", "隠したとき"),
+    "download_csv": ("All tokens as CSV", "全トークンを CSV で保存"),
+    "download_json": ("All results as JSON", "全結果を JSON で保存"),
+    # --- faithfulness
+    "faithfulness": ("Is this map faithful?", "このマップは忠実か"),
+    "faithfulness_run": ("Delete and insert by rank", "順位どおりに削除・挿入してみる"),
+    "faithfulness_note": (
+        "Tokens are removed (or kept alone) in the order of their score, and in {orders} random orders. A faithful map "
+        "falls faster than random when its top tokens are deleted, and recovers faster when only they are kept. "
+        "Comprehensiveness {comprehensiveness} (random {comprehensiveness_random}, higher is better); "
+        "sufficiency {sufficiency} (random {sufficiency_random}, lower is better), in nats of log-probability "
+        "(DeYoung et al. 2020).",
+        "スコアの順にトークンを削除(またはそれだけを残)し、{orders} 通りのランダムな順序と比べます。忠実なマップなら、"
+        "上位を削除したときはランダムより速く下がり、上位だけを残したときは速く回復します。"
+        "包括性 {comprehensiveness}(ランダム {comprehensiveness_random}、高いほど良い)、"
+        "十分性 {sufficiency}(ランダム {sufficiency_random}、低いほど良い)。単位は対数確率の nat(DeYoung et al. 2020)。",
+    ),
+    "axis_tokens_changed": ("tokens deleted, or kept", "削除した(残した)トークン数"),
+    "axis_log_probability": ("log-probability (nats)", "対数確率(nat)"),
+    "curve_deletion": ("top tokens deleted", "上位を削除"),
+    "curve_insertion": ("only top tokens kept", "上位だけ残す"),
+    "order_score": ("by score", "スコア順"),
+    "order_random": ("random (mean)", "ランダム(平均)"),
+    "legend_order": ("order", "順序"),
+    # --- reading
+    "how_to_read": ("How to read this", "読み方"),
+    "saliency_help": (
+        """**What it shows.** For one predicted token, how much each earlier token mattered to one number: its
+probability (or logit, log-probability, or the difference to another token, Yin & Neubig 2022). Colours and bars are
+**shares**: the scores divided by their sum.
+
+**Methods.** *Occlusion* hides one token at a time and reports how far the number falls; it is exact by its own
+definition. *Gradient* (Simonyan et al. 2014) and *input × gradient* (Shrikumar et al. 2017) ask how the number reacts
+to a tiny change. *Integrated gradients* (Sundararajan et al. 2017) adds those reactions up on the way from "absent" to
+present; its line shows two errors, and says **not converged** when either is above 5 %: then do not read it.
+
+**Where it misleads.**
+- Methods disagree. Look at two before you believe one; the deletion curves show which is closer to what the model does.
+- "Absent" is a choice. An end-of-text token also cuts off what stands before it, so hiding almost anything can hurt;
+  compare with the mean embedding. Zero is what ecco used; it lies far from any real token.
+- One part of a split word hidden alone underrates the word: hide whole words.
+- A blue token works against the prediction: without it the number rises. Its share counts its size.
+- Only token embeddings are attributed; what positions contribute is not shown.
+- A share says nothing about *why*: two tokens that only work together each get the whole effect.""",
+        """**何が見えるか。** 予測された 1 つのトークンについて、その確率(またはロジット、対数確率、別のトークンとの差:
+Yin & Neubig 2022)に、それより前の各トークンがどれだけ効いたかを示します。色と棒は**割合**、つまりスコアを合計で割った値です。
+
+**手法。** *遮蔽法*はトークンを 1 つずつ隠し、値がどれだけ下がるかを測ります。定義どおりの正確な値です。*勾配*(Simonyan et al.
+2014)と*入力 × 勾配*(Shrikumar et al. 2017)は、ごく小さな変化への反応を見ます。*積分勾配*(Sundararajan et al. 2017)は
+「無い」状態から「有る」状態までの反応を足し合わせます。2 つの誤差を表示し、どちらかが 5 % を超えると**収束していない**と
+表示します。その場合は読み取らないでください。
+
+**誤解しやすい点。**
+- 手法によって結果は違います。1 つを信じる前に 2 つ見てください。削除曲線で、どちらがモデルの実際の動きに近いかが分かります。
+- 「無い」の表現は選択です。文末トークンはその前の文脈も断ち切るので、何を隠しても下がりがちです。平均埋め込みと比べてください。
+  ゼロは ecco の方式ですが、実在のどのトークンからも遠い点です。
+- 分割された単語の一部だけを隠すと、その単語は過小評価されます。「単語ごとに隠す」を使ってください。
+- 青いトークンは予測と逆方向に働きます。無い方が値が上がるという意味で、割合はその大きさです。
+- 対象はトークンの埋め込みだけで、位置の寄与は示しません。
+- 割合は理由を示しません。2 つそろって初めて効くトークンは、それぞれに全効果が付きます。""",
+    ),
+}
+
+
+def say(key: str, language: Language, **values: Any) -> str:
+    """A string in a language, its values filled in. Raises KeyError for an unknown key or a missing value."""
+    template = TEXTS[key][1 if language == "ja" else 0]
+    return template.format(**values) if values else template
+
+
+def translations(language: Language) -> dict[str, str]:
+    """The whole table in one language, for `gr.I18n`."""
+    return {key: say(key, language) for key in TEXTS}

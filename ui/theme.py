@@ -1,0 +1,52 @@
+"""Colours and sizes: of the page, the strip and the charts."""
+
+from __future__ import annotations
+
+FOR = "234, 88, 12"
+"""Orange, red-green-blue: supports the prediction."""
+AGAINST = "37, 99, 235"
+"""Blue: works against it. Orange and blue are told apart by all common kinds of colour blindness."""
+
+FOR_HEX = "#ea580c"
+AGAINST_HEX = "#3b82f6"
+
+RANDOM_HEX = "#8b8b94"
+
+CSS = """
+.gradio-container { max-width: 1500px !important; }
+.gradio-container [data-testid="altair"] { align-items: stretch; overflow-x: auto; }
+.gradio-container [data-testid="altair"] .vega-embed { width: 100%; }
+.gradio-container [data-testid="altair"] .vega-embed svg text { fill: currentColor; }
+#title h1 { margin: 0 0 .1em; font-size: 1.5rem; }
+#title p { margin: 0; opacity: .75; font-size: .9rem; }
+#examples { gap: 6px; }
+#examples button { justify-content: flex-start; text-align: left; white-space: normal; }
+#text textarea { font-size: 1.05rem; }
+@media (max-width: 640px) { .gradio-container { padding: 8px !important; } }
+"""
+
+CHART = {
+    "background": "transparent",
+    "font": "inherit",
+    "view": {"stroke": "transparent"},
+    "axis": {
+        "labelColor": "currentColor",
+        "titleColor": "currentColor",
+        "domainColor": "currentColor",
+        "tickColor": "currentColor",
+        "gridColor": "#8885",
+        "labelFontSize": 13,
+        "titleFontSize": 13,
+        "labelLimit": 220,
+    },
+    "legend": {"labelColor": "currentColor", "titleColor": "currentColor", "labelFontSize": 13, "titleFontSize": 13},
+    "title": {"color": "currentColor", "subtitleColor": "currentColor", "anchor": "start", "fontSize": 15},
+    "header": {"labelColor": "currentColor", "titleColor": "currentColor", "labelFontSize": 13},
+    "text": {"color": "currentColor"},
+}
+EMBED = {
+    "embedOptions": {
+        "renderer": "svg",
+        "actions": {"export": True, "source": False, "compiled": False, "editor": False},
+    }
+}
