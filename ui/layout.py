@@ -85,7 +85,7 @@ def build_app(dispatcher: Dispatcher) -> gr.Blocks:
 
 def _controls(dispatcher: Dispatcher) -> Controls:
     default = {setting.name: setting for setting in COMMON}
-    with gr.Group(elem_id="title"):
+    with gr.Column(elem_id="title"):
         gr.Markdown("# Eccolens")
         gr.Markdown(T("tagline"))
     text = gr.Textbox(

@@ -20,6 +20,7 @@ CSS = """
 #title h1 { margin: 0 0 .1em; font-size: 1.5rem; }
 #title p { margin: 0; opacity: .75; font-size: .9rem; }
 #examples { gap: 6px; }
+#settings-row { gap: 8px 12px; }
 #examples button { justify-content: flex-start; text-align: left; white-space: normal; }
 #text textarea { font-size: 1.05rem; }
 @media (max-width: 640px) { .gradio-container { padding: 8px !important; } }
@@ -27,7 +28,7 @@ CSS = """
 
 CHART = {
     "background": "transparent",
-    "font": "inherit",
+    "font": "Helvetica, Arial, 'Noto Sans', 'Noto Sans CJK JP', sans-serif",
     "view": {"stroke": "transparent"},
     "axis": {
         "labelColor": "currentColor",

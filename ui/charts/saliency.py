@@ -58,13 +58,16 @@ def saliency_chart(result: Saliency, position: int, language: Language) -> alt.C
     ]
     token = visible(result.tokens[position].text)
     title = say("chart_title", language, method=say(f"method_{result.method}", language), token=token)
-    subtitle = [describe(result, position, language)]
+    subtitle = _wrapped(describe(result, position, language))
     if len(kept) < len(data):
         subtitle.append(say("chart_first", language, n=len(kept), total=len(data)))
+    numbers_of = [row["value"] for row in values]
+    low, high = min([0.0, *numbers_of]), max([0.0, *numbers_of])
+    room = 0.09 * ((high - low) or 1.0)  # for the number beside the longest bar
     axis = alt.X(
         "value:Q",
         title=say("axis_share" if is_share else "axis_score", language),
-        scale=alt.Scale(zero=True, domainMin=0) if is_share else alt.Scale(zero=True),
+        scale=alt.Scale(domain=[low - room if low < 0 else 0.0, high + room], nice=False),
         axis=alt.Axis(tickCount=6),
     )
     base = alt.Chart(alt.InlineData(values=values)).encode(
@@ -195,6 +198,16 @@ def faithfulness_chart(curves: Any, language: Language) -> alt.Chart:
 def styled(chart: Any) -> Any:
     """The page's chart theme: transparent, in the text's own colour, exportable as SVG and PNG."""
     return chart.configure(**CHART).properties(usermeta=EMBED)
+
+
+def _wrapped(line: str, width: int = 90) -> list[str]:
+    """A line in lines of about `width`, broken at its own dots."""
+    lines = [""]
+    for part in line.split(" · "):
+        if lines[-1] and len(lines[-1]) + len(part) > width:
+            lines.append("")
+        lines[-1] += f" · {part}" if lines[-1] else part
+    return lines
 
 
 def _as_text(text: str) -> str:

@@ -164,7 +164,7 @@ def _settings() -> dict[str, gr.components.Component]:
     def choices(name: str) -> list[Any]:
         return [(T(f"{name}_{choice}"), choice) for choice in table[name].choices]
 
-    with gr.Accordion(T("settings"), open=True), gr.Row():
+    with gr.Accordion(T("settings"), open=True), gr.Row(elem_id="settings-row"):
         method = gr.Dropdown(choices("method"), value="occlusion", label=T("method"), elem_id="method", min_width=200)
         target = gr.Dropdown(choices("target"), value="probability", label=T("target"), min_width=140)
         contrast = gr.Textbox(
