@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from analyzers.dispatch import Answer
 from analyzers.sentences import Language
-from analyzers.tokens import Token, visible
+from analyzers.tokens import Token, named, visible
 
 if TYPE_CHECKING:
     from analyzers.saliency import Saliency
@@ -59,7 +59,7 @@ def _works_against(result: Saliency, row: int, position: int) -> bool:
 
 def _padded(token: Token, width: int) -> str:
     """A token's text in a column: wide characters take two cells."""
-    text = visible(token.text)
+    text = named(token)
     cells = sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
     return text + " " * max(0, width - cells)
 

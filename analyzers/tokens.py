@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -98,6 +99,9 @@ class TokenReader:
         return str(piece).encode()
 
 
+_BYTES = re.compile(r"(⟨[0-9A-F]{2}(?: [0-9A-F]{2})*⟩)")
+
+
 def readable(raw: bytes) -> str:
     """UTF-8 as text, every byte that is part of no whole character in hex: `b" \\xe6\\x9d"` → `" ⟨E6 9D⟩"`."""
     pieces: list[str] = []
@@ -118,6 +122,9 @@ def readable(raw: bytes) -> str:
 def visible(text: str) -> str:
     """White space that can be seen: `·` space, `↵` newline, `⇥` tab, `⍽` non-breaking space; control characters as `⟨00⟩`."""
     shown = {" ": "·", "\n": "↵", "\t": "⇥", "\u00a0": "⍽", "\r": "␍", "\u3000": "□"}
+    if _BYTES.search(text):  # the space between the bytes of a part of a character is ours, not the text's
+        pieces = _BYTES.split(text)
+        return "".join(piece if i % 2 else visible(piece) for i, piece in enumerate(pieces))
     out = []
     for character in text:
         if character in shown:
@@ -127,6 +134,14 @@ def visible(text: str) -> str:
         else:
             out.append(character)
     return "".join(out)
+
+
+def named(token: Token) -> str:
+    """A token as a label: its visible text, and for a part of a character the character too: `東⟨E6 9D⟩`."""
+    own = visible(token.text)
+    if token.special or token.text == token.glyph_text:
+        return own
+    return f"{visible(token.glyph_text)}{own.removeprefix('·')}"
 
 
 def word_numbers(tokens: Sequence[Token]) -> tuple[int, ...]:

@@ -78,7 +78,7 @@ const pin = (position) => {
 const draw_legend = (home) => {
   const legend = make("div", "legend");
   const swatches = make("span", "swatches");
-  const marks = value.is_signed ? [-1, -0.3, 0, 0.1, 0.3, 1] : [0, 0.1, 0.3, 1];
+  const marks = value.is_signed ? [-1, -0.3, -0.1, 0, 0.1, 0.3, 1] : [0, 0.1, 0.3, 1];
   for (const mark of marks) {
     const swatch = make("span", "swatch", value.is_share ? `${Math.round(100 * Math.abs(mark))} %` : String(Number((mark * value.scale).toPrecision(2))));
     swatch.style.backgroundColor = colour(mark);

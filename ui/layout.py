@@ -44,6 +44,10 @@ EXAMPLES: tuple[tuple[str, dict[str, Any]], ...] = (
 """Label, and the settings that differ from the defaults."""
 
 
+FOLD_ON_PHONE = """() => { if (window.innerWidth < 768) document.querySelector("#sidebar .toggle-button")?.click(); }"""
+"""On a phone the controls lie over the answer: they make way when it is asked for."""
+
+
 def launch_options() -> dict[str, Any]:
     """What the app is launched with, everywhere: tests pass the same."""
     return {
@@ -180,6 +184,8 @@ def _connect(dispatcher: Dispatcher, controls: Controls, tab: Tab) -> None:
         "api_visibility": "private",
     }
     runs = [controls.run.click(run, **options)]
+    for button in (controls.run, *controls.examples):
+        button.click(None, js=FOLD_ON_PHONE)
     for button, (_, chosen) in zip(controls.examples, EXAMPLES, strict=True):
         values = [chosen[name] if name in chosen else _default(name) for name in names]
         set_values = button.click(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import textwrap
 from typing import Any
 
 import altair as alt
@@ -11,7 +12,7 @@ import numpy as np
 
 from analyzers.saliency import Saliency
 from analyzers.sentences import Language
-from analyzers.tokens import visible
+from analyzers.tokens import named, visible
 from ui.charts.token_strip import target_name
 from ui.texts import say
 from ui.theme import AGAINST_HEX, CHART, EMBED, FOR_HEX
@@ -26,7 +27,7 @@ def rows(result: Saliency, position: int) -> list[dict[str, Any]]:
     return [
         {
             "position": token.position,
-            "token": visible(token.text),
+            "token": named(token),
             "id": token.id,
             "score": float(result.scores[row, token.position]),
             "share": None if result.shares is None else float(result.shares[row, token.position]),
@@ -56,7 +57,7 @@ def saliency_chart(result: Saliency, position: int, language: Language) -> alt.C
         }
         for row in kept
     ]
-    token = visible(result.tokens[position].text)
+    token = named(result.tokens[position])
     title = say("chart_title", language, method=say(f"method_{result.method}", language), token=token)
     subtitle = _wrapped(describe(result, position, language))
     if len(kept) < len(data):
@@ -90,7 +91,9 @@ def saliency_chart(result: Saliency, position: int, language: Language) -> alt.C
     )
     chart = base.mark_bar().encode(color=colour) + numbers
     return styled(
-        chart.properties(width="container", height=alt.Step(24), title=alt.TitleParams(title, subtitle=subtitle))
+        chart.properties(
+            width="container", height=alt.Step(24), title=alt.TitleParams(textwrap.wrap(title, 40), subtitle=subtitle)
+        )
     )
 
 
@@ -129,7 +132,7 @@ def highlighted(result: Saliency, position: int) -> list[tuple[str, float | None
     for row in data:
         number = row["effect"] * row["share"] if row["share"] is not None else row["score"] / largest
         pairs.append((row["token"], round(float(number), 4)))
-    return [*pairs, (visible(result.tokens[position].text), None)]
+    return [*pairs, (named(result.tokens[position]), None)]
 
 
 def table_rows(result: Saliency, position: int) -> list[list[Any]]:
@@ -154,7 +157,7 @@ def csv_text(result: Saliency) -> str:
     writer.writerow(["explained_position", "explained_token", "position", "token", "id", "score", "share", "hidden"])
     for explained in result.explained:
         for row in rows(result, explained):
-            token, other = _as_text(visible(result.tokens[explained].text)), _as_text(row["token"])
+            token, other = _as_text(named(result.tokens[explained])), _as_text(row["token"])
             writer.writerow(
                 [explained, token, row["position"], other, row["id"], row["score"], row["share"], row["hidden"]]
             )
@@ -200,7 +203,7 @@ def styled(chart: Any) -> Any:
     return chart.configure(**CHART).properties(usermeta=EMBED)
 
 
-def _wrapped(line: str, width: int = 90) -> list[str]:
+def _wrapped(line: str, width: int = 52) -> list[str]:
     """A line in lines of about `width`, broken at its own dots."""
     lines = [""]
     for part in line.split(" · "):

@@ -10,7 +10,7 @@ import numpy as np
 
 from analyzers.saliency import Saliency
 from analyzers.sentences import Language
-from analyzers.tokens import Token, visible
+from analyzers.tokens import Token, named, visible
 from ui.texts import say
 
 
@@ -24,7 +24,7 @@ def strip_value(result: Saliency, language: Language, pinned: int | None) -> dic
         numbers = result.scores / scale
     return {
         "glyphs": glyphs(result.tokens),
-        "names": [visible(token.text) for token in result.tokens],
+        "names": [named(token) for token in result.tokens],
         "explained": list(result.explained),
         "values": [float(value) for value in result.values],
         "width": int(numbers.shape[1]),
