@@ -1,0 +1,138 @@
+"""The app itself, started as a user starts it, with a tiny model; and a real browser."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+CHROMIUM_ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where `python app.py` serves a tiny GPT-2 from a models folder."""
+    from conftest import tiny_module, tiny_tokenizer
+
+    folder = tmp_path_factory.mktemp("models")
+    tiny_module("gpt2").save_pretrained(folder / "tiny")
+    tiny_tokenizer().save_pretrained(folder / "tiny")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    log = (tmp_path_factory.mktemp("log") / "app.log").open("w+")
+    process = subprocess.Popen(
+        [sys.executable, "app.py", "--port", port, "--models-dir", str(folder), "--model", "tiny"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        found = None
+        deadline = time.monotonic() + 60
+        while found is None and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.2)
+            found = re.search(r"http://127\.0\.0\.1:\d+", Path(log.name).read_text())
+        assert found is not None, Path(log.name).read_text()
+        yield found.group()
+    finally:
+        process.terminate()
+        process.wait(10)
+        log.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium, headless. Without it these tests are skipped, and say how to get it."""
+    if not Path(CHROMIUM).exists():
+        pytest.skip("no Chromium here: install it (apt-get install chromium) or set CHROMIUM to its path")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+        yield started
+        started.close()
+
+
+class Visit:
+    """A page with everything on it that must not happen written down."""
+
+    def __init__(self, browser: Any, address: str, **options: Any) -> None:
+        self.context = browser.new_context(
+            **({"viewport": {"width": 1400, "height": 1000}, "locale": "en-US"} | options)
+        )
+        self.page = self.context.new_page()
+        self.errors: list[str] = []
+        self.foreign: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", self._requested)
+        self.page.goto(address)
+        self.page.wait_for_selector("#run", state="attached", timeout=30_000)
+
+    def _requested(self, request: Any) -> None:
+        self.requests.append(request.url)
+        if not request.url.startswith(("http://127.0.0.1", "data:", "blob:")):
+            self.foreign.append(request.url)
+
+    def run(self, text: str, new_tokens: int = 3) -> None:
+        """Type a text, press Run, wait for the strip."""
+        self.page.fill("#text textarea", text)
+        self.page.fill("#generate input[type=number]", str(new_tokens))
+        self.page.keyboard.press("Tab")
+        # A click before the page's script is ready is lost; on a busy machine that can take seconds.
+        from playwright.sync_api import TimeoutError
+
+        for _ in range(5):
+            self.page.click("#run")
+            try:
+                self.page.wait_for_selector("#stop, #saliency-strip .output, #status p", timeout=5_000)
+                break
+            except TimeoutError:
+                continue
+        self.page.wait_for_selector("#saliency-strip .output", timeout=30_000)
+        self.page.wait_for_selector("#run", state="visible", timeout=30_000)
+
+    def colours(self) -> list[str]:
+        """Background of every token part in the strip."""
+        found: list[str] = self.page.eval_on_selector_all(
+            "#saliency-strip .fill", "fills => fills.map(fill => fill.style.backgroundColor)"
+        )
+        return found
+
+
+@pytest.fixture
+def visit(browser: Any, address: str) -> Iterator[Any]:
+    """Opens the page; afterwards: no foreign request, no error in the page."""
+    opened: list[Visit] = []
+
+    def start(**options: Any) -> Visit:
+        opened.append(Visit(browser, address, **options))
+        return opened[-1]
+
+    yield start
+    for one in opened:
+        one.context.close()
+        assert not one.errors
+        assert not one.foreign

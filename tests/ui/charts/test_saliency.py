@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import completed, tiny_model
+
+from analyzers.errors import InputError
+from analyzers.faithfulness import compute_faithfulness
+from analyzers.progress import finish
+from analyzers.saliency import Completeness, Saliency, SaliencySettings, compute_saliency
+from analyzers.saliency_settings import FaithfulnessSettings
+from ui.charts.saliency import (
+    csv_text,
+    describe,
+    faithfulness_chart,
+    highlighted,
+    rows,
+    saliency_chart,
+    table_rows,
+)
+
+
+@pytest.fixture(scope="module")
+def made() -> Saliency:
+    """Numbers put in by hand into a real result: the keys to → the."""
+    model = tiny_model("gpt2")
+    result = finish(compute_saliency(model, completed(model, "the the to", target_text=" the"), SaliencySettings()))
+    scores = np.array([[0.1, 0.3, 0.6]])
+    hidden = np.array([[0.4, 0.8, 0.1]])
+    return replace(result, scores=scores, shares=scores.copy(), values=np.array([0.5]), hidden_values=hidden)
+
+
+def test_rows_are_the_result(made: Saliency) -> None:
+    assert [
+        (row["position"], row["token"], row["score"], row["share"], row["effect"], row["hidden"])
+        for row in rows(made, 3)
+    ] == [
+        (0, "the", 0.1, 0.1, 1, 0.4),
+        (1, "·the", 0.3, 0.3, -1, 0.8),
+        (2, "·to", 0.6, 0.6, 1, 0.1),
+    ]
+
+
+def test_rows_of_a_token_that_is_not_explained_are_refused(made: Saliency) -> None:
+    with pytest.raises(InputError, match="position 1"):
+        rows(made, 1)
+
+
+def test_two_equal_tokens_keep_their_own_bars(made: Saliency) -> None:
+    chart = saliency_chart(made, 3, "en").to_dict()
+    values = next(iter(chart["datasets"].values())) if "datasets" in chart else chart["data"]["values"]
+    assert [value["label"] for value in values] == ["0 the", "1 ·the", "2 ·to"]
+    assert [round(value["value"], 6) for value in values] == [10, 30, 60]
+    assert [value["effect"] for value in values] == ["supports it", "works against it", "supports it"]
+
+
+def test_the_chart_says_its_method_target_and_baseline(made: Saliency) -> None:
+    for language, words in (("en", ["Occlusion", "probability", "absence"]), ("ja", ["遮蔽法", "確率", "「無い」"])):
+        title = saliency_chart(made, 3, language).to_dict()["title"]  # type: ignore[arg-type]
+        said = " ".join([*title["text"], *title["subtitle"]])
+        assert all(word in said for word in words)
+
+
+def test_the_bars_start_at_zero(made: Saliency) -> None:
+    low, high = saliency_chart(made, 3, "en").to_dict()["layer"][0]["encoding"]["x"]["scale"]["domain"]
+    assert low == 0
+    assert high > 60
+
+
+def test_not_converged_is_said(made: Saliency) -> None:
+    failed = Completeness(error=0.1, total=0.2, relative=0.5, map_change=0.01, points=512, converged=False)
+    line = describe(replace(made, method="integrated-gradients", completeness=(failed,)), 3, "en")
+    assert "completeness error 50.0%" in line
+    assert "not converged" in line
+    undefined = replace(failed, relative=None, total=0.0)
+    assert "undefined" in describe(replace(made, completeness=(undefined,)), 3, "en")
+
+
+def test_highlighted_text_carries_signed_shares(made: Saliency) -> None:
+    assert highlighted(made, 3) == [("the", 0.1), ("·the", -0.3), ("·to", 0.6), ("·the", None)]
+
+
+def test_the_table_rounds_and_signs(made: Saliency) -> None:
+    assert [row[3:] for row in table_rows(made, 3)] == [[0.1, 10.0, 0.4], [0.3, -30.0, 0.8], [0.6, 60.0, 0.1]]
+
+
+def test_csv_keeps_a_token_from_being_a_formula() -> None:
+    model = tiny_model("gpt2")
+    result = finish(compute_saliency(model, completed(model, "=the +to", target_text=" the"), SaliencySettings()))
+    table = list(csv.DictReader(io.StringIO(csv_text(result))))
+    assert len(table) == sum(result.explained)
+    assert table[0]["token"] == "'="
+    assert float(table[0]["score"]) == result.scores[0, 0]
+
+
+def test_a_long_text_shows_its_strongest_forty_in_text_order() -> None:
+    model = tiny_model("gpt2")
+    completion = completed(model, "the keys to the cabinet " * 10, target_text=" the")
+    result = finish(compute_saliency(model, completion, SaliencySettings()))
+    chart = saliency_chart(result, result.explained[0], "en").to_dict()
+    values = next(iter(chart["datasets"].values())) if "datasets" in chart else chart["data"]["values"]
+    positions = [int(value["label"].split()[0]) for value in values]
+    assert len(positions) == 40
+    assert positions == sorted(positions)
+    assert "40 largest" in " ".join(chart["title"]["subtitle"])
+
+
+def test_the_curves_are_a_valid_chart() -> None:
+    model = tiny_model("gpt2")
+    completion = completed(model, "the keys to", target_text=" the")
+    result = finish(compute_faithfulness(model, completion, FaithfulnessSettings(3, (0.1, 0.2, 0.3))))
+    chart = faithfulness_chart(result, "en").to_dict()
+    assert chart["encoding"]["x"]["title"] == "tokens deleted, or kept"

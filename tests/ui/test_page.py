@@ -1,0 +1,126 @@
+"""The page in a real browser, as a visitor uses it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+HOSTILE = "<img src=x onerror=window.hurt=1> ${1+1} {{7*7}} {{{value}}} `tick` <b>the</b> 東京 👩‍🚀 café"
+
+
+def test_hover_repaints_with_no_request(visit: Any) -> None:
+    seen = visit()
+    seen.run("the keys to the cabinet", 4)
+    outputs = seen.page.locator("#saliency-strip .output")
+    outputs.nth(0).hover()
+    before = seen.colours()
+    seen.requests.clear()
+    outputs.nth(2).hover()
+    after = seen.colours()
+    assert before != after
+    assert any(colour not in ("", "transparent") for colour in after)
+    assert seen.requests == []
+
+
+def test_arrow_keys_do_what_hover_does(visit: Any) -> None:
+    seen = visit()
+    seen.run("the keys to the cabinet", 4)
+    outputs = seen.page.locator("#saliency-strip .output")
+    outputs.nth(0).focus()
+    first, reading = seen.colours(), seen.page.inner_text("#saliency-strip .reading")
+    seen.requests.clear()
+    seen.page.keyboard.press("ArrowRight")
+    assert seen.colours() != first
+    assert seen.page.inner_text("#saliency-strip .reading") != reading
+    assert seen.requests == []
+    assert seen.page.evaluate("document.activeElement.dataset.position") == outputs.nth(1).get_attribute(
+        "data-position"
+    )
+    seen.page.keyboard.press("Home")
+    assert seen.colours() == first
+
+
+def test_a_click_or_enter_pins_a_token_below(visit: Any) -> None:
+    seen = visit()
+    seen.run("the keys to the cabinet", 4)
+    line = seen.page.locator("#saliency-line")
+    before = line.inner_text()
+    seen.page.locator("#saliency-strip .output").nth(3).click()
+    seen.page.wait_for_function("text => document.querySelector('#saliency-line').innerText !== text", arg=before)
+    assert "Occlusion" in line.inner_text()
+    pinned = line.inner_text()
+    seen.page.locator("#saliency-strip .output").nth(1).focus()
+    seen.page.keyboard.press("Enter")
+    seen.page.wait_for_function("text => document.querySelector('#saliency-line').innerText !== text", arg=pinned)
+
+
+def test_hostile_text_is_drawn_literally(visit: Any) -> None:
+    seen = visit()
+    seen.run(HOSTILE, 2)
+    drawn = seen.page.eval_on_selector_all(
+        "#saliency-strip .shown", "parts => parts.map(part => part.textContent).join('')"
+    )
+    for piece in (
+        "<img·src=x·onerror=window.hurt=1>",
+        "${1+1}",
+        "{{7*7}}",
+        "{{{value}}}",
+        "`tick`",
+        "東京",
+        "👩‍🚀",
+        "café",
+    ):
+        assert piece in drawn
+    assert seen.page.evaluate("window.hurt") is None
+    assert seen.page.locator("#saliency-strip img").count() == 0
+    assert "�" not in seen.page.inner_text("body")
+
+
+def test_bad_input_is_a_sentence_and_the_buttons_come_back(visit: Any) -> None:
+    seen = visit()
+    seen.page.fill("#text textarea", "")
+    seen.page.click("#run")
+    seen.page.wait_for_selector("#status p.error")
+    assert "Type one, or choose an example" in seen.page.inner_text("#status")
+    assert seen.page.is_visible("#run")
+    assert not seen.page.is_visible("#stop")
+    seen.run("the keys", 1)
+    assert seen.page.locator("#status p.error").count() == 0
+
+
+def test_a_contrast_of_several_tokens_says_which_one_counts(visit: Any) -> None:
+    seen = visit()
+    seen.page.fill("#contrast textarea, #contrast input", "zebra")
+    seen.run("the keys to the", 1)
+    seen.page.wait_for_selector("#status p.warning")
+    assert "tokens for this model" in seen.page.inner_text("#status")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"color_scheme": "dark"},
+        {"viewport": {"width": 390, "height": 844}},
+        {"locale": "ja-JP"},
+    ],
+    ids=["light", "dark", "phone", "japanese"],
+)
+def test_nothing_is_wider_than_the_screen(visit: Any, options: dict[str, Any]) -> None:
+    seen = visit(**options)
+    width = options.get("viewport", {"width": 1400})["width"]
+    if width < 700 and not seen.page.is_visible("#run"):
+        seen.page.click("#sidebar .toggle-button")
+    seen.run("the café: the keys to the 東京 cabinet", 3)
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+    words = {"ja-JP": "実行"}.get(options.get("locale", ""), "Run")
+    assert seen.page.inner_text("#run") == words
+
+
+def test_curves_are_drawn_on_request(visit: Any) -> None:
+    seen = visit()
+    seen.run("the keys to the cabinet", 2)
+    seen.page.get_by_text("Is this map faithful?").click()
+    seen.page.get_by_role("button", name="Delete and insert by rank").click()
+    seen.page.wait_for_selector("text=DeYoung et al. 2020).", timeout=20_000)
