@@ -9,6 +9,7 @@ import sys
 from typing import Any, NoReturn
 
 from analyzers import catalog
+from analyzers.converted import converted_folder, is_whole
 from analyzers.dispatch import Answer, Dispatcher
 from analyzers.document import document
 from analyzers.errors import InputError
@@ -35,15 +36,19 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # the libraries' progress bars; read when they are imported
     given = _parser().parse_args(arguments)
     if given.models:
         return _list_models(as_json=given.json)
+    if given.prepare:
+        return _prepare()
     if given.command is None:
         _parser().error("name a command: " + ", ".join(SETTINGS))
     raw = {
         name: value
         for name, value in vars(given).items()
-        if value is not None and name not in ("command", "json", "models")
+        if value is not None and name not in ("command", "json", "models", "prepare")
     }
     language = _language()
     try:
@@ -77,6 +82,7 @@ def _run(dispatcher: Dispatcher, request: Any) -> Answer:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m analyzers", description=__doc__)
     parser.add_argument("--models", action="store_true", help="list the models on offer and which are at hand")
+    parser.add_argument("--prepare", action="store_true", help="make the bundled models ready to load, once")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     commands = parser.add_subparsers(dest="command", parser_class=_Parser, metavar="COMMAND")
     for name, settings in SETTINGS.items():
@@ -129,6 +135,22 @@ def _list_models(*, as_json: bool) -> int:
         for row in rows:
             where = "at hand" if row["at_hand"] else "not downloaded"
             print(f"{row['id']:24} {row['kind']:8} {row['megabytes']:5} MB  {where:15} {row['hub_id'] or 'bundled'}")
+    return 0
+
+
+def _prepare() -> int:
+    """Load each bundled language model once, so that its conversion is done before somebody waits for it."""
+    for row in catalog.CATALOG:
+        if not row.bundled or row.kind != "causal":
+            continue
+        folder = catalog.bundled_folder(row)
+        try:
+            if folder is None or row.gguf_file is None or not is_whole(converted_folder(folder, row.gguf_file)):
+                ModelStore().load(row.id, "cpu")
+        except InputError as error:
+            print(error.say(_language()), file=sys.stderr)
+            return 2
+        print(f"{row.label} is ready.")
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import errno
 import json
 import os
 import shutil
@@ -15,12 +15,14 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from analyzers.anatomy import Anatomy, dissect
+from analyzers.converted import converted_folder, is_whole
 from analyzers.errors import InputError
 from analyzers.limits import LIMITS
 from analyzers.tokens import TokenReader
@@ -163,7 +165,7 @@ def load_model(folder: Path, id: str, *, device: str = "auto", gguf_file: str | 
     """
     try:
         if gguf_file is not None:
-            folder = _converted(folder, gguf_file)
+            folder = _converted(folder, gguf_file, id)
         module, info = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=torch.float32,
@@ -199,19 +201,13 @@ def kind_of_folder(folder: Path, id: str) -> str:
     return "causal" if name.endswith(("ForCausalLM", "LMHeadModel")) else "encoder"
 
 
-def cache_folder() -> Path:
-    """Where converted models are kept: `ECCOLENS_CACHE`, else `~/.cache/eccolens`."""
-    given = os.environ.get("ECCOLENS_CACHE")
-    return Path(given) if given else Path.home() / ".cache" / "eccolens"
+def _converted(folder: Path, gguf_file: str, id: str) -> Path:
+    """A folder with the same model as safetensors, made on first use. A broken one is made anew.
 
-
-def _converted(folder: Path, gguf_file: str) -> Path:
-    """A folder with the same model as safetensors, made on first use. A broken one is made anew."""
-    source = folder / gguf_file
-    stat = source.stat()
-    key = hashlib.sha256(f"{source.name} {stat.st_size} {stat.st_mtime_ns} 1".encode()).hexdigest()[:16]
-    target = cache_folder() / f"{source.stem}-{key}"
-    if _is_whole(target):
+    Raises InputError where the copy cannot be written, as on a full disk.
+    """
+    target = converted_folder(folder, gguf_file)
+    if is_whole(target):
         return target
     shutil.rmtree(target, ignore_errors=True)
     module = AutoModelForCausalLM.from_pretrained(
@@ -220,6 +216,17 @@ def _converted(folder: Path, gguf_file: str) -> Path:
     tokenizer = AutoTokenizer.from_pretrained(
         folder, gguf_file=gguf_file, local_files_only=True, trust_remote_code=False
     )
+    try:
+        _write_copy(module, tokenizer, target)
+    except (OSError, SafetensorError) as error:
+        megabytes = sum(weight.numel() * weight.element_size() for weight in module.parameters()) // 10**6
+        reason = os.strerror(errno.ENOSPC) if "os error 28" in str(error) else _reason(error)
+        raise InputError("conversion_failed", model=id, megabytes=megabytes, reason=reason) from error
+    return target
+
+
+def _write_copy(module: Any, tokenizer: Any, target: Path) -> None:
+    """All of the folder or nothing: it is written under another name first."""
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=".converting-"))
     try:
@@ -236,19 +243,10 @@ def _converted(folder: Path, gguf_file: str) -> Path:
         try:
             fresh.rename(target)
         except OSError:  # another process was quicker
-            if not _is_whole(target):
+            if not is_whole(target):
                 raise
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-    return target
-
-
-def _is_whole(target: Path) -> bool:
-    try:
-        sizes = json.loads((target / "whole.json").read_text())
-        return bool(sizes) and all((target / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError):
-        return False
 
 
 def _reason(error: Exception) -> str:

@@ -28,8 +28,8 @@ class Setting:
     kind: Kind
     default: Any
     help: str
-    low: float = 0
-    high: float = 0
+    low: int | float = 0
+    high: int | float = 0
     choices: tuple[str, ...] = ()
     optional: bool = False
     """Whether null is a value: "not given"."""

@@ -133,6 +133,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "{model} cannot be used: {reason}. The model in use is unchanged.",
         "{model} は使えません: {reason}。使用中のモデルはそのままです。",
     ),
+    "conversion_failed": (
+        "{model} could not be made ready: its copy of about {megabytes} MB could not be written ({reason}). Free some space, or set ECCOLENS_CACHE to another folder.",
+        "{model} を準備できません。約 {megabytes} MB のコピーを書き込めませんでした({reason})。空き容量を増やすか、ECCOLENS_CACHE に別のフォルダを指定してください。",
+    ),
     "model_missing_weights": (
         "{model} cannot be used: its files lack {n} weights, such as {example}. The model in use is unchanged.",
         "{model} は使えません: 重みが {n} 個足りません(例: {example})。使用中のモデルはそのままです。",
