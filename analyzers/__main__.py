@@ -27,7 +27,7 @@ class _Parser(argparse.ArgumentParser):
     """Bad input is one sentence and exit status 2."""
 
     def error(self, message: str) -> NoReturn:
-        print(f"{message[:1].upper()}{message[1:].rstrip('.')}. See {self.prog} --help.", file=sys.stderr)
+        _complain(f"{message[:1].upper()}{message[1:].rstrip('.')}. See {self.prog} --help.")
         raise SystemExit(2)
 
 
@@ -56,13 +56,18 @@ def main(arguments: list[str] | None = None) -> int:
         dispatcher = Dispatcher(ModelStore(any_folder=True))
         answer = _run(dispatcher, request)
     except InputError as error:
-        print(error.say(language), file=sys.stderr)
+        _complain(error.say(language))
         return 2
     if given.json:
         print(json.dumps(document(answer, language), ensure_ascii=False, allow_nan=False))
     else:
         print(table(answer, language))
     return 0
+
+
+def _complain(sentence: str) -> None:
+    """On one line, whatever the sentence quotes."""
+    print("".join(c if c.isprintable() else "�" for c in sentence), file=sys.stderr)
 
 
 def _run(dispatcher: Dispatcher, request: Any) -> Answer:

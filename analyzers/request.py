@@ -7,7 +7,6 @@ same table of settings, so they cannot drift apart.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
@@ -16,6 +15,7 @@ from analyzers.completion_settings import Generation
 from analyzers.errors import InputError
 from analyzers.limits import LIMITS
 from analyzers.saliency_settings import Aggregate, Baseline, Method, SaliencySettings, Target
+from analyzers.sentences import quoted
 
 Kind = Literal["text", "choice", "integer", "number", "flag", "texts"]
 
@@ -159,7 +159,8 @@ def _number(setting: Setting, value: Any) -> int | float:
     bad = InputError(key, name=setting.name, low=f"{low:,}", high=f"{high:,}", value=_shown(value))
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise bad
-    if not math.isfinite(value) or not low <= value <= high or (setting.kind == "integer" and value != int(value)):
+    # Compared first: an int can be too large to become a float, and NaN is in no range.
+    if not low <= value <= high or (setting.kind == "integer" and value != int(value)):
         raise bad
     return int(value) if setting.kind == "integer" else float(value)
 
@@ -169,8 +170,9 @@ def _shown(value: Any) -> str:
     if value is None:
         return "missing"
     if isinstance(value, str):
-        text = value.encode("utf-8", "replace").decode()
-        return f"“{text[:40]}…”" if len(text) > 40 else f"“{text}”"
+        return quoted(value, 40)
+    if isinstance(value, int) and abs(value) >= 10**20:  # Python refuses to spell out thousands of digits
+        return "a very large number" if value > 0 else "a very small number"
     if isinstance(value, (bool, int, float)):
-        return str(value)[:40]
+        return str(value)
     return f"a {type(value).__name__}"

@@ -92,10 +92,6 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "“{text}” is {n} tokens for this model; the first, “{first}” (id {id}), is used. “{other}” would be one token (id {other_id}).",
         "「{text}」はこのモデルでは {n} トークンなので、最初の「{first}」(id {id})を使います。「{other}」なら 1 トークン(id {other_id})です。",
     ),
-    "token_of_none": (
-        "“{text}” becomes no token with this model. Choose another word.",
-        "「{text}」はこのモデルではトークンになりません。別の語を選んでください。",
-    ),
     "contrast_same": (
         "The contrast “{text}” (id {id}) is the explained token itself at position {position}, so that difference is 0 everywhere.",
         "対比の「{text}」(id {id})は位置 {position} の説明対象と同じトークンなので、そこでの差はすべて 0 です。",
@@ -104,10 +100,6 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "unknown_model": (
         "There is no model called {model}. On offer: {choices}.",
         "{model} というモデルはありません。選べるモデル: {choices}。",
-    ),
-    "bad_model_id": (
-        "{model} is not a name that a model can have. Choose one of the list: {choices}.",
-        "{model} はモデル名として使えません。一覧から選んでください: {choices}。",
     ),
     "no_such_folder": (
         "There is no model folder at {model}. Give a folder that holds config.json, a tokenizer and safetensors weights.",
@@ -179,6 +171,12 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "{total} 個中 {n} 個のトークンで収束していません。{points} 点でも誤差が {tolerance} を超えています。遮蔽法にはこの問題がありません。",
     ),
 }
+
+
+def quoted(text: str, most: int = 60) -> str:
+    """A user's text inside a sentence: short, on one line, whole characters only, so that any door can pass it on."""
+    cut = text if len(text) <= most else f"{text[:most]}…"
+    return "“" + "".join(c if c.isprintable() else f"⟨{ord(c):02X}⟩" for c in cut) + "”"
 
 
 @dataclass(frozen=True)

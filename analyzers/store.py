@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from analyzers import catalog
 from analyzers.errors import InputError
 from analyzers.limits import LIMITS
+from analyzers.sentences import quoted
 
 if TYPE_CHECKING:
     from analyzers.model import LanguageModel
@@ -80,15 +81,19 @@ class ModelStore:
         if model in self.local_names() and self._models_folder is not None:
             return Source(model, self._models_folder / model)
         if self._any_folder and ("/" in model or "\\" in model or model.startswith(".")):
-            folder = Path(model).expanduser()
-            if not (folder / "config.json").is_file():
-                raise InputError("no_such_folder", model=model)
-            return Source(folder.name, folder.resolve())
-        shown = model if len(model) <= 60 else f"{model[:60]}…"
-        raise InputError("unknown_model", model=f"“{shown}”", choices=", ".join(self.names()))
+            try:
+                named = Path(model).expanduser().resolve()
+                found = (named / "config.json").is_file()
+            except (OSError, ValueError, RuntimeError):  # a name no file can have, or ~nobody
+                found = False
+            if not found:
+                raise InputError("no_such_folder", model=quoted(model))
+            return Source(named.name, named)
+        raise InputError("unknown_model", model=quoted(model), choices=", ".join(self.names()))
 
     def is_loaded(self, model: str, device: str = "auto") -> bool:
-        return (model, device) in self._loaded
+        """Raises InputError where the id is not on offer."""
+        return _key(self.find(model), device) in self._loaded
 
     @contextmanager
     def job(self) -> Iterator[_Releasing]:
@@ -105,7 +110,7 @@ class ModelStore:
 
         source = self.find(model)
         with self._loading:
-            key = (source.id, device)
+            key = _key(source, device)
             if key in self._loaded:
                 self._loaded.move_to_end(key)
                 return self._loaded[key]
@@ -141,6 +146,11 @@ class ModelStore:
         if failure:
             raise failure[0]
         yield result[0]
+
+
+def _key(source: Source, device: str) -> tuple[str, str]:
+    """Two folders of the same name are two models; a download changes no key."""
+    return source.hub_id or str(source.folder), device
 
 
 class _Releasing:

@@ -57,7 +57,7 @@ class TokenReader:
                 first = False
         tokens: list[Token] = []
         runs = [(run, self._text([spelled[i] for i in run])) for run in _glyph_runs([raw for _, raw in spelled])]
-        for run, glyph_text in _joined_graphemes(runs):
+        for run, glyph_text in _joined_graphemes(runs, {i for i, (_, raw) in enumerate(spelled) if raw is None}):
             start = first_position + run[0]
             for i in run:
                 text = self._text([spelled[i]])
@@ -214,11 +214,18 @@ def _glyph_runs(spelled: Sequence[bytes | None]) -> Iterable[list[int]]:
     yield from ([j] for j in run)
 
 
-def _joined_graphemes(runs: Sequence[tuple[list[int], str]]) -> list[tuple[list[int], str]]:
-    """Runs that a reader sees as one picture made one run: joined emoji, flags, marks above a letter (16 ids at most)."""
+def _joined_graphemes(runs: Sequence[tuple[list[int], str]], special: set[int]) -> list[tuple[list[int], str]]:
+    """Runs that a reader sees as one picture made one run: joined emoji, flags, marks above a letter (16 ids at most).
+    A special token stands alone."""
     joined: list[tuple[list[int], str]] = []
     for run, text in runs:
-        if joined and text and joined[-1][1] and len(joined[-1][0]) + len(run) <= 16:
+        if (
+            joined
+            and text
+            and joined[-1][1]
+            and len(joined[-1][0]) + len(run) <= 16
+            and special.isdisjoint((joined[-1][0][-1], run[0]))
+        ):
             before, after = joined[-1][1], text[0]
             extends = (
                 unicodedata.combining(after) != 0

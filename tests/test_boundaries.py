@@ -1,0 +1,79 @@
+"""The import table of the architecture, read from the source and kept true."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MODULES = sorted([*ROOT.glob("analyzers/**/*.py"), *ROOT.glob("ui/**/*.py"), *ROOT.glob("app.py")])
+
+
+def imported_by(source: str) -> set[str]:
+    """Top-level packages that a source imports anywhere, inside functions too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+def may_import(package: str, path: str) -> bool:
+    """The table."""
+    in_charts = path.startswith("ui/charts/")
+    in_analyzers = path.startswith("analyzers/")
+    if package == "torch":
+        return in_analyzers
+    if package == "transformers":
+        return path in ("analyzers/model.py", "analyzers/anatomy.py")
+    if package == "gradio":
+        return path == "app.py" or (path.startswith("ui/") and not in_charts)
+    if package == "altair":
+        return in_charts
+    if package == "ui":
+        return not in_analyzers
+    return True
+
+
+def broken_rules(path: str, source: str) -> list[str]:
+    return [f"{path} imports {name}" for name in sorted(imported_by(source)) if not may_import(name, path)]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_each_module_imports_only_what_its_place_allows(path: Path) -> None:
+    assert broken_rules(path.relative_to(ROOT).as_posix(), path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("ui/tabs/saliency.py", "import torch.nn"),
+        ("ui/charts/saliency.py", "def f():\n    import gradio as gr"),
+        ("ui/tabs/saliency.py", "from altair import Chart"),
+        ("analyzers/saliency.py", "from transformers import AutoModel"),
+        ("analyzers/saliency.py", "import ui.texts"),
+        ("analyzers/table.py", "import gradio"),
+    ],
+)
+def test_a_forbidden_import_is_seen_wherever_it_stands(path: str, source: str) -> None:
+    assert len(broken_rules(path, source)) == 1
+
+
+def test_there_is_something_to_read() -> None:
+    assert ROOT / "analyzers" / "saliency.py" in MODULES
+
+
+def test_the_first_page_needs_neither_torch_nor_transformers() -> None:
+    names = ["", ".request", ".dispatch", ".catalog", ".store", ".document", ".table", ".sentences", ".limits"]
+    lines = [f"import analyzers{name}" for name in names]
+    lines += ["import sys", "print(sorted({'torch', 'transformers', 'gradio', 'altair'} & set(sys.modules)))"]
+    run = subprocess.run(
+        [sys.executable, "-c", "; ".join(lines)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert run.stdout.strip() == "[]"
