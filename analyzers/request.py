@@ -33,7 +33,6 @@ class Setting:
     choices: tuple[str, ...] = ()
     optional: bool = False
     """Whether null is a value: "not given"."""
-    on_page: bool = True
 
     @property
     def flag(self) -> str:

@@ -46,7 +46,7 @@ def test_rows_are_the_result(made: Saliency) -> None:
 
 
 def test_rows_of_a_token_that_is_not_explained_are_refused(made: Saliency) -> None:
-    with pytest.raises(InputError, match="position 1"):
+    with pytest.raises(InputError, match="Position 1"):
         rows(made, 1)
 
 
