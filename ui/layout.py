@@ -12,7 +12,8 @@ from analyzers import catalog
 from analyzers.dispatch import Dispatcher
 from analyzers.errors import InputError
 from analyzers.limits import LIMITS
-from analyzers.request import COMMON
+from analyzers.request import COMMON, SETTINGS, Request
+from analyzers.sentences import Language
 from ui.endpoints import add_endpoints
 from ui.errors import language_of, sentence_for
 from ui.hover_strip import Notice, notice
@@ -24,13 +25,15 @@ from ui.texts import say
 from ui.theme import CSS
 
 CITIES = "The countries of the European Union are:\n1. Austria\n2. Belgium\n3. Bulgaria\n4."
-EXAMPLES: tuple[tuple[str, dict[str, Any]], ...] = (
+EXAMPLES: tuple[tuple[str, str, dict[str, Any]], ...] = (
     (
         "Heathrow airport is located in the city of …",
+        "saliency",
         {"text": "Heathrow airport is located in the city of", "generate": 1, "method": "integrated-gradients"},
     ),
     (
         "In summer, when I hear the sound of cicadas, …",
+        "saliency",
         {
             "text": "In summer, when I hear the sound of cicadas,",
             "generate": 10,
@@ -39,10 +42,12 @@ EXAMPLES: tuple[tuple[str, dict[str, Any]], ...] = (
             "method": "integrated-gradients",
         },
     ),
-    ("The countries of the European Union are: …", {"text": CITIES, "generate": 20}),
+    ("The countries of the European Union are: …", "saliency", {"text": CITIES, "generate": 20}),
 )
-"""Label, and the settings that differ from the defaults."""
+"""Label, the tab it opens, and the settings that differ from the defaults."""
 
+TABS = (("saliency", saliency.build_tab),)
+"""Name and builder of each tab, in order. The name is the key of its label and of its analysis."""
 
 FOLD_ON_PHONE = """() => { if (window.innerWidth < 768) document.querySelector("#sidebar .toggle-button")?.click(); }"""
 """On a phone the controls lie over the answer: they make way when it is asked for."""
@@ -79,9 +84,15 @@ def build_app(dispatcher: Dispatcher) -> gr.Blocks:
     with gr.Blocks(title="Eccolens", analytics_enabled=False, delete_cache=(3600, 7200)) as app:
         with gr.Sidebar(width=380, elem_id="sidebar"):
             controls = _controls(dispatcher)
-        with gr.Tabs(), gr.Tab(T("saliency"), id="saliency"):
-            tab = saliency.build_tab(dispatcher)
-        _connect(dispatcher, controls, tab)
+        pinned = gr.State(None)
+        tabs: list[Tab] = []
+        items: list[gr.Tab] = []
+        with gr.Tabs() as tab_bar:
+            for name, build in TABS:
+                with gr.Tab(T(name), id=name) as item:
+                    tabs.append(build(dispatcher, pinned))
+                items.append(item)
+        _connect(dispatcher, controls, tabs, items, tab_bar, pinned)
         add_endpoints(dispatcher)
     app.queue(max_size=LIMITS.queue, default_concurrency_limit=4)
     return app
@@ -93,7 +104,7 @@ def _controls(dispatcher: Dispatcher) -> Controls:
         gr.Markdown("# Eccolens")
         gr.Markdown(T("tagline"))
     text = gr.Textbox(
-        value=EXAMPLES[0][1]["text"],
+        value=EXAMPLES[0][2]["text"],
         label=T("text"),
         info=T("text_info"),
         lines=3,
@@ -125,7 +136,7 @@ def _controls(dispatcher: Dispatcher) -> Controls:
         )
     gr.Markdown(T("examples"))
     with gr.Column(elem_id="examples"):
-        examples = tuple(gr.Button(label, size="sm") for label, _ in EXAMPLES)
+        examples = tuple(gr.Button(label, size="sm") for label, _, _ in EXAMPLES)
     settings: dict[str, gr.components.Component] = {
         "text": text,
         "model": model,
@@ -150,48 +161,87 @@ def _model_choices(dispatcher: Dispatcher) -> list[tuple[str, str]]:
     return choices + [(f"{name}  ✓", name) for name in dispatcher.store.local_names()]
 
 
-def _connect(dispatcher: Dispatcher, controls: Controls, tab: Tab) -> None:
-    """Run, Stop and the examples. Long work is one generator on a direct click: its `finally` gives the buttons back."""
-    names = [*controls.settings, *tab.settings]
-    inputs = [*controls.settings.values(), *tab.settings.values()]
+def _connect(
+    dispatcher: Dispatcher, controls: Controls, tabs: list[Tab], items: list[gr.Tab], tab_bar: gr.Tabs, pinned: gr.State
+) -> None:
+    """Run, Stop, the examples and the change of tab. Long work is one generator on a direct click."""
+    shared, own = list(controls.settings), [(tab, name) for tab in tabs for name in tab.settings]
+    widgets = [*controls.settings.values(), *(tab.settings[name] for tab, name in own)]
+    selected, has_run = gr.State(tabs[0].analysis), gr.State(False)
     idle = {controls.run: gr.update(visible=True), controls.stop: gr.update(visible=False)}
 
-    def run(request: gr.Request, *values: Any) -> Iterator[dict[Any, Any]]:
-        language = language_of(request)
-        try:
-            asked = page_request(tab.analysis, dict(zip(names, values, strict=True)))
-        except InputError as error:
-            yield {controls.status: notice("error", sentence_for(error, language)), **idle}
-            return
-        yield {controls.run: gr.update(visible=False), controls.stop: gr.update(visible=True)}
+    def asked_for(tab: Tab, values: tuple[Any, ...]) -> Request:
+        """Raises InputError."""
+        raw = dict(zip(shared, values, strict=False))
+        raw |= {name: value for (of, name), value in zip(own, values[len(shared) :], strict=True) if of is tab}
+        return page_request(tab.analysis, raw)
+
+    def run_tab(tab: Tab, asked: Request, position: int | None, language: Language) -> Iterator[dict[Any, Any]]:
+        yield {controls.run: gr.update(visible=False), controls.stop: gr.update(visible=True), has_run: True}
         for said, answer in follow(dispatcher, asked, language):
             updates = {controls.status: said}
             if answer is not None:
                 try:
-                    updates |= tab.show(answer, language)
+                    updates |= tab.show(answer, position, language)
                 except Exception as error:  # a picture that cannot be drawn is said, and the buttons come back
                     updates[controls.status] = notice("error", sentence_for(error, language))
             yield updates
         yield idle
 
+    def run(request: gr.Request, name: Any, position: Any, *values: Any) -> Iterator[dict[Any, Any]]:
+        language = language_of(request)
+        tab = next((tab for tab in tabs if tab.analysis == name), tabs[0])
+        try:
+            asked = asked_for(tab, values)
+        except InputError as error:
+            yield {controls.status: notice("error", error.say(language)), **idle}
+            return
+        yield from run_tab(tab, asked, position, language)
+
     buttons = [controls.run, controls.stop]
-    options: dict[str, Any] = {
-        "inputs": inputs,
-        "outputs": [*buttons, controls.status, *tab.outputs],
-        "show_progress": "hidden",
-        "concurrency_id": "model",
-        "concurrency_limit": 1,
-        "api_visibility": "private",
-    }
-    runs = [controls.run.click(run, **options)]
+    everything = [*buttons, controls.status, has_run, *(output for tab in tabs for output in tab.outputs)]
+    outputs = list(dict.fromkeys(everything))
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    alone: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
+    runs = [controls.run.click(run, [selected, pinned, *widgets], outputs, **quiet, **alone)]
+    for button, (_, analysis, chosen) in zip(controls.examples, EXAMPLES, strict=True):
+        values = [chosen.get(name, _default(name, "")) if name != "model" else gr.skip() for name in shared]
+        values += [
+            chosen[name] if name in chosen and tab.analysis == analysis else _default(name, tab.analysis)
+            for tab, name in own
+        ]
+        fill = button.click(
+            lambda values=values, analysis=analysis: [*values, analysis, gr.update(selected=analysis)],
+            None,
+            [*widgets, selected, tab_bar],
+            queue=False,
+            **quiet,
+        )
+        runs.append(fill.success(run, [selected, pinned, *widgets], outputs, **quiet, **alone))
     for button in (controls.run, *controls.examples):
         button.click(None, js=FOLD_ON_PHONE)
-    for button, (_, chosen) in zip(controls.examples, EXAMPLES, strict=True):
-        values = [chosen[name] if name in chosen else _default(name) for name in names]
-        set_values = button.click(
-            lambda values=values: values, None, inputs, show_progress="hidden", queue=False, api_visibility="private"
-        )
-        runs.append(set_values.success(run, **options))
+
+    def opener(tab: Tab) -> Any:
+        def opened(request: gr.Request, ran: Any, before: Any, position: Any, *values: Any) -> Iterator[dict[Any, Any]]:
+            """A tab that is opened after a run answers for the same text, unless it has already."""
+            if not ran:
+                yield {has_run: False}
+                return
+            try:
+                asked = asked_for(tab, values)
+            except InputError:  # said when Run is pressed
+                yield {has_run: True}
+                return
+            if before is not None and before.request == asked:
+                yield tab.show(before, position, language_of(request))
+            else:
+                yield from run_tab(tab, asked, position, language_of(request))
+
+        return opened
+
+    for tab, item in zip(tabs, items, strict=True):
+        chosen_tab = item.select(lambda name=tab.analysis: name, None, selected, queue=False, **quiet)
+        runs.append(chosen_tab.success(opener(tab), [has_run, tab.answer, pinned, *widgets], outputs, **quiet, **alone))
 
     def stopped(request: gr.Request) -> dict[Any, Any]:
         return {controls.status: notice("info", say("stopped", language_of(request))), **idle}
@@ -200,20 +250,16 @@ def _connect(dispatcher: Dispatcher, controls: Controls, tab: Tab) -> None:
         stopped,
         None,
         [*buttons, controls.status],
-        cancels=[*runs, *tab.events],
+        cancels=[*runs, *(event for tab in tabs for event in tab.events)],
         queue=False,
         show_progress="hidden",
         api_visibility="private",
     )
 
 
-def _default(name: str) -> Any:
-    """What an example leaves alone; the model that is chosen stays chosen."""
-    if name == "model":
-        return gr.skip()
+def _default(name: str, analysis: str) -> Any:
+    """What a widget holds when an example leaves it alone."""
     page = {"contrast": "", "target_text": "", "points": "auto"}
     if name in page:
         return page[name]
-    from analyzers.request import SALIENCY
-
-    return next(setting.default for setting in (*COMMON, *SALIENCY) if setting.name == name)
+    return next((s.default for s in (*SETTINGS.get(analysis, ()), *COMMON) if s.name == name), None)

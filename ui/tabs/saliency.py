@@ -24,12 +24,13 @@ from ui.texts import say
 POINTS = (16, 50, 128, 256, 512)
 
 
-def build_tab(dispatcher: Dispatcher) -> Tab:
-    """The widgets and the handlers that need no run of their own. Called inside `gr.Tab`."""
+def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
+    """The widgets, and the handlers that the shared Run does not serve. Called inside `gr.Tab`; `pinned` is the position
+    of the predicted token looked at, shared by all tabs."""
     settings = _settings()
     strip = HoverStrip({"empty": say("strip_empty", "en")}, elem_id="saliency-strip")
     line = Notice(elem_id="saliency-line")
-    answer, pinned = gr.State(None), gr.State(None)
+    answer = gr.State(None)
     with gr.Column(visible=False) as panel:
         chart = gr.Plot(show_label=False, elem_id="saliency-chart")
         highlighted = gr.HighlightedText(
@@ -63,11 +64,12 @@ def build_tab(dispatcher: Dispatcher) -> Tab:
 
     pinned_outputs = [line, chart, highlighted, table, curves, test_line, pinned]
 
-    def show(found: Answer, language: Language) -> dict[Any, Any]:
+    def show(found: Answer, wanted: int | None, language: Language) -> dict[Any, Any]:
         from ui.charts.saliency import csv_text
         from ui.charts.token_strip import strip_value
 
-        first = found.result.explained[0]
+        explained: tuple[int, ...] = found.result.explained
+        first = wanted if wanted is not None and wanted in explained else explained[0]
         updates = {
             strip: strip_value(found.result, language, first),
             answer: found,
@@ -151,6 +153,7 @@ def build_tab(dispatcher: Dispatcher) -> Tab:
     return Tab(
         analysis="saliency",
         settings=settings,
+        answer=answer,
         outputs=[strip, answer, panel, csv_file, json_file, *pinned_outputs],
         show=show,
         events=(tested,),

@@ -19,9 +19,11 @@ class Tab:
     analysis: str
     settings: dict[str, gr.components.Component]
     """Widget of each setting, by the name that the request gate knows."""
+    answer: gr.State
+    """Holds the tab's last `Answer`, or None."""
     outputs: list[Any]
-    """Everything that `show` may update."""
-    show: Callable[[Answer, Language], dict[Any, Any]]
-    """An answer, whole or not yet, as updates."""
+    """Everything that `show` may update, `answer` included."""
+    show: Callable[[Answer, int | None, Language], dict[Any, Any]]
+    """An answer, whole or not yet, as updates; the position is the token looked at in another tab, if any."""
     events: tuple[Any, ...] = field(default=())
     """Runs of the tab's own, which Stop ends too."""
