@@ -170,6 +170,15 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "Not converged for {n} of {total} explained tokens: with {points} points the error is still above {tolerance}. Occlusion has no such question.",
         "{total} 個中 {n} 個のトークンで収束していません。{points} 点でも誤差が {tolerance} を超えています。遮蔽法にはこの問題がありません。",
     ),
+    # --- layer predictions, rankings
+    "too_many_watched": (
+        "At most {limit} words can be watched at once; these are {n}. Leave some out.",
+        "同時に追跡できる語は {limit} 個までです(指定: {n} 個)。いくつか減らしてください。",
+    ),
+    "lens_disproved": (
+        "{model} cannot be read for this text: its last layer through our norm and head differs from its own logits by {difference}, so nothing is drawn. Choose another model.",
+        "このテキストでは {model} を読み取れません。最終層を正規化とヘッドに通した値がモデル自身のロジットと {difference} 違うため描画しません。別のモデルを選んでください。",
+    ),
 }
 
 

@@ -64,6 +64,10 @@ class TokenReader:
                 tokens.append(Token(first_position + i, spelled[i][0], text, spelled[i][1] is None, start, glyph_text))
         return tuple(tokens)
 
+    def text_of(self, id: int) -> str:
+        """The characters of one id as it stands inside a text: a leading space is kept, whatever opens a text."""
+        return self._text([(id, None if id in self._special else self.bytes_of(id))])
+
     def _text(self, spelled: Sequence[tuple[int, bytes | None]]) -> str:
         if len(spelled) == 1 and spelled[0][1] is None:
             id = spelled[0][0]

@@ -1,0 +1,186 @@
+"""What each layer would have predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+
+from analyzers.completion import Completion
+from analyzers.layer_predictions_settings import MOST_PREDICTIONS, LayerPredictionsSettings
+from analyzers.lens import (
+    check_integer,
+    divergence,
+    entropy,
+    log_probability,
+    predicted_position,
+    rank_and_ties,
+    stream_logits,
+)
+from analyzers.model import LanguageModel
+from analyzers.progress import Progress
+from analyzers.sentences import Sentence
+from analyzers.tokens import Token
+
+EMBEDDING = -1
+"""The row before the first block: what enters it, token and position embeddings."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One token that a layer would have said."""
+
+    id: int
+    text: str
+    probability: float
+    """0 to 1, a softmax over the whole vocabulary."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerPredictions:
+    """What each layer would have said at one position. Row i of every array is layer `layers[i]`.
+
+    A rough reading: no layer but the last was trained to be decoded (nostalgebraist 2020; Belrose et al. 2023, arXiv
+    2303.08112). Without the final norm it is rougher still: junk with a probability near 1 is common.
+    """
+
+    tokens: tuple[Token, ...]
+    n_prompt: int
+    position: int
+    """Of the predicted token; read off the position before."""
+    chosen: Token | None
+    """The token that stands there; None where nothing was written yet."""
+    layers: tuple[int, ...]
+    """−1 is the embedding row."""
+    predictions: tuple[tuple[Prediction, ...], ...]
+    """Per layer, the likeliest first."""
+    entropy: Float[np.ndarray, " layer"]
+    """Nats."""
+    kl: Float[np.ndarray, " layer"]
+    """KL(final ‖ layer), nats; 0 at the last layer."""
+    chosen_rank: Int[np.ndarray, " layer"] | None
+    """1 is the likeliest of the whole vocabulary; ties share the better rank."""
+    chosen_ties: Int[np.ndarray, " layer"] | None
+    """How many other tokens have exactly the same logit."""
+    chosen_probability: Float[np.ndarray, " layer"] | None
+    without_final_norm: bool
+    self_check: float
+    """|lens at the last layer − the model's own logits|, the largest over the vocabulary; rounding."""
+    notes: tuple[Sentence, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class LayerOverview:
+    """The likeliest token of every layer at every position. Row i is layer `layers[i]`, column j predicts `positions[j]`."""
+
+    tokens: tuple[Token, ...]
+    n_prompt: int
+    layers: tuple[int, ...]
+    """−1 is the embedding row."""
+    positions: tuple[int, ...]
+    """Of the predicted tokens: 1 to n_positions, the last of which was never written."""
+    ids: Int[np.ndarray, "layer position"]
+    texts: Mapping[int, str]
+    """Id → text, of the ids in `ids`."""
+    probability: Float[np.ndarray, "layer position"]
+    is_actual: Bool[np.ndarray, "layer position"]
+    """Whether it is the token that stands there; never true in the last column."""
+    without_final_norm: bool
+    self_check: float
+    """As in `LayerPredictions`, the largest over up to 16 positions spread over the text."""
+    notes: tuple[Sentence, ...] = ()
+
+
+def predict_from_each_layer(
+    model: LanguageModel, completion: Completion, settings: LayerPredictionsSettings
+) -> Iterator[Progress[LayerPredictions]]:
+    """The likeliest tokens of every layer at one position, with entropy, distance to the output and the chosen token.
+
+    One forward over the completion's own ids, then norm and head on the layers of that one position, in float32.
+    Raises InputError for a position, layer or number of predictions that there is not, and for logits not finite.
+    """
+    position = predicted_position(completion, settings.position)
+    top = check_integer("top", settings.top, 1, MOST_PREDICTIONS)
+    last = model.facts.n_layers - 1
+    if settings.layer is None:
+        layers = tuple(range(EMBEDDING, last + 1))
+    else:
+        layers = (check_integer("layer", settings.layer, EMBEDDING, last),)
+    read = layers if layers[-1] == last else (*layers, last)
+    yield Progress(0.0)
+    (chunk,) = stream_logits(
+        model, completion.ids, [position - 1], read, without_final_norm=settings.without_final_norm
+    )
+    logits = chunk.logits[0, : len(layers)]
+    log_probabilities = logits.log_softmax(-1)
+    likeliest, ids = log_probabilities.exp().topk(min(top, logits.shape[-1]), dim=-1)
+    texts = _texts(model, set(ids.flatten().tolist()))
+    chosen = completion.tokens[position] if position < completion.n_positions else None
+    rank = ties = probability = None
+    if chosen is not None:
+        targets = torch.full((len(layers),), chosen.id, device=logits.device)
+        rank, ties = (numbers.cpu().numpy() for numbers in rank_and_ties(logits, targets))
+        probability = log_probability(logits, targets).exp().double().cpu().numpy()
+    result = LayerPredictions(
+        tokens=completion.tokens,
+        n_prompt=completion.n_prompt,
+        position=position,
+        chosen=chosen,
+        layers=layers,
+        predictions=tuple(
+            tuple(Prediction(id, texts[id], p) for id, p in zip(*row, strict=True))
+            for row in zip(ids.tolist(), likeliest.tolist(), strict=True)
+        ),
+        entropy=entropy(log_probabilities).double().cpu().numpy(),
+        kl=divergence(chunk.logits[0, -1].log_softmax(-1), log_probabilities).double().cpu().numpy(),
+        chosen_rank=rank,
+        chosen_ties=ties,
+        chosen_probability=probability,
+        without_final_norm=settings.without_final_norm,
+        self_check=chunk.self_check,
+    )
+    yield Progress(1.0, result)
+
+
+def overview_of_each_layer(
+    model: LanguageModel, completion: Completion, *, without_final_norm: bool = False
+) -> Iterator[Progress[LayerOverview]]:
+    """The likeliest token of every layer at every position of the text, from one forward. Yields between chunks.
+
+    Raises InputError for logits that are not finite.
+    """
+    n = completion.n_positions
+    layers = tuple(range(EMBEDDING, model.facts.n_layers))
+    ids = np.zeros((len(layers), n), dtype=np.int64)
+    probability = np.zeros((len(layers), n))
+    self_check = 0.0
+    yield Progress(0.0)
+    for chunk in stream_logits(model, completion.ids, range(n), layers, without_final_norm=without_final_norm):
+        highest, likeliest = chunk.logits.max(-1)
+        ids[:, chunk.rows] = likeliest.T.cpu().numpy()
+        probability[:, chunk.rows] = (highest - chunk.logits.logsumexp(-1)).exp().T.double().cpu().numpy()
+        self_check = chunk.self_check
+        if chunk.fraction < 1:
+            yield Progress(chunk.fraction)
+    actual = np.array([*completion.ids[1:], -1])
+    result = LayerOverview(
+        tokens=completion.tokens,
+        n_prompt=completion.n_prompt,
+        layers=layers,
+        positions=tuple(range(1, n + 1)),
+        ids=ids,
+        texts=MappingProxyType(_texts(model, set(ids.flatten().tolist()))),
+        probability=probability,
+        is_actual=ids == actual,
+        without_final_norm=without_final_norm,
+        self_check=self_check,
+    )
+    yield Progress(1.0, result)
+
+
+def _texts(model: LanguageModel, ids: set[int]) -> dict[int, str]:
+    return {id: model.reader.text_of(id) for id in ids}

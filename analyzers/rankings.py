@@ -1,0 +1,196 @@
+"""How the tokens of a text, and tokens that the user names, rank at each layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from analyzers.completion import Completion, NamedToken, resolve_token
+from analyzers.errors import InputError
+from analyzers.lens import LensChunk, log_probability, predicted_position, rank_and_ties, stream_logits
+from analyzers.limits import LIMITS
+from analyzers.model import LanguageModel
+from analyzers.progress import Progress
+from analyzers.rankings_settings import RankingsSettings
+from analyzers.sentences import Sentence
+from analyzers.tokens import Token
+
+
+@dataclass(frozen=True, eq=False)
+class Watch:
+    """Named tokens, ranked against each other at one position."""
+
+    position: int
+    """Of the predicted token; read off the position before."""
+    tokens: tuple[NamedToken, ...]
+    """What the words resolved to, each id once."""
+    ranks: Int[np.ndarray, "layer watched"]
+    """As in `Rankings`."""
+    ties: Int[np.ndarray, "layer watched"]
+    probability: Float[np.ndarray, "layer watched"]
+    """0 to 1, a softmax over the whole vocabulary."""
+    embedding_ranks: Int[np.ndarray, " watched"]
+
+
+@dataclass(frozen=True, eq=False)
+class Rankings:
+    """How soon the model settles on each token. Row l of every array is block l; the last is the model's own output.
+
+    A rough reading: no layer but the last was trained to be decoded (nostalgebraist 2020; Belrose et al. 2023, arXiv
+    2303.08112).
+    """
+
+    tokens: tuple[Token, ...]
+    n_prompt: int
+    outputs: tuple[Token, ...]
+    """The tokens after the prompt; empty where none was asked for."""
+    ranks: Int[np.ndarray, "layer output"]
+    """1 + the number of vocabulary entries with a higher logit: 1 is the likeliest; ties share the better rank."""
+    ties: Int[np.ndarray, "layer output"]
+    """How many *other* vocabulary entries have exactly the same logit."""
+    embedding_ranks: Int[np.ndarray, " output"]
+    """The same of the embedding row: what enters the first block, read as if it were the last."""
+    log_probability: Float[np.ndarray, " output"]
+    """Nats, at the last layer."""
+    commitment: tuple[int | None, ...]
+    """Per output the first layer from which its rank stays 1; None where it does not end at 1."""
+    predicted: tuple[Token, ...]
+    """Every token of the text but the first, which nothing predicts: what the two below are about."""
+    commitment_all: tuple[int | None, ...] | None
+    """Per predicted token; None in an early result, while the prompt is still being read."""
+    log_probability_all: Float[np.ndarray, " predicted"] | None
+    """Likewise; nats, at the last layer."""
+    watch: Watch | None
+    without_final_norm: bool
+    self_check: float
+    """|lens at the last layer − the model's own logits|, the largest over up to 16 positions; rounding."""
+    notes: tuple[Sentence, ...] = ()
+
+
+def rank_at_each_layer(
+    model: LanguageModel, completion: Completion, settings: RankingsSettings
+) -> Iterator[Progress[Rankings]]:
+    """Read the next token off every layer, and rank the one that stands there.
+
+    One forward over the completion's own ids, then norm and head in chunks, in float32. The outputs and the watched
+    words are read first and yielded as an early result; then the prompt. Raises InputError for a word that is empty,
+    for too many of them, for a position that there is not, and for logits that are not finite.
+    """
+    position = predicted_position(completion, settings.position)
+    watched, notes = _resolve(model, settings.watch)
+    n = completion.n_positions
+    first = list(range(completion.n_prompt, n))
+    if watched and position not in first:
+        first.append(position)
+    order = [*first, *(p for p in range(1, n) if p not in first)]
+    if not order:
+        raise InputError("nothing_to_explain")
+    found = _Found(model, completion, order, watched, position)
+    yield Progress(0.0)
+    layers = range(-1, model.facts.n_layers)
+    rows = [p - 1 for p in order]
+    is_early_due = 0 < len(first) < len(order)
+    for chunk in stream_logits(model, completion.ids, rows, layers, without_final_norm=settings.without_final_norm):
+        found.take(chunk)
+        if chunk.fraction == 1:
+            yield Progress(1.0, found.rankings(settings, notes, is_whole=True))
+        elif is_early_due and chunk.rows.stop >= len(first):
+            is_early_due = False
+            yield Progress(chunk.fraction, found.rankings(settings, notes, is_whole=False))
+        else:
+            yield Progress(chunk.fraction)
+
+
+def commitment_layer(ranks: Int[np.ndarray, "layer token"]) -> tuple[int | None, ...]:
+    """Per token the first row from which its rank stays 1, or None where the last rank is not 1."""
+    stays = np.logical_and.accumulate((ranks == 1)[::-1], axis=0)[::-1]
+    return tuple(int(column.argmax()) if column[-1] else None for column in stays.T)
+
+
+def _resolve(model: LanguageModel, words: tuple[str, ...]) -> tuple[tuple[NamedToken, ...], tuple[Sentence, ...]]:
+    if len(words) > LIMITS.watched_tokens:
+        raise InputError("too_many_watched", n=len(words), limit=LIMITS.watched_tokens)
+    named = [resolve_token(model, word, "watch") for word in dict.fromkeys(words)]
+    once = {token.id: token for token in reversed(named)}  # the first word of an id names it
+    notes = [token.note for token in named if token.note is not None]
+    return tuple(once[id] for id in dict.fromkeys(token.id for token in named)), tuple(notes)
+
+
+class _Found:
+    """The small numbers gathered so far, columns by position of the predicted token; row 0 is the embedding row."""
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        completion: Completion,
+        order: list[int],
+        watched: tuple[NamedToken, ...],
+        position: int,
+    ) -> None:
+        n_rows, n = model.facts.n_layers + 1, completion.n_positions
+        self.completion, self.order, self.watched, self.position = completion, order, watched, position
+        # The token after the last was never written: its column is filled for a made-up id and never shown.
+        self.ids = torch.tensor([*completion.ids, 0], device=model.device)
+        self.ranks = np.zeros((n_rows, n + 1), dtype=np.int64)
+        self.ties = np.zeros((n_rows, n + 1), dtype=np.int64)
+        self.log_probability = np.zeros(n + 1)
+        self.watch_ranks = np.zeros((n_rows, len(watched)), dtype=np.int64)
+        self.watch_ties = np.zeros((n_rows, len(watched)), dtype=np.int64)
+        self.watch_probability = np.zeros((n_rows, len(watched)))
+        self.self_check = 0.0
+
+    def take(self, chunk: LensChunk) -> None:
+        positions = self.order[chunk.rows]
+        logits = chunk.logits
+        targets = self.ids[positions].to(logits.device)
+        ranks, ties = rank_and_ties(logits, targets.unsqueeze(1).expand(logits.shape[:2]))
+        self.ranks[:, positions] = ranks.T.cpu().numpy()
+        self.ties[:, positions] = ties.T.cpu().numpy()
+        self.log_probability[positions] = log_probability(logits[:, -1], targets).double().cpu().numpy()
+        self.self_check = chunk.self_check
+        if self.watched and self.position in positions:
+            self._take_watched(logits[positions.index(self.position)])
+
+    def _take_watched(self, logits: Float[Tensor, "layer vocab"]) -> None:
+        for column, token in enumerate(self.watched):
+            targets = torch.full(logits.shape[:1], token.id, device=logits.device)
+            ranks, ties = rank_and_ties(logits, targets)
+            self.watch_ranks[:, column] = ranks.cpu().numpy()
+            self.watch_ties[:, column] = ties.cpu().numpy()
+            self.watch_probability[:, column] = log_probability(logits, targets).exp().double().cpu().numpy()
+
+    def rankings(self, settings: RankingsSettings, notes: tuple[Sentence, ...], *, is_whole: bool) -> Rankings:
+        completion, n_prompt, n = self.completion, self.completion.n_prompt, self.completion.n_positions
+        ranks = self.ranks[1:]
+        watch = None
+        if self.watched:
+            watch = Watch(
+                self.position,
+                self.watched,
+                self.watch_ranks[1:],
+                self.watch_ties[1:],
+                self.watch_probability[1:],
+                self.watch_ranks[0],
+            )
+        return Rankings(
+            tokens=completion.tokens,
+            n_prompt=n_prompt,
+            outputs=completion.outputs,
+            ranks=ranks[:, n_prompt:n].copy(),
+            ties=self.ties[1:, n_prompt:n].copy(),
+            embedding_ranks=self.ranks[0, n_prompt:n].copy(),
+            log_probability=self.log_probability[n_prompt:n].copy(),
+            commitment=commitment_layer(ranks[:, n_prompt:n]),
+            predicted=completion.tokens[1:],
+            commitment_all=commitment_layer(ranks[:, 1:n]) if is_whole else None,
+            log_probability_all=self.log_probability[1:n].copy() if is_whole else None,
+            watch=watch,
+            without_final_norm=settings.without_final_norm,
+            self_check=self.self_check,
+            notes=notes,
+        )
