@@ -20,6 +20,8 @@ from analyzers.table import table
 
 PURPOSE = {
     "saliency": "which earlier tokens drove each predicted token",
+    "layer-predictions": "what each layer would have predicted at one position",
+    "rankings": "how the model's tokens, and watched ones, rank at each layer",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -128,17 +129,19 @@ def answer(dispatcher: Dispatcher, request: Request) -> Answer:
     return last
 
 
+_FUNCTIONS = {
+    "saliency": ("analyzers.saliency", "compute_saliency"),
+    "faithfulness": ("analyzers.faithfulness", "compute_faithfulness"),
+    "layer-predictions": ("analyzers.layer_predictions", "predict_from_each_layer"),
+    "layer-overview": ("analyzers.layer_predictions", "overview_of_each_layer"),
+    "rankings": ("analyzers.rankings", "rank_at_each_layer"),
+}
+
+
 def _analysis(name: str) -> Any:
     """The function of an analysis, imported when first needed: torch loads behind the first page."""
-    if name == "saliency":
-        from analyzers.saliency import compute_saliency
-
-        return compute_saliency
-    if name == "faithfulness":
-        from analyzers.faithfulness import compute_faithfulness
-
-        return compute_faithfulness
-    raise KeyError(name)
+    module, function = _FUNCTIONS[name]
+    return getattr(importlib.import_module(module), function)
 
 
 def _check_time(deadline: float) -> None:

@@ -8,6 +8,8 @@ from analyzers.dispatch import Answer
 from analyzers.sentences import Language
 
 if TYPE_CHECKING:
+    from analyzers.layer_predictions import LayerPredictions
+    from analyzers.rankings import Rankings
     from analyzers.saliency import Completeness, Saliency
 
 
@@ -65,4 +67,53 @@ def completeness_part(completeness: Completeness) -> dict[str, Any]:
     }
 
 
-_PARTS: dict[str, Any] = {"saliency": saliency_part}
+def layer_predictions_part(result: LayerPredictions) -> dict[str, Any]:
+    """`layers` in order, the embedding row as layer −1."""
+    rows = zip(result.layers, result.predictions, result.entropy, result.kl, strict=True)
+    return {
+        "position": result.position,
+        "chosen": None if result.chosen is None else {"id": result.chosen.id, "text": result.chosen.text},
+        "chosen_ranks": None if result.chosen_rank is None else [int(rank) for rank in result.chosen_rank],
+        "chosen_ties": None if result.chosen_ties is None else [int(ties) for ties in result.chosen_ties],
+        "without_final_norm": result.without_final_norm,
+        "self_check": float(result.self_check),
+        "layers": [
+            {
+                "layer": layer,
+                "predictions": [{"id": p.id, "text": p.text, "probability": float(p.probability)} for p in predictions],
+                "entropy": float(entropy),
+                "kl": float(kl),
+            }
+            for layer, predictions, entropy, kl in rows
+        ],
+    }
+
+
+def rankings_part(result: Rankings) -> dict[str, Any]:
+    """`ranks` and `ties`: one list per layer, one number per output."""
+    watch = None
+    if result.watch is not None:
+        watch = {
+            "position": result.watch.position,
+            "tokens": [{"id": token.id, "text": token.text} for token in result.watch.tokens],
+            "ranks": result.watch.ranks.tolist(),
+            "ties": result.watch.ties.tolist(),
+            "probabilities": result.watch.probability.tolist(),
+        }
+    return {
+        "outputs": [token.position for token in result.outputs],
+        "ranks": result.ranks.tolist(),
+        "ties": result.ties.tolist(),
+        "commitment": list(result.commitment),
+        "log_probabilities": result.log_probability.tolist(),
+        "without_final_norm": result.without_final_norm,
+        "self_check": float(result.self_check),
+        "watch": watch,
+    }
+
+
+_PARTS: dict[str, Any] = {
+    "saliency": saliency_part,
+    "layer-predictions": layer_predictions_part,
+    "rankings": rankings_part,
+}

@@ -147,9 +147,10 @@ def predict_from_each_layer(
 
 
 def overview_of_each_layer(
-    model: LanguageModel, completion: Completion, *, without_final_norm: bool = False
+    model: LanguageModel, completion: Completion, settings: LayerPredictionsSettings
 ) -> Iterator[Progress[LayerOverview]]:
-    """The likeliest token of every layer at every position of the text, from one forward. Yields between chunks.
+    """The likeliest token of every layer at every position of the text, from one forward. Yields between chunks. Of
+    the settings only `without_final_norm` counts.
 
     Raises InputError for logits that are not finite.
     """
@@ -159,7 +160,7 @@ def overview_of_each_layer(
     probability = np.zeros((len(layers), n))
     self_check = 0.0
     yield Progress(0.0)
-    for chunk in stream_logits(model, completion.ids, range(n), layers, without_final_norm=without_final_norm):
+    for chunk in stream_logits(model, completion.ids, range(n), layers, without_final_norm=settings.without_final_norm):
         highest, likeliest = chunk.logits.max(-1)
         ids[:, chunk.rows] = likeliest.T.cpu().numpy()
         probability[:, chunk.rows] = (highest - chunk.logits.logsumexp(-1)).exp().T.double().cpu().numpy()
@@ -176,7 +177,7 @@ def overview_of_each_layer(
         texts=MappingProxyType(_texts(model, set(ids.flatten().tolist()))),
         probability=probability,
         is_actual=ids == actual,
-        without_final_norm=without_final_norm,
+        without_final_norm=settings.without_final_norm,
         self_check=self_check,
     )
     yield Progress(1.0, result)

@@ -13,7 +13,9 @@ from typing import Any, Literal, get_args
 
 from analyzers.completion_settings import Generation
 from analyzers.errors import InputError
+from analyzers.layer_predictions_settings import MOST_PREDICTIONS, LayerPredictionsSettings
 from analyzers.limits import LIMITS
+from analyzers.rankings_settings import RankingsSettings
 from analyzers.saliency_settings import Aggregate, Baseline, Method, SaliencySettings, Target
 from analyzers.sentences import quoted
 
@@ -72,10 +74,34 @@ SALIENCY: tuple[Setting, ...] = (
     Setting("first", "integer", None, "position of the token to explain first", 0, 2**20, optional=True),
 )
 
-SETTINGS: dict[str, tuple[Setting, ...]] = {"saliency": SALIENCY}
+_POSITION = Setting("position", "integer", None, "position of the predicted token", 0, 2**20, optional=True)
+_WITHOUT_NORM = Setting("without_final_norm", "flag", False, "leave the final norm out, as ecco did: a comparison")
+
+LAYER_PREDICTIONS: tuple[Setting, ...] = (
+    _POSITION,
+    Setting("layer", "integer", None, "only this layer; -1 is the embedding row", -1, 2**20, optional=True),
+    Setting("top", "integer", 10, "how many predictions per layer", 1, MOST_PREDICTIONS),
+    _WITHOUT_NORM,
+)
+
+RANKINGS: tuple[Setting, ...] = (
+    Setting("watch", "texts", (), "also rank this token; may be repeated", 0, LIMITS.watched_tokens),
+    _POSITION,
+    _WITHOUT_NORM,
+)
+
+SETTINGS: dict[str, tuple[Setting, ...]] = {
+    "saliency": SALIENCY,
+    "layer-predictions": LAYER_PREDICTIONS,
+    "rankings": RANKINGS,
+}
 """The settings of each analysis, beside the common ones."""
 
-_BUILDERS: dict[str, Any] = {"saliency": SaliencySettings}
+_BUILDERS: dict[str, Any] = {
+    "saliency": SaliencySettings,
+    "layer-predictions": LayerPredictionsSettings,
+    "rankings": RankingsSettings,
+}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from analyzers.sentences import Language
 from analyzers.tokens import Token, named, visible
 
 if TYPE_CHECKING:
+    from analyzers.layer_predictions import LayerPredictions
+    from analyzers.rankings import Rankings
     from analyzers.saliency import Saliency
 
 BAR_CELLS = 24
@@ -60,8 +62,54 @@ def _works_against(result: Saliency, row: int, position: int) -> bool:
 def _padded(token: Token, width: int) -> str:
     """A token's text in a column: wide characters take two cells."""
     text = named(token)
-    cells = sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
-    return text + " " * max(0, width - cells)
+    return text + " " * max(0, width - _cells(text))
 
 
-_PARTS: dict[str, Any] = {"saliency": saliency_lines}
+def _cells(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def layer_predictions_lines(result: LayerPredictions) -> list[str]:
+    """A line per layer: entropy and KL in nats, then its likeliest tokens with their probability."""
+    chosen = "" if result.chosen is None else f" (there: {named(result.chosen)})"
+    lines = ["", f"position {result.position}{chosen} · {_reading(result)}", "layer entropy     KL  predictions"]
+    for row, layer in enumerate(result.layers):
+        name = "embed" if layer < 0 else str(layer)
+        said = "  ".join(f"{visible(p.text)} {p.probability:.1%}" for p in result.predictions[row])
+        lines.append(f"{name:>5} {result.entropy[row]:7.2f} {result.kl[row]:6.2f}  {said}")
+    return lines
+
+
+def rankings_lines(result: Rankings) -> list[str]:
+    """A line per layer, a column per output; then the watched tokens likewise."""
+    names = [named(token) for token in result.outputs]
+    lines = ["", f"rank of each token after the prompt · {_reading(result)}"]
+    lines += _rank_table(names, result.ranks.tolist())
+    settled = ["never" if layer is None else str(layer) for layer in result.commitment]
+    lines.append(
+        "first from layer: " + ", ".join(f"{name} {layer}" for name, layer in zip(names, settled, strict=True))
+    )
+    if result.watch is not None:
+        lines += ["", f"watched at position {result.watch.position}"]
+        watched = [f"{visible(token.text)} ({token.id})" for token in result.watch.tokens]
+        lines += _rank_table(watched, result.watch.ranks.tolist())
+    return lines
+
+
+def _rank_table(names: list[str], ranks: list[list[int]]) -> list[str]:
+    widths = [max(7, _cells(name)) for name in names]
+    head = "layer " + " ".join(" " * (width - _cells(name)) + name for name, width in zip(names, widths, strict=True))
+    rows = [" ".join(f"{rank:>{width}}" for rank, width in zip(row, widths, strict=True)) for row in ranks]
+    return [head, *(f"{layer:>5} {row}" for layer, row in enumerate(rows))]
+
+
+def _reading(result: LayerPredictions | Rankings) -> str:
+    norm = "WITHOUT the final norm, as ecco did" if result.without_final_norm else "final norm and head at every layer"
+    return f"{norm} · last layer − model's logits: {result.self_check:.2g}"
+
+
+_PARTS: dict[str, Any] = {
+    "saliency": saliency_lines,
+    "layer-predictions": layer_predictions_lines,
+    "rankings": rankings_lines,
+}

@@ -14,6 +14,8 @@ from ui.errors import language_of, sentence_for
 
 DESCRIPTIONS = {
     "saliency": "Which earlier tokens drove each predicted token: scores and shares, one list per explained token.",
+    "layer-predictions": "What each layer would have predicted at one position; layer -1 is the embedding row.",
+    "rankings": "How the model's own tokens, and watched ones, rank at each layer; rank 1 is the likeliest.",
 }
 _TYPES: dict[str, Any] = {"text": str, "choice": str, "integer": int, "number": float, "flag": bool, "texts": list[str]}
 
@@ -23,7 +25,7 @@ def add_endpoints(dispatcher: Dispatcher) -> None:
     for analysis, settings in SETTINGS.items():
         gr.api(
             _endpoint(dispatcher, analysis, (*COMMON, *settings)),
-            api_name=analysis,
+            api_name=analysis.replace("-", "_"),
             api_description=DESCRIPTIONS[analysis],
             concurrency_id="model",
             concurrency_limit=1,
@@ -54,5 +56,5 @@ def _endpoint(dispatcher: Dispatcher, analysis: str, settings: tuple[Setting, ..
     hints["return"] = dict[str, Any]
     endpoint.__annotations__ = hints
     endpoint.__signature__ = inspect.Signature(parameters, return_annotation=dict[str, Any])  # type: ignore[attr-defined]
-    endpoint.__name__ = analysis
+    endpoint.__name__ = analysis.replace("-", "_")
     return endpoint
