@@ -106,7 +106,9 @@ def predict_from_each_layer(
     position = predicted_position(completion, settings.position)
     top = check_integer("top", settings.top, 1, MOST_PREDICTIONS)
     last = model.facts.n_layers - 1
-    if settings.layer is None:
+    if settings.only_last:
+        layers: tuple[int, ...] = (last,)
+    elif settings.layer is None:
         layers = tuple(range(EMBEDDING, last + 1))
     else:
         layers = (check_integer("layer", settings.layer, EMBEDDING, last),)

@@ -17,6 +17,8 @@ class LayerPredictionsSettings:
     the prompt. It is read off the position before it."""
     layer: int | None = None
     """Only this layer, −1 for the embedding row; None for all."""
+    only_last: bool = False
+    """Only the last layer, whatever its number; `layer` is then not looked at."""
     top: int = 10
     """How many predictions per layer."""
     without_final_norm: bool = False

@@ -144,7 +144,7 @@ def parse_request(analysis: str, raw: Mapping[str, Any]) -> Request:
         if given["points"] is not None and given["tolerance"] is not None:
             raise InputError("conflicting_points")
         given["tolerance"] = SaliencySettings.tolerance if given["tolerance"] is None else given["tolerance"]
-    settings = builder(**{item.name: given[item.name] for item in fields(builder)})
+    settings = builder(**{item.name: given[item.name] for item in fields(builder) if item.name in given})
     return Request(analysis, given["model"], text, generation, given["device"], settings)
 
 

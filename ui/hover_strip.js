@@ -19,7 +19,9 @@ const colour = (x) => (x === 0 ? "transparent" : `rgba(${x > 0 ? FOR : AGAINST},
 const percent = (x) => `${(100 * x).toFixed(Math.abs(x) < 0.1 ? 1 : 0)} %`;
 const figure = (x) => (value.is_percent ? percent(x) : String(Number(x.toPrecision(3))));
 const fill_in = (template, values) => template.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? values[name] : whole));
+const is_reading = () => value.readings !== undefined;  // fixed colours and a line per token, no matrix
 const cell = (position) => {
+  if (is_reading()) return value.fills[position] || 0;
   const row = rows.get(viewed);
   return row === undefined || position >= viewed || position >= value.width ? 0 : numbers[row * value.width + position];
 };
@@ -32,6 +34,7 @@ const paint = () => {
       total += x;
       fills[position].style.backgroundColor = colour(x);
     }
+    if (is_reading()) continue;
     const big = Math.abs(total) >= 0.005 && parts[0] < viewed;
     number.textContent = !big ? "" : value.is_share ? String(Math.round(100 * total)) : (total * value.scale).toPrecision(2);
   }
@@ -45,6 +48,7 @@ const paint = () => {
 };
 const name_of = (position) => `“${value.names[position]}”`;
 const read_output = () => {
+  if (is_reading()) return value.readings[viewed] || "";
   const row = rows.get(viewed);
   if (row === undefined) return "";
   return fill_in(value.words.output, { token: name_of(viewed), position: viewed, target: value.words.target, value: figure(value.values[row]) });
@@ -78,6 +82,17 @@ const pin = (position) => {
 const draw_legend = (home) => {
   const legend = make("div", "legend");
   const swatches = make("span", "swatches");
+  if (is_reading()) {
+    if (!value.legend.length) return;
+    for (const { label, fill } of value.legend) {
+      const swatch = make("span", "swatch", label);
+      swatch.style.backgroundColor = colour(fill);
+      swatches.append(swatch);
+    }
+    legend.append(swatches, make("span", "", value.words.legend));
+    home.append(legend);
+    return;
+  }
   const marks = value.is_signed ? [-1, -0.3, -0.1, 0, 0.1, 0.3, 1] : [0, 0.1, 0.3, 1];
   for (const mark of marks) {
     const swatch = make("span", "swatch", value.is_share ? `${Math.round(100 * Math.abs(mark))} %` : String(Number((mark * value.scale).toPrecision(2))));
@@ -101,7 +116,7 @@ const draw = () => {
     home.append(make("div", "empty", value && value.empty ? value.empty : ""));
     return;
   }
-  numbers = unpack(value.matrix);
+  numbers = is_reading() ? new Float32Array(0) : unpack(value.matrix);
   hidden = unpack(value.hidden);
   value.explained.forEach((position, row) => rows.set(position, row));
   const text = make("div", "text");
@@ -122,7 +137,7 @@ const draw = () => {
         const button = make("button", "output");
         button.type = "button";
         button.dataset.position = position;
-        button.setAttribute("aria-label", fill_in(value.words.output, {
+        button.setAttribute("aria-label", is_reading() ? value.readings[position] : fill_in(value.words.output, {
           token: name_of(position), position, target: value.words.target, value: figure(value.values[rows.get(position)]),
         }));
         over.append(button);
@@ -157,7 +172,7 @@ element.addEventListener("mouseover", (event) => {
   const position = part_at(event);
   if (position === null) return;
   if (rows.has(position)) view(position);
-  else if (viewed !== null && position < viewed) say(read_input(position));
+  else if (!is_reading() && viewed !== null && position < viewed) say(read_input(position));
 });
 element.addEventListener("mouseleave", () => { if (value && numbers && pinned !== null) view(pinned); });
 element.addEventListener("focusin", (event) => {
@@ -168,7 +183,7 @@ element.addEventListener("click", (event) => {
   const position = part_at(event);
   if (position === null || !value || !numbers) return;
   if (rows.has(position)) pin(position);
-  else if (viewed !== null && position < viewed) say(read_input(position));
+  else if (!is_reading() && viewed !== null && position < viewed) say(read_input(position));
 });
 element.addEventListener("keydown", (event) => {
   const position = part_at(event);

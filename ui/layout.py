@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from analyzers import catalog
-from analyzers.dispatch import Dispatcher
+from analyzers.dispatch import Answer, Dispatcher
 from analyzers.errors import InputError
 from analyzers.limits import LIMITS
 from analyzers.request import COMMON, SETTINGS, Request
@@ -19,7 +19,7 @@ from ui.errors import language_of, sentence_for
 from ui.hover_strip import Notice, notice
 from ui.i18n import I18N, T
 from ui.running import follow, page_request
-from ui.tabs import saliency
+from ui.tabs import layer_predictions, rankings, saliency
 from ui.tabs.tab import Tab
 from ui.texts import say
 from ui.theme import CSS
@@ -42,11 +42,39 @@ EXAMPLES: tuple[tuple[str, str, dict[str, Any]], ...] = (
             "method": "integrated-gradients",
         },
     ),
+    (
+        "␣Heathrow airport is located in the city of …",
+        "layer-predictions",
+        {"text": " Heathrow airport is located in the city of", "generate": 1},
+    ),
+    (
+        "␣The capital of Japan is the city of …",
+        "layer-predictions",
+        {"text": " The capital of Japan is the city of", "generate": 1},
+    ),
+    (
+        "Heathrow / ␣Heathrow",
+        "rankings",
+        {
+            "text": "Heathrow airport is located in the city of",
+            "generate": 1,
+            "watch": " London",
+            "compare": "text",
+            "compare_text": " Heathrow airport is located in the city of",
+        },
+    ),
+    ("Good afternoon.␣ …", "rankings", {"text": "Good afternoon. ", "generate": 10}),
+    ("The keys to the cabinet: is / are", "rankings", {"text": "The keys to the cabinet", "watch": " is\n are"}),
+    ("␣1, 1, …", "layer-predictions", {"text": " 1, 1,", "generate": 1}),
     ("The countries of the European Union are: …", "saliency", {"text": CITIES, "generate": 20}),
 )
 """Label, the tab it opens, and the settings that differ from the defaults."""
 
-TABS = (("saliency", saliency.build_tab),)
+TABS = (
+    ("saliency", saliency.build_tab),
+    ("layer-predictions", layer_predictions.build_tab),
+    ("rankings", rankings.build_tab),
+)
 """Name and builder of each tab, in order. The name is the key of its label and of its analysis."""
 
 FOLD_ON_PHONE = """() => { if (window.innerWidth < 768) document.querySelector("#sidebar .toggle-button")?.click(); }"""
@@ -165,50 +193,70 @@ def _connect(
     dispatcher: Dispatcher, controls: Controls, tabs: list[Tab], items: list[gr.Tab], tab_bar: gr.Tabs, pinned: gr.State
 ) -> None:
     """Run, Stop, the examples and the change of tab. Long work is one generator on a direct click."""
-    shared, own = list(controls.settings), [(tab, name) for tab in tabs for name in tab.settings]
-    widgets = [*controls.settings.values(), *(tab.settings[name] for tab, name in own)]
-    selected, has_run = gr.State(tabs[0].analysis), gr.State(False)
+    shared = list(controls.settings)
+    own = [(tab, name, widget) for tab in tabs for name, widget in (tab.settings | tab.extras).items()]
+    widgets = [*controls.settings.values(), *(widget for _, _, widget in own)]
+    selected = gr.State(tabs[0].analysis)
+    last_text = gr.State(None)  # what the shared controls asked for last; None before the first run
     idle = {controls.run: gr.update(visible=True), controls.stop: gr.update(visible=False)}
 
-    def asked_for(tab: Tab, values: tuple[Any, ...]) -> Request:
-        """Raises InputError."""
+    def asked_for(tab: Tab, values: tuple[Any, ...], position: int | None) -> tuple[Request, Request | None]:
+        """The run, and the one beside it. Raises InputError."""
         raw = dict(zip(shared, values, strict=False))
-        raw |= {name: value for (of, name), value in zip(own, values[len(shared) :], strict=True) if of is tab}
-        return page_request(tab.analysis, raw)
+        mine = {name: v for (of, name, _), v in zip(own, values[len(shared) :], strict=True) if of is tab}
+        if position is not None and any(setting.name == "position" for setting in SETTINGS[tab.analysis]):
+            raw["position"] = position
+        asked = page_request(tab.analysis, raw | {name: mine[name] for name in tab.settings})
+        extras = {name: mine[name] for name in tab.extras}
+        return asked, None if tab.second is None else tab.second(asked, extras)
 
-    def run_tab(tab: Tab, asked: Request, position: int | None, language: Language) -> Iterator[dict[Any, Any]]:
-        yield {controls.run: gr.update(visible=False), controls.stop: gr.update(visible=True), has_run: True}
-        for said, answer in follow(dispatcher, asked, language):
-            updates = {controls.status: said}
-            if answer is not None:
-                try:
-                    updates |= tab.show(answer, position, language)
-                except Exception as error:  # a picture that cannot be drawn is said, and the buttons come back
-                    updates[controls.status] = notice("error", sentence_for(error, language))
-            yield updates
+    def run_tab(
+        tab: Tab, asked: Request, second: Request | None, position: int | None, language: Language
+    ) -> Iterator[dict[Any, Any]]:
+        yield {
+            controls.run: gr.update(visible=False),
+            controls.stop: gr.update(visible=True),
+            last_text: (asked.model, asked.text, asked.generation),
+        }
+        first: Answer | None = None
+        for each in (asked, second):
+            if each is None or (each is second and first is None):
+                break
+            for said, answer in follow(dispatcher, each, language):
+                updates = {controls.status: said}
+                if answer is not None:
+                    try:
+                        if each is asked:
+                            updates |= tab.show(answer, position, language)
+                        elif tab.show_second is not None and first is not None:
+                            updates |= tab.show_second(first, answer, language)
+                    except Exception as error:  # a picture that cannot be drawn is said, and the buttons come back
+                        updates[controls.status] = notice("error", sentence_for(error, language))
+                    first = answer if each is asked else first
+                yield updates
         yield idle
 
-    def run(request: gr.Request, name: Any, position: Any, *values: Any) -> Iterator[dict[Any, Any]]:
+    def run(request: gr.Request, name: Any, *values: Any) -> Iterator[dict[Any, Any]]:
         language = language_of(request)
         tab = next((tab for tab in tabs if tab.analysis == name), tabs[0])
         try:
-            asked = asked_for(tab, values)
+            asked, second = asked_for(tab, values, None)
         except InputError as error:
             yield {controls.status: notice("error", error.say(language)), **idle}
             return
-        yield from run_tab(tab, asked, position, language)
+        yield from run_tab(tab, asked, second, None, language)
 
     buttons = [controls.run, controls.stop]
-    everything = [*buttons, controls.status, has_run, *(output for tab in tabs for output in tab.outputs)]
+    everything = [*buttons, controls.status, last_text, pinned, *(output for tab in tabs for output in tab.outputs)]
     outputs = list(dict.fromkeys(everything))
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     alone: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
-    runs = [controls.run.click(run, [selected, pinned, *widgets], outputs, **quiet, **alone)]
+    runs = [controls.run.click(run, [selected, *widgets], outputs, **quiet, **alone)]
     for button, (_, analysis, chosen) in zip(controls.examples, EXAMPLES, strict=True):
         values = [chosen.get(name, _default(name, "")) if name != "model" else gr.skip() for name in shared]
         values += [
             chosen[name] if name in chosen and tab.analysis == analysis else _default(name, tab.analysis)
-            for tab, name in own
+            for tab, name, _ in own
         ]
         fill = button.click(
             lambda values=values, analysis=analysis: [*values, analysis, gr.update(selected=analysis)],
@@ -217,31 +265,35 @@ def _connect(
             queue=False,
             **quiet,
         )
-        runs.append(fill.success(run, [selected, pinned, *widgets], outputs, **quiet, **alone))
+        runs.append(fill.success(run, [selected, *widgets], outputs, **quiet, **alone))
     for button in (controls.run, *controls.examples):
         button.click(None, js=FOLD_ON_PHONE)
 
     def opener(tab: Tab) -> Any:
-        def opened(request: gr.Request, ran: Any, before: Any, position: Any, *values: Any) -> Iterator[dict[Any, Any]]:
-            """A tab that is opened after a run answers for the same text, unless it has already."""
-            if not ran:
-                yield {has_run: False}
-                return
+        def opened(
+            request: gr.Request, last: Any, before: Answer | None, position: int | None, *values: Any
+        ) -> Iterator[dict[Any, Any]]:
+            """A tab that is opened after a run answers for the same text and token, unless it has already."""
             try:
-                asked = asked_for(tab, values)
+                asked, second = asked_for(tab, values, position)
             except InputError:  # said when Run is pressed
-                yield {has_run: True}
-                return
-            if before is not None and before.request == asked:
-                yield tab.show(before, position, language_of(request))
+                last = None
+            if (
+                last is None
+                or last != (asked.model, asked.text, asked.generation)
+                or (before is not None and before.request == asked)
+            ):
+                yield {last_text: last}
             else:
-                yield from run_tab(tab, asked, position, language_of(request))
+                yield from run_tab(tab, asked, second, position, language_of(request))
 
         return opened
 
     for tab, item in zip(tabs, items, strict=True):
         chosen_tab = item.select(lambda name=tab.analysis: name, None, selected, queue=False, **quiet)
-        runs.append(chosen_tab.success(opener(tab), [has_run, tab.answer, pinned, *widgets], outputs, **quiet, **alone))
+        runs.append(
+            chosen_tab.success(opener(tab), [last_text, tab.answer, pinned, *widgets], outputs, **quiet, **alone)
+        )
 
     def stopped(request: gr.Request) -> dict[Any, Any]:
         return {controls.status: notice("info", say("stopped", language_of(request))), **idle}
@@ -259,7 +311,8 @@ def _connect(
 
 def _default(name: str, analysis: str) -> Any:
     """What a widget holds when an example leaves it alone."""
-    page = {"contrast": "", "target_text": "", "points": "auto"}
+    page = {"contrast": "", "target_text": "", "points": "auto", "layer": "all", "watch": "", "compare": "none"}
+    page["compare_text"] = ""
     if name in page:
         return page[name]
     return next((s.default for s in (*SETTINGS.get(analysis, ()), *COMMON) if s.name == name), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,21 @@ def page_request(analysis: str, raw: Mapping[str, Any]) -> Request:
     for name in ("contrast", "target_text"):
         if given.get(name) == "":
             del given[name]
-    if given.get("points") == "auto":
-        del given["points"]
-    return parse_request(analysis, given)
+    for name, left_out in (("points", "auto"), ("layer", "all")):
+        if given.get(name) == left_out:
+            del given[name]
+    only_last = analysis == "layer-predictions" and given.get("layer") == "last"
+    if only_last:
+        del given["layer"]
+    if isinstance(given.get("watch"), str):
+        given["watch"] = watched_words(given["watch"])
+    asked = parse_request(analysis, given)
+    return replace(asked, settings=replace(asked.settings, only_last=True)) if only_last else asked
+
+
+def watched_words(text: str) -> list[str]:
+    """One word a line, leading spaces kept; empty lines are not words."""
+    return [word for word in text.split("\n") if word.strip()]
 
 
 def position_of(value: Any, choices: tuple[int, ...]) -> int:

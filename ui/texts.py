@@ -164,6 +164,150 @@ TEXTS: dict[str, tuple[str, str]] = {
     "order_score": ("by score", "スコア順"),
     "order_random": ("random (mean)", "ランダム(平均)"),
     "legend_order": ("order", "順序"),
+    # --- the lens: layer predictions and rankings
+    "strip_next": ("next token", "次のトークン"),
+    "strip_choose": (
+        "Click a token, or use ← → and Enter, to read the layers where it was predicted.",
+        "トークンをクリックするか ← → と Enter で選ぶと、それが予測された位置で各層を読みます。",
+    ),
+    "reading_position": (
+        "{token} (position {position}), predicted from position {before}",
+        "{token}(位置 {position})、位置 {before} から予測",
+    ),
+    "layer-predictions": ("Layer Predictions", "層ごとの予測"),
+    "top": ("Predictions per layer", "層ごとの候補数"),
+    "layer": ("Layer", "層"),
+    "layer_all": ("all layers", "すべての層"),
+    "layer_embedding": ("embedding", "埋め込み"),
+    "layer_last": ("last layer", "最終層"),
+    "compare": ("Compare side by side", "並べて比較"),
+    "compare_none": ("nothing", "なし"),
+    "compare_norm": ("without the final norm (as ecco did)", "最終正規化なし(ecco の方式)"),
+    "compare_text": ("another text", "別のテキスト"),
+    "compare_text_box": ("Other text", "比べるテキスト"),
+    "norm_warning": (
+        "Without the final norm the head reads numbers on a scale it was never trained for: the right-hand picture is "
+        "wrong in every layer but the last, often with near-certainty about junk. It is here to compare with ecco.",
+        "最終正規化を省くと、ヘッドは学習時とは異なるスケールの値を読むことになります。右の図は最終層以外すべて誤りで、"
+        "無意味なトークンにほぼ確実という確率が付くこともあります。ecco と比べるために用意しています。",
+    ),
+    "lens_line": (
+        "Position {position}, read at position {before} · {norm} · last layer − model's logits: max difference {check}",
+        "位置 {position}(位置 {before} で読み取り)・{norm}・最終層 − モデルのロジット:最大差 {check}",
+    ),
+    "lens_line_all": (
+        "{norm} · last layer − model's logits: max difference {check}",
+        "{norm}・最終層 − モデルのロジット:最大差 {check}",
+    ),
+    "with_norm": (
+        "each layer through the model's own final norm and head",
+        "各層をモデル自身の最終正規化とヘッドで読む",
+    ),
+    "without_norm": ("WITHOUT the final norm", "最終正規化なし"),
+    "predictions_title": ("What each layer would say at position {position}", "位置 {position} で各層が言うトークン"),
+    "chosen_outlined": ("outlined: {token}, the token that stands there", "枠付き:その位置にある {token}"),
+    "axis_layer": ("layer", "層"),
+    "axis_rank_order": ("rank", "順位"),
+    "axis_position": ("position", "位置"),
+    "probability": ("probability", "確率"),
+    "entropy": ("entropy (nats)", "エントロピー(nat)"),
+    "kl": ("KL(final ‖ layer) (nats)", "KL(最終 ‖ 層)(nat)"),
+    "column_layer": ("layer", "層"),
+    "column_rank": ("rank", "順位"),
+    "column_probability": ("probability", "確率"),
+    "overview": ("Whole text: the top token of every layer at every position", "全文:全層・全位置の最上位トークン"),
+    "overview_run": ("Read the whole text", "全文を読む"),
+    "overview_title": ("The top token of each layer at each position", "各層・各位置の最上位トークン"),
+    "overview_note": (
+        "A cell is what the layer would have said there; outlined where it is the token that stands there. Click a cell "
+        "for its top 10.",
+        "各セルはその位置でその層が言うトークンです。実際のトークンと一致すると枠が付きます。セルをクリックすると上位 10 個を表示します。",
+    ),
+    "overview_window": ("positions {first} to {last} of {total}", "全 {total} 位置のうち {first}〜{last}"),
+    "cell_title": ("Layer {layer}, position {position}", "層 {layer}、位置 {position}"),
+    "layer-predictions_help": (
+        """**What it shows.** Each block's output, read through the model's *own* final norm and head: the token the model
+would say if it stopped there (the logit lens, nostalgebraist 2020). The first row is what enters the first block; the last
+row is the model's real output, and the line above shows that the two agree. Position p is predicted from position p − 1.
+
+**Numbers.** Probability is a softmax over the whole vocabulary. *Entropy* says how undecided a layer is; *KL* how far its
+whole distribution is from the final one. Both in nats.
+
+**Where it misleads.**
+- It is a reading, not a belief: no layer but the last was trained to be decoded, and early rows can be noise that looks
+  sure of itself (Belrose et al. 2023, arXiv 2303.08112).
+- A token that appears late was not necessarily "found" late: it may be there in a form that this head cannot read.
+- ecco skipped the final norm on every layer but the last. Choose *Compare side by side* to see what that does.
+- `London`, ` London` and `london` are different tokens: · marks a leading space.""",
+        """**何が見えるか。** 各ブロックの出力をモデル*自身*の最終正規化とヘッドで読んだもの、つまりそこで止めたらモデルが言うトークンです
+(ロジットレンズ、nostalgebraist 2020)。最初の行は最初のブロックに入る値、最後の行はモデルの実際の出力で、上の行に両者が一致することを示します。
+位置 p のトークンは位置 p − 1 から予測されます。
+
+**数値。** 確率は語彙全体のソフトマックスです。*エントロピー*はその層の迷いの大きさ、*KL* は最終分布との隔たりを表します。単位は nat です。
+
+**誤解しやすい点。**
+- これは読み取りであって、モデルの信念ではありません。最終層以外は読まれるように学習しておらず、初期の行は自信ありげなノイズのことがあります
+  (Belrose et al. 2023、arXiv 2303.08112)。
+- 後の層で現れたトークンが、その層で「見つかった」とは限りません。このヘッドでは読めない形で先にあったのかもしれません。
+- ecco は最終層以外で最終正規化を省いていました。「並べて比較」で違いを確かめられます。
+- `London`、` London`、`london` は別のトークンです。· は先頭の空白を表します。""",
+    ),
+    "rankings": ("Rankings", "順位"),
+    "watch": ("Watch these tokens", "追跡するトークン"),
+    "watch_info": (
+        f"One per line, at most {LIMITS.watched_tokens}; a leading space counts. Ranked at the token chosen in the text.",
+        f"1 行に 1 つ、最大 {LIMITS.watched_tokens} 個。先頭の空白も区別します。テキストで選んだトークンの位置で順位を調べます。",
+    ),
+    "watch_spacing": ("Add the other spacing", "空白違いも追加"),
+    "rankings_title": ("Rank of each generated token at each layer", "生成された各トークンの層ごとの順位"),
+    "rank": ("rank", "順位"),
+    "rank_first": ("rank 1", "1 位"),
+    "rank_band": ("rank", "順位"),
+    "rankings_none": (
+        "No token was generated, so there is no heat map; the strip below reads the text's own tokens.",
+        "生成トークンがないため、ヒートマップはありません。下のテキストでは本文のトークンを読めます。",
+    ),
+    "watch_title": ("Watched tokens at position {position}", "位置 {position} で追跡したトークン"),
+    "commitment": ("When each token is settled", "各トークンがいつ決まるか"),
+    "commitment_legend": ("first layer from which it stays first", "以後ずっと 1 位になる最初の層"),
+    "commitment_never": ("not first", "1 位でない"),
+    "reading_commitment": (
+        "{token} (position {position}): first from layer {layer} on; log-probability {log_probability}",
+        "{token}(位置 {position}):層 {layer} から 1 位、対数確率 {log_probability}",
+    ),
+    "reading_never": (
+        "{token} (position {position}): not first at the last layer; log-probability {log_probability}",
+        "{token}(位置 {position}):最終層で 1 位でない、対数確率 {log_probability}",
+    ),
+    "column_ties": ("ties", "同順位"),
+    "column_output": ("token", "トークン"),
+    "rankings_help": (
+        """**What it shows.** For every layer, where the token that the model went on to write stands among the whole
+vocabulary when that layer is read through the model's own norm and head. Rank 1 is the likeliest; ties share the better
+rank, and are counted in the tooltip. Greedy tokens end at 1; sampled ones need not.
+
+**Watch** asks for tokens of your own at one place: with *The keys to the cabinet* watch ` is` and ` are`, and see where the
+plural wins. **The strip** colours every token of the text by the first layer from which it stays first: light is early,
+dark is late, none is never.
+
+**Where it misleads.**
+- A rank hides how close the race is: rank 2 at 49 % and rank 2 at 0.1 % look the same. Layer Predictions has the numbers.
+- Early ranks are a rough reading: those layers were never trained to be decoded (nostalgebraist 2020; Belrose et al.
+  2023, arXiv 2303.08112).
+- Common words settle early partly because they are common, not because the model understood anything.
+- The scale is logarithmic: from 1,000 to 100 is as far as from 10 to 1.""",
+        """**何が見えるか。** 各層をモデル自身の正規化とヘッドで読んだとき、実際に書かれたトークンが語彙全体の中で何位かを示します。1 位が最も
+確からしく、同点は良い方の順位で数え、その数はツールチップに出ます。貪欲法のトークンは最後に 1 位になりますが、サンプリングではそうとは限りません。
+
+**追跡**では、1 つの位置で好きなトークンの順位を調べられます。*The keys to the cabinet* で ` is` と ` are` を追跡し、どこで複数形が勝つか
+見てください。**テキストの色**は、以後ずっと 1 位になる最初の層を表します。薄い色は早い層、濃い色は遅い層、無色は 1 位にならないトークンです。
+
+**誤解しやすい点。**
+- 順位からは差の大きさが分かりません。49 % の 2 位も 0.1 % の 2 位も同じに見えます。数値は「層ごとの予測」にあります。
+- 初期層の順位は大まかな読み取りです。読まれるように学習していません(nostalgebraist 2020、Belrose et al. 2023、arXiv 2303.08112)。
+- よくある語が早く決まるのは、よくある語だからでもあり、モデルが理解したからとは限りません。
+- 目盛りは対数です。1,000 位から 100 位までと、10 位から 1 位までが同じ長さです。""",
+    ),
     # --- reading
     "how_to_read": ("How to read this", "読み方"),
     "saliency_help": (

@@ -59,7 +59,7 @@ def saliency_chart(result: Saliency, position: int, language: Language) -> alt.C
     ]
     token = named(result.tokens[position])
     title = say("chart_title", language, method=say(f"method_{result.method}", language), token=token)
-    subtitle = _wrapped(describe(result, position, language))
+    subtitle = wrapped(describe(result, position, language))
     if len(kept) < len(data):
         subtitle.append(say("chart_first", language, n=len(kept), total=len(data)))
     numbers_of = [row["value"] for row in values]
@@ -157,7 +157,7 @@ def csv_text(result: Saliency) -> str:
     writer.writerow(["explained_position", "explained_token", "position", "token", "id", "score", "share", "hidden"])
     for explained in result.explained:
         for row in rows(result, explained):
-            token, other = _as_text(named(result.tokens[explained])), _as_text(row["token"])
+            token, other = as_text(named(result.tokens[explained])), as_text(row["token"])
             writer.writerow(
                 [explained, token, row["position"], other, row["id"], row["score"], row["share"], row["hidden"]]
             )
@@ -203,7 +203,7 @@ def styled(chart: Any) -> Any:
     return chart.configure(**CHART).properties(usermeta=EMBED)
 
 
-def _wrapped(line: str, width: int = 52) -> list[str]:
+def wrapped(line: str, width: int = 52) -> list[str]:
     """A line in lines of about `width`, broken at its own dots."""
     lines = [""]
     for part in line.split(" · "):
@@ -213,5 +213,6 @@ def _wrapped(line: str, width: int = 52) -> list[str]:
     return lines
 
 
-def _as_text(text: str) -> str:
+def as_text(text: str) -> str:
+    """A cell of a CSV that no spreadsheet reads as a formula."""
     return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,50 @@ def strip_value(result: Saliency, language: Language, pinned: int | None) -> dic
             "score": say("reading_score", language),
             "hidden": say("reading_hidden", language),
         },
+    }
+
+
+def reading_strip(
+    tokens: Sequence[Token],
+    readings: Mapping[int, str],
+    language: Language,
+    *,
+    pinned: int | None,
+    fills: Mapping[int, float] | None = None,
+    legend: Sequence[tuple[str, float]] = (),
+    legend_title: str = "",
+    next_token: bool = False,
+) -> dict[str, Any]:
+    """A strip whose colours stay: each position of `readings` can be chosen, and says its line when it is looked at.
+
+    `fills` are −1 to 1 per position; `legend` is (label, fill). With `next_token` a place for the token that was not
+    written stands at the end."""
+    drawn = glyphs(tokens)
+    if next_token:
+        n = len(tokens)
+        drawn.append({"text": say("strip_next", language), "parts": [n], "special": True, "breaks": 0, "starts": True})
+    return {
+        "glyphs": drawn,
+        "names": [named(token) for token in tokens] + [say("strip_next", language)] * next_token,
+        "explained": sorted(readings),
+        "readings": {str(position): line for position, line in readings.items()},
+        "fills": {str(position): fill for position, fill in (fills or {}).items()},
+        "legend": [{"label": label, "fill": fill} for label, fill in legend],
+        "pinned": pinned,
+        "words": {
+            "label": say("strip_label", language),
+            "help": say("strip_choose", language),
+            "legend": legend_title,
+        },
+    }
+
+
+def position_readings(tokens: Sequence[Token], language: Language) -> dict[int, str]:
+    """A line for every position that can be read, the one that was not written included."""
+    names = [f"“{named(token)}”" for token in tokens] + [say("strip_next", language)]
+    return {
+        position: say("reading_position", language, token=names[position], position=position, before=position - 1)
+        for position in range(1, len(tokens) + 1)
     }
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import gradio as gr
 
 from analyzers.dispatch import Answer
+from analyzers.request import Request
 from analyzers.sentences import Language
 
 
@@ -25,5 +26,11 @@ class Tab:
     """Everything that `show` may update, `answer` included."""
     show: Callable[[Answer, int | None, Language], dict[Any, Any]]
     """An answer, whole or not yet, as updates; the position is the token looked at in another tab, if any."""
+    extras: dict[str, gr.components.Component] = field(default_factory=dict)
+    """Widgets of the page alone, by name."""
+    second: Callable[[Request, Mapping[str, Any]], Request | None] | None = None
+    """The run that is drawn beside the first, from the values of `extras`. Raises InputError."""
+    show_second: Callable[[Answer, Answer, Language], dict[Any, Any]] | None = None
+    """Both answers as updates."""
     events: tuple[Any, ...] = field(default=())
     """Runs of the tab's own, which Stop ends too."""

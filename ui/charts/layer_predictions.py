@@ -1,0 +1,185 @@
+"""What each layer would have said: as rows, as a chart of tokens, and as the grid of the whole text."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import altair as alt
+
+from analyzers.layer_predictions import LayerOverview, LayerPredictions
+from analyzers.sentences import Language
+from analyzers.tokens import named, visible
+from ui.charts.saliency import as_text, styled, wrapped
+from ui.texts import say
+from ui.theme import AGAINST_HEX, FOR_HEX
+
+MOST_COLUMNS = 60
+
+
+def layer_name(layer: int, language: Language) -> str:
+    """Layer −1 by its name, the others by their number."""
+    return say("layer_embedding", language) if layer < 0 else str(layer)
+
+
+def rows(result: LayerPredictions) -> list[dict[str, Any]]:
+    """One row per layer and prediction: layer, rank (1 first), token, id, probability, and whether it is the token that
+    stands there."""
+    chosen = None if result.chosen is None else result.chosen.id
+    return [
+        {
+            "layer": layer,
+            "rank": rank,
+            "token": visible(prediction.text),
+            "id": prediction.id,
+            "probability": prediction.probability,
+            "is_chosen": prediction.id == chosen,
+        }
+        for layer, predictions in zip(result.layers, result.predictions, strict=True)
+        for rank, prediction in enumerate(predictions, 1)
+    ]
+
+
+def predictions_chart(
+    result: LayerPredictions, language: Language, *, compact: bool = False
+) -> alt.HConcatChart | alt.LayerChart:
+    """Layers down, predictions across, the background their probability (0 to 1, fixed); beside it entropy and KL,
+    unless `compact`, for two pictures side by side."""
+    names = {layer: layer_name(layer, language) for layer in result.layers}
+    values = [row | {"layer": names[row["layer"]], "token": _short(row["token"])} for row in rows(result)]
+    y = alt.Y("layer:N", sort=list(names.values()), title=say("axis_layer", language))
+    base = alt.Chart(alt.InlineData(values=values)).encode(
+        x=alt.X("rank:O", title=say("axis_rank_order", language), axis=alt.Axis(orient="top", labelAngle=0)),
+        y=y,
+        tooltip=[
+            alt.Tooltip("layer:N", title=say("axis_layer", language)),
+            alt.Tooltip("rank:O", title=say("rank", language)),
+            alt.Tooltip("token:N", title=say("column_token", language)),
+            alt.Tooltip("id:O", title="id"),
+            alt.Tooltip("probability:Q", format=".4f", title=say("probability", language)),
+        ],
+    )
+    cells = base.mark_rect(fill=FOR_HEX).encode(
+        fillOpacity=alt.FillOpacity(
+            "probability:Q",
+            title=say("probability", language),
+            scale=alt.Scale(type="sqrt", domain=[0, 1], range=[0, 0.85]),
+            legend=alt.Legend(orient="bottom", values=[0, 0.01, 0.1, 0.5, 1], symbolFillColor=FOR_HEX, format=".0%"),
+        )
+    )
+    outlined = base.transform_filter(alt.datum.is_chosen).mark_rect(fillOpacity=0, stroke="currentColor", strokeWidth=2)
+    words = base.mark_text(fontSize=14, fill="currentColor").encode(text="token:N")
+    grid = (cells + outlined + words).properties(width=alt.Step(74 if compact else 92), height=alt.Step(26))
+    if compact:
+        return styled(grid.properties(title=_title(result, language)))
+    numbers = [
+        {"layer": names[layer], "entropy": float(entropy), "kl": float(kl)}
+        for layer, entropy, kl in zip(result.layers, result.entropy, result.kl, strict=True)
+    ]
+    beside = [
+        alt.Chart(alt.InlineData(values=numbers))
+        .mark_bar(fill=colour)
+        .encode(
+            x=alt.X(f"{name}:Q", title=say(name, language), axis=alt.Axis(orient="top", tickCount=3)),
+            y=alt.Y("layer:N", sort=list(names.values()), title=None, axis=alt.Axis(labels=False, ticks=False)),
+            tooltip=[alt.Tooltip("layer:N"), alt.Tooltip(f"{name}:Q", format=".3f", title=say(name, language))],
+        )
+        .properties(width=110, height=alt.Step(26))
+        for name, colour in (("entropy", "#8b8b94"), ("kl", AGAINST_HEX))
+    ]
+    return styled(alt.hconcat(grid, *beside, spacing=12, title=_title(result, language)))
+
+
+def line(result: LayerPredictions, language: Language) -> str:
+    """Where it is read, how, and the live self-check."""
+    return say(
+        "lens_line",
+        language,
+        position=result.position,
+        before=result.position - 1,
+        norm=say("without_norm" if result.without_final_norm else "with_norm", language),
+        check=f"{result.self_check:.1g}",
+    )
+
+
+def table_rows(result: LayerPredictions, language: Language) -> list[list[Any]]:
+    """Cells of the table: layer, rank, token, id, probability."""
+    return [
+        [layer_name(row["layer"], language), row["rank"], row["token"], row["id"], float(f"{row['probability']:.5g}")]
+        for row in rows(result)
+    ]
+
+
+def csv_text(result: LayerPredictions) -> str:
+    """Every row as CSV, with the layer's entropy and KL."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["position", "layer", "rank", "token", "id", "probability", "entropy", "kl"])
+    beside = {layer: (float(e), float(k)) for layer, e, k in zip(result.layers, result.entropy, result.kl, strict=True)}
+    for row in rows(result):
+        token = as_text(row["token"])
+        writer.writerow(
+            [result.position, row["layer"], row["rank"], token, row["id"], row["probability"], *beside[row["layer"]]]
+        )
+    return out.getvalue()
+
+
+def overview_grid(overview: LayerOverview, language: Language, around: int | None) -> dict[str, Any]:
+    """The grid's value: layers down, positions across (at most 60, those around the one looked at)."""
+    total = len(overview.positions)
+    first = 0
+    if total > MOST_COLUMNS:
+        middle = total - 1 if around is None else overview.positions.index(around)
+        first = min(max(0, middle - MOST_COLUMNS // 2), total - MOST_COLUMNS)
+    columns = range(first, min(total, first + MOST_COLUMNS))
+    tokens = overview.tokens
+    heads = [
+        {
+            "position": overview.positions[j],
+            "label": named(tokens[overview.positions[j]])
+            if overview.positions[j] < len(tokens)
+            else say("strip_next", language),
+        }
+        for j in columns
+    ]
+    body = [
+        {
+            "layer": layer,
+            "label": layer_name(layer, language),
+            "cells": [
+                {
+                    "text": _short(visible(overview.texts[int(overview.ids[i, j])])),
+                    "probability": round(float(overview.probability[i, j]), 4),
+                    "is_actual": bool(overview.is_actual[i, j]),
+                }
+                for j in columns
+            ],
+        }
+        for i, layer in enumerate(overview.layers)
+    ]
+    note = say("overview_note", language)
+    if len(columns) < total:
+        note += " " + say(
+            "overview_window", language, first=heads[0]["position"], last=heads[-1]["position"], total=total
+        )
+    return {
+        "heads": heads,
+        "body": body,
+        "title": say("overview_title", language),
+        "note": note,
+        "corner": say("axis_layer", language),
+        "probability": say("probability", language),
+        "cell": say("cell_title", language),
+    }
+
+
+def _title(result: LayerPredictions, language: Language) -> alt.TitleParams:
+    subtitle = wrapped(line(result, language), 70)
+    if result.chosen is not None:
+        subtitle.append(say("chosen_outlined", language, token=f"“{named(result.chosen)}”"))
+    return alt.TitleParams(say("predictions_title", language, position=result.position), subtitle=subtitle)
+
+
+def _short(text: str, most: int = 12) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -1,0 +1,203 @@
+"""Ranks over layers: the heat map of the generated tokens, the lines of the watched ones, the commitment strip."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import altair as alt
+
+from analyzers.rankings import Rankings
+from analyzers.sentences import Language
+from analyzers.tokens import named, visible
+from ui.charts.saliency import as_text, styled, wrapped
+from ui.charts.token_strip import reading_strip
+from ui.texts import say
+from ui.theme import AGAINST_HEX, FOR_HEX
+
+BANDS = (1, 10, 100, 1_000, 10_000, 1_000_000)
+
+
+def rows(result: Rankings) -> list[dict[str, Any]]:
+    """One row per layer and output: layer, position, token, rank (1 is the likeliest), ties."""
+    return [
+        {
+            "layer": layer,
+            "position": token.position,
+            "token": named(token),
+            "rank": int(result.ranks[layer, column]),
+            "ties": int(result.ties[layer, column]),
+        }
+        for layer in range(len(result.ranks))
+        for column, token in enumerate(result.outputs)
+    ]
+
+
+def rankings_chart(result: Rankings, language: Language) -> alt.LayerChart:
+    """Layers down, generated tokens across, the rank written in the cell. Rank 1 is solid orange; the others are blue,
+    fainter on a fixed logarithmic scale."""
+    values = [
+        row | {"label": f"{row['position']} {row['token']}", "shown": _short(row["rank"])} for row in rows(result)
+    ]
+    labels = [f"{token.position} {named(token)}" for token in result.outputs]
+    base = alt.Chart(alt.InlineData(values=values)).encode(
+        x=alt.X("label:N", sort=labels, title=None, axis=alt.Axis(orient="top", labelAngle=-40)),
+        y=alt.Y("layer:O", title=say("axis_layer", language)),
+        tooltip=[
+            alt.Tooltip("layer:O", title=say("axis_layer", language)),
+            alt.Tooltip("label:N", title=say("column_token", language)),
+            alt.Tooltip("rank:Q", format=",", title=say("rank", language)),
+            alt.Tooltip("ties:Q", format=",", title=say("column_ties", language)),
+        ],
+    )
+    others = base.transform_filter(alt.datum.rank > 1).mark_rect(fill=AGAINST_HEX)
+    others = others.encode(
+        fillOpacity=alt.FillOpacity(
+            "rank:Q",
+            title=say("rank", language),
+            scale=alt.Scale(type="log", domain=[2, 50_000], range=[0.65, 0.0], clamp=True),
+            legend=alt.Legend(orient="bottom", values=[2, 10, 100, 1_000, 10_000], symbolFillColor=AGAINST_HEX),
+        )
+    )
+    first = base.transform_filter(alt.datum.rank == 1).mark_rect(fill=FOR_HEX)
+    numbers = base.mark_text(fontSize=12).encode(
+        text="shown:N",
+        color=alt.condition("datum.rank == 1", alt.value("white"), alt.value("currentColor")),
+        opacity=alt.value(1),
+    )
+    title = alt.TitleParams(say("rankings_title", language), subtitle=wrapped(line(result, language), 60))
+    chart = (others + first + numbers).properties(width=alt.Step(58), height=alt.Step(22), title=title)
+    return styled(chart)
+
+
+def watch_chart(result: Rankings, language: Language) -> alt.Chart | None:
+    """A line per watched token over the layers; a logarithmic axis with rank 1 on top. None where none is watched."""
+    watch = result.watch
+    if watch is None:
+        return None
+    names = [f"{visible(token.text)} ({token.id})" for token in watch.tokens]
+    values = [
+        {
+            "layer": layer,
+            "token": names[column],
+            "rank": int(watch.ranks[layer, column]),
+            "ties": int(watch.ties[layer, column]),
+        }
+        | {"probability": float(watch.probability[layer, column])}
+        for layer in range(len(watch.ranks))
+        for column in range(len(names))
+    ]
+    chart = (
+        alt.Chart(alt.InlineData(values=values))
+        .mark_line(point=True, strokeWidth=2.5)
+        .encode(
+            x=alt.X("layer:Q", title=say("axis_layer", language), axis=alt.Axis(tickMinStep=1)),
+            y=alt.Y(
+                "rank:Q",
+                title=say("rank", language),
+                scale=alt.Scale(type="log", reverse=True, domainMin=1, nice=False),
+                axis=alt.Axis(values=[1, 2, 5, 10, 100, 1_000, 10_000, 100_000], format=","),
+            ),
+            color=alt.Color("token:N", title=None, sort=names, legend=alt.Legend(orient="top", columns=4)),
+            strokeDash=alt.StrokeDash("token:N", sort=names, legend=None),
+            tooltip=[
+                alt.Tooltip("layer:Q", title=say("axis_layer", language)),
+                alt.Tooltip("token:N", title=say("column_token", language)),
+                alt.Tooltip("rank:Q", format=",", title=say("rank", language)),
+                alt.Tooltip("ties:Q", format=",", title=say("column_ties", language)),
+                alt.Tooltip("probability:Q", format=".4f", title=say("probability", language)),
+            ],
+        )
+        .properties(
+            width="container",
+            height=320,
+            title=alt.TitleParams(
+                say("watch_title", language, position=watch.position), subtitle=wrapped(line(result, language), 60)
+            ),
+        )
+    )
+    return styled(chart)
+
+
+def commitment_strip(result: Rankings, language: Language, pinned: int | None) -> dict[str, Any]:
+    """Every predicted token coloured by the first layer from which it stays first: light early, dark late."""
+    n_layers = len(result.ranks)
+    layers, numbers = result.commitment_all, result.log_probability_all
+    readings: dict[int, str] = {}
+    fills: dict[int, float] = {}
+    for i, token in enumerate(result.predicted):
+        if layers is None or numbers is None:
+            readings[token.position] = say(
+                "reading_position",
+                language,
+                token=f"“{named(token)}”",
+                position=token.position,
+                before=token.position - 1,
+            )
+            continue
+        values = {"token": f"“{named(token)}”", "position": token.position, "log_probability": f"{numbers[i]:.2f}"}
+        settled = layers[i]
+        if settled is None:
+            readings[token.position] = say("reading_never", language, **values)
+        else:
+            readings[token.position] = say("reading_commitment", language, layer=settled, **values)
+            fills[token.position] = _fill(settled, n_layers)
+    marks = sorted({0, n_layers // 4, n_layers // 2, 3 * n_layers // 4, n_layers - 1})
+    return reading_strip(
+        result.tokens,
+        readings,
+        language,
+        pinned=pinned,
+        fills=fills,
+        legend=[(say("commitment_never", language), 0.0), *((str(layer), _fill(layer, n_layers)) for layer in marks)],
+        legend_title=say("commitment_legend", language),
+    )
+
+
+def chips(result: Rankings) -> list[str]:
+    """What each watched word resolved to, with its id."""
+    if result.watch is None:
+        return []
+    return ["  ".join(f"“{visible(token.text)}” = id {token.id}" for token in result.watch.tokens)]
+
+
+def line(result: Rankings, language: Language) -> str:
+    """How it is read, and the live self-check."""
+    return say(
+        "lens_line_all",
+        language,
+        norm=say("without_norm" if result.without_final_norm else "with_norm", language),
+        check=f"{result.self_check:.1g}",
+    )
+
+
+def table_rows(result: Rankings) -> list[list[Any]]:
+    """Cells of the table: layer, position, token, rank, ties; watched tokens after the outputs."""
+    cells = [[row["layer"], row["position"], row["token"], row["rank"], row["ties"]] for row in rows(result)]
+    watch = result.watch
+    if watch is not None:
+        for column, token in enumerate(watch.tokens):
+            for layer in range(len(watch.ranks)):
+                ranks = int(watch.ranks[layer, column]), int(watch.ties[layer, column])
+                cells.append([layer, watch.position, visible(token.text), *ranks])
+    return cells
+
+
+def csv_text(result: Rankings) -> str:
+    """The table as CSV."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["layer", "position", "token", "rank", "ties"])
+    for layer, position, token, rank, ties in table_rows(result):
+        writer.writerow([layer, position, as_text(token), rank, ties])
+    return out.getvalue()
+
+
+def _fill(layer: int, n_layers: int) -> float:
+    """Strength for the strip, whose colour is the square root of it: evenly spaced over the layers."""
+    return float((0.2 + 0.8 * layer / max(1, n_layers - 1)) ** 2)
+
+
+def _short(rank: int) -> str:
+    return f"{rank:,}" if rank < 10_000 else f"{rank // 1000}k"
