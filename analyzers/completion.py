@@ -107,14 +107,14 @@ def resolve_token(model: LanguageModel, word: str, name: str) -> NamedToken:
     if not word:
         raise InputError("empty_setting", name=name)
     ids = model.encode(word, name=name, opening=False)
-    first = model.reader.read(ids)[0]
+    first = model.reader.text_of(ids[0])
     if len(ids) == 1:
-        return NamedToken(ids[0], first.text, None)
-    values = {"text": word, "n": len(ids), "first": first.text, "id": ids[0]}
+        return NamedToken(ids[0], first, None)
+    values = {"text": word, "n": len(ids), "first": first, "id": ids[0]}
     other = word[1:] if word.startswith(" ") else f" {word}"
     if other.strip():
         other_ids = model.encode(other, name=name, opening=False)
         if len(other_ids) == 1:
             note = Sentence.of("token_other_spacing", **values, other=other, other_id=other_ids[0])
-            return NamedToken(ids[0], first.text, note)
-    return NamedToken(ids[0], first.text, Sentence.of("token_of_several", **values))
+            return NamedToken(ids[0], first, note)
+    return NamedToken(ids[0], first, Sentence.of("token_of_several", **values))

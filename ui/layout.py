@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -217,6 +217,7 @@ def _connect(
             controls.run: gr.update(visible=False),
             controls.stop: gr.update(visible=True),
             last_text: (asked.model, asked.text, asked.generation),
+            pinned: position,
         }
         first: Answer | None = None
         for each in (asked, second):
@@ -307,6 +308,17 @@ def _connect(
         show_progress="hidden",
         api_visibility="private",
     )
+
+
+def is_answered(before: Answer, asked: Request, position: int | None) -> bool:
+    """Whether a tab shows what is asked for already: the same request, be the position named or the one it took."""
+    if before.request == asked or not hasattr(asked.settings, "position"):
+        return before.request == asked
+    result = before.result
+    watch = getattr(result, "watch", None)
+    shown = getattr(result, "position", None) if watch is None else watch.position
+    unplaced = replace(asked, settings=replace(asked.settings, position=None))
+    return before.request == unplaced and shown in (None, position)
 
 
 def _default(name: str, analysis: str) -> Any:

@@ -165,6 +165,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "order_random": ("random (mean)", "ランダム(平均)"),
     "legend_order": ("order", "順序"),
     # --- the lens: layer predictions and rankings
+    "options": ("Settings", "設定"),
     "strip_next": ("next token", "次のトークン"),
     "strip_choose": (
         "Click a token, or use ← → and Enter, to read the layers where it was predicted.",

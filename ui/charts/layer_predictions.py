@@ -61,7 +61,7 @@ def predictions_chart(
         ],
     )
     cells = base.mark_rect(fill=FOR_HEX).encode(
-        fillOpacity=alt.FillOpacity(
+        opacity=alt.Opacity(
             "probability:Q",
             title=say("probability", language),
             scale=alt.Scale(type="sqrt", domain=[0, 1], range=[0, 0.85]),
@@ -70,7 +70,7 @@ def predictions_chart(
     )
     outlined = base.transform_filter(alt.datum.is_chosen).mark_rect(fillOpacity=0, stroke="currentColor", strokeWidth=2)
     words = base.mark_text(fontSize=14, fill="currentColor").encode(text="token:N")
-    grid = (cells + outlined + words).properties(width=alt.Step(74 if compact else 92), height=alt.Step(26))
+    grid = (cells + outlined + words).properties(width=alt.Step(70), height=alt.Step(26))
     if compact:
         return styled(grid.properties(title=_title(result, language)))
     numbers = [
@@ -85,7 +85,7 @@ def predictions_chart(
             y=alt.Y("layer:N", sort=list(names.values()), title=None, axis=alt.Axis(labels=False, ticks=False)),
             tooltip=[alt.Tooltip("layer:N"), alt.Tooltip(f"{name}:Q", format=".3f", title=say(name, language))],
         )
-        .properties(width=110, height=alt.Step(26))
+        .properties(width=84, height=alt.Step(26))
         for name, colour in (("entropy", "#8b8b94"), ("kl", AGAINST_HEX))
     ]
     return styled(alt.hconcat(grid, *beside, spacing=12, title=_title(result, language)))

@@ -16,7 +16,8 @@ from ui.charts.token_strip import reading_strip
 from ui.texts import say
 from ui.theme import AGAINST_HEX, FOR_HEX
 
-BANDS = (1, 10, 100, 1_000, 10_000, 1_000_000)
+LOWEST = 50_000
+"""The rank axis reaches at least so far down, so that two pictures can be compared."""
 
 
 def rows(result: Rankings) -> list[dict[str, Any]]:
@@ -53,7 +54,7 @@ def rankings_chart(result: Rankings, language: Language) -> alt.LayerChart:
     )
     others = base.transform_filter(alt.datum.rank > 1).mark_rect(fill=AGAINST_HEX)
     others = others.encode(
-        fillOpacity=alt.FillOpacity(
+        opacity=alt.Opacity(
             "rank:Q",
             title=say("rank", language),
             scale=alt.Scale(type="log", domain=[2, 50_000], range=[0.65, 0.0], clamp=True),
@@ -88,15 +89,21 @@ def watch_chart(result: Rankings, language: Language) -> alt.Chart | None:
         for layer in range(len(watch.ranks))
         for column in range(len(names))
     ]
+    lowest = max(LOWEST, int(watch.ranks.max()))
     chart = (
         alt.Chart(alt.InlineData(values=values))
         .mark_line(point=True, strokeWidth=2.5)
         .encode(
-            x=alt.X("layer:Q", title=say("axis_layer", language), axis=alt.Axis(tickMinStep=1)),
+            x=alt.X(
+                "layer:Q",
+                title=say("axis_layer", language),
+                axis=alt.Axis(tickMinStep=1),
+                scale=alt.Scale(domain=[0, len(watch.ranks) - 1], nice=False),
+            ),
             y=alt.Y(
                 "rank:Q",
                 title=say("rank", language),
-                scale=alt.Scale(type="log", reverse=True, domainMin=1, nice=False),
+                scale=alt.Scale(type="log", reverse=True, domain=[1, lowest], nice=False),
                 axis=alt.Axis(values=[1, 2, 5, 10, 100, 1_000, 10_000, 100_000], format=","),
             ),
             color=alt.Color("token:N", title=None, sort=names, legend=alt.Legend(orient="top", columns=4)),
@@ -159,7 +166,7 @@ def chips(result: Rankings) -> list[str]:
     """What each watched word resolved to, with its id."""
     if result.watch is None:
         return []
-    return ["  ".join(f"“{visible(token.text)}” = id {token.id}" for token in result.watch.tokens)]
+    return [" · ".join(f"“{visible(token.text)}” = id {token.id}" for token in result.watch.tokens)]
 
 
 def line(result: Rankings, language: Language) -> str:

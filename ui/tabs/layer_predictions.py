@@ -30,7 +30,7 @@ HEADERS = ("column_layer", "column_rank", "column_token", "column_id", "column_p
 
 def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
     """The widgets and the handlers that the shared Run does not serve. Called inside `gr.Tab`."""
-    with gr.Accordion(T("settings"), open=True), gr.Row():
+    with gr.Accordion(T("options"), open=True), gr.Row():
         top = gr.Slider(1, MOST_PREDICTIONS, value=10, step=1, label=T("top"), min_width=180)
         layers: list[Any] = [(T("layer_all"), "all"), (T("layer_last"), "last"), (T("layer_embedding"), -1)]
         layer = gr.Dropdown([*layers, *((str(n), n) for n in range(MOST_LAYERS))], value="all", label=T("layer"))

@@ -22,7 +22,7 @@ HEADERS = ("column_layer", "column_position", "column_token", "column_rank", "co
 
 def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
     """The widgets and the handlers that the shared Run does not serve. Called inside `gr.Tab`."""
-    with gr.Accordion(T("settings"), open=True), gr.Row():
+    with gr.Accordion(T("options"), open=True), gr.Row():
         with gr.Column(min_width=240):
             watch = gr.Textbox(label=T("watch"), info=T("watch_info"), lines=2, max_lines=16, elem_id="watch")
             spacing = gr.Button(T("watch_spacing"), size="sm")
@@ -60,13 +60,15 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
         from ui.charts import rankings as charts
 
         result = found.result
-        position = result.watch.position if result.watch is not None else wanted
+        first = result.outputs[0].position if result.outputs else None
+        position = result.watch.position if result.watch is not None else wanted or first
         lines_chart = charts.watch_chart(result, language)
         updates: dict[Any, Any] = {
             strip: charts.commitment_strip(result, language, position),
             line: notice("info", charts.line(result, language)),
             chips: notice("info", *charts.chips(result)),
             answer: found,
+            pinned: position,
             watched: gr.update(value=lines_chart, visible=lines_chart is not None),
             watched_beside: gr.update(visible=False),
             beside: gr.update(visible=False),
@@ -106,7 +108,7 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
         return "\n".join(dict.fromkeys(variant for variant in both if variant.strip()))
 
     spacing.click(add_spacing, watch, watch, show_progress="hidden", queue=False, api_visibility="private")
-    outputs = [strip, line, chips, answer, watched, watched_beside, chart, beside, warning, panel, table]
+    outputs = [strip, line, chips, answer, pinned, watched, watched_beside, chart, beside, warning, panel, table]
     outputs += [csv_file, json_file]
     return Tab(
         analysis="rankings",
