@@ -23,6 +23,8 @@ from analyzers.model import LanguageModel, load_model
 
 pytest_plugins = ["served"]
 
+torch.set_num_threads(1)  # tiny tensors: two threads of each worker would only wait for each other
+
 TEXT = "the café: the keys to the cabinet, the 👩‍🚀 and <b> are"
 """An accent, the same word twice, an emoji split over tokens, and something that looks like HTML."""
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 import transformers
 from torch import Tensor, nn
+from transformers.utils import ModelOutput
 
 from analyzers.model import LanguageModel
 from tests.conftest import tiny_tokenizer
@@ -70,6 +70,7 @@ class ToyModel(transformers.PreTrainedModel):
         inputs_embeds: Tensor | None = None,
         logits_to_keep: int | Tensor = 0,
         use_cache: bool = False,
+        past_key_values: None = None,
     ) -> Any:
         hidden = self.embed(input_ids) if inputs_embeds is None else inputs_embeds
         for block in reversed(self.blocks) if self.backwards else self.blocks:
@@ -78,7 +79,7 @@ class ToyModel(transformers.PreTrainedModel):
         logits = self.head(hidden[:, kept])
         if input_ids is not None:
             logits = logits + self.extra_with_ids
-        return SimpleNamespace(logits=logits)
+        return ModelOutput(logits=logits)
 
 
 def copy_module(back: int) -> ToyModel:
