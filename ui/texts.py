@@ -212,7 +212,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "axis_position": ("position", "位置"),
     "probability": ("probability", "確率"),
     "entropy": ("entropy (nats)", "エントロピー(nat)"),
-    "kl": ("KL(final ‖ layer) (nats)", "KL(最終 ‖ 層)(nat)"),
+    "kl": ("KL to final (nats)", "最終との KL(nat)"),
     "column_layer": ("layer", "層"),
     "column_rank": ("rank", "順位"),
     "column_probability": ("probability", "確率"),
