@@ -25,6 +25,7 @@ from analyzers.anatomy import Anatomy, dissect
 from analyzers.converted import converted_folder, is_whole
 from analyzers.errors import InputError
 from analyzers.limits import LIMITS
+from analyzers.neurons import find_down_projections
 from analyzers.tokens import TokenReader
 
 transformers_logging.set_verbosity_error()
@@ -59,8 +60,8 @@ class LanguageModel:
         self.module = module.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.reader = TokenReader(tokenizer)
-        probe = tokenizer(PROBE, return_tensors="pt").input_ids[:, :16].to(module.device)
-        self.anatomy: Anatomy = dissect(module, probe, id)
+        self._probe = tokenizer(PROBE, return_tensors="pt").input_ids[:, :16].to(module.device)
+        self.anatomy: Anatomy = dissect(module, self._probe, id)
         config = module.config.get_text_config()
         self.max_positions = int(getattr(config, "max_position_embeddings", None) or 2**31)
         end = module.generation_config.eos_token_id if module.generation_config else tokenizer.eos_token_id
@@ -117,6 +118,13 @@ class LanguageModel:
         with torch.no_grad():
             total = sum(self.anatomy.embedding(some).double().sum(0) for some in ids.split(4096))
         return torch.as_tensor(total / self.facts.vocab)
+
+    @cached_property
+    def down_projections(self) -> tuple[torch.nn.Module, ...]:
+        """Each block's MLP down projection, found when first asked for. Raises InputError for a model without."""
+        return find_down_projections(
+            self.anatomy.blocks, lambda: self.module(input_ids=self._probe, use_cache=False), self.facts.id
+        )
 
     @torch.no_grad()
     def next_logits(self, ids: Sequence[int], cache: Any) -> tuple[Float[Tensor, " vocab"], Any]:
