@@ -78,9 +78,7 @@ def ablate_neurons(
     kl = float((before.exp() * (before - after)).sum().clamp_min(0))
     top = min(settings.top, before.numel())
     ids = {*before.topk(top).indices.tolist(), *after.topk(top).indices.tolist()}
-    changes = [
-        TokenChange(id, model.reader.text_of(id), float(before[id].exp()), float(after[id].exp())) for id in ids
-    ]
+    changes = [TokenChange(id, model.reader.text_of(id), float(before[id].exp()), float(after[id].exp())) for id in ids]
     changes.sort(key=lambda change: (-max(change.before, change.after), change.id))
     yield Progress(1.0, Ablation(settings.scale, len(settings.neurons), tuple(changes), kl))
 

@@ -25,9 +25,6 @@ from analyzers.errors import InputError
 
 SHORTEST_PROBE = 4
 """Positions of a probe: with fewer, mixing between positions could not be seen."""
-ONE_MLP = "a single MLP that every token passes (mixtures of experts are not read)"
-OWN_WEIGHTS = "weights of its own (the layers share them)"
-ONE_DOWN_PROJECTION = "an MLP with one down projection"
 
 
 @torch.no_grad()
@@ -49,9 +46,9 @@ def find_down_projections(blocks: Sequence[nn.Module], forward: Callable[[], Any
         raise ValueError(f"the probe has {n_positions} positions; at least {SHORTEST_PROBE} are needed")
     for layer, of_block in enumerate(maps):
         if still[blocks[layer]].times > 1:
-            raise InputError("no_neurons", model=model, layer=layer, part=OWN_WEIGHTS)
+            raise InputError("layers_share_weights", model=model)
         if any(linear not in still for linear in of_block.values()):
-            raise InputError("no_neurons", model=model, layer=layer, part=ONE_MLP)
+            raise InputError("mixture_of_experts", model=model, layer=layer)
 
     position = n_positions // 2
     held = {part: seen.output for part, seen in still.items()}
@@ -112,9 +109,9 @@ def _linear_maps(block: nn.Module, layer: int, model: str) -> dict[str, nn.Modul
     for name, part in block.named_modules():
         own = list(part.parameters(recurse=False))
         if any(weight.dim() > 2 for weight in own) and not isinstance(part, (nn.Conv1d, nn.Conv2d)):
-            raise InputError("no_neurons", model=model, layer=layer, part=ONE_MLP)  # the experts, in one tensor
+            raise InputError("mixture_of_experts", model=model, layer=layer)  # the experts, in one tensor
         is_leaf = not any(True for _ in part.children())
-        if is_leaf and not isinstance(part, nn.Embedding) and sum(weight.dim() == 2 for weight in own) == 1:
+        if name and is_leaf and not isinstance(part, nn.Embedding) and sum(weight.dim() == 2 for weight in own) == 1:
             maps[name] = part
     return maps
 
@@ -122,7 +119,7 @@ def _linear_maps(block: nn.Module, layer: int, model: str) -> dict[str, nn.Modul
 def _widest(linears: list[nn.Module], still: Mapping[nn.Module, _Seen], model: str, layer: int) -> nn.Module:
     widths = [_rows(still[linear].input).shape[-1] for linear in linears]
     if not linears or widths.count(max(widths)) > 1:
-        raise InputError("no_neurons", model=model, layer=layer, part=ONE_DOWN_PROJECTION)
+        raise InputError("no_down_projection", model=model, layer=layer)
     return linears[widths.index(max(widths))]
 
 

@@ -180,9 +180,17 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "このテキストでは {model} を読み取れません。最終層を正規化とヘッドに通した値がモデル自身のロジットと {difference} 違うため描画しません。別のモデルを選んでください。",
     ),
     # --- neuron factors
-    "no_neurons": (
-        "The neurons of {model} cannot be read: layer {layer} lacks {part}. Choose another model, or another analysis.",
-        "{model} のニューロンは読み取れません: 層 {layer} に {part} がありません。別のモデルか別の分析を選んでください。",
+    "mixture_of_experts": (
+        "The neurons of {model} cannot be read: its layer {layer} has no single MLP that every token passes (a mixture of experts, say). Choose another model, or another analysis.",
+        "{model} のニューロンは読み取れません。層 {layer} に、すべてのトークンが通る 1 つの MLP がありません(専門家混合など)。別のモデルか別の分析を選んでください。",
+    ),
+    "layers_share_weights": (
+        "The neurons of {model} cannot be read layer by layer: its layers share their weights. Choose another model, or another analysis.",
+        "{model} は層どうしが重みを共有しているため、ニューロンを層ごとに読み取れません。別のモデルか別の分析を選んでください。",
+    ),
+    "no_down_projection": (
+        "The neurons of {model} cannot be read: the down projection of the MLP in layer {layer} was not found. Choose another model, or another analysis.",
+        "{model} のニューロンは読み取れません。層 {layer} に MLP の下方射影(down projection)が見つかりません。別のモデルか別の分析を選んでください。",
     ),
     "too_many_factors": (
         "{factors} factors cannot be told apart in {n} tokens (at most {most} here). Ask for {most} or fewer, or use a longer text.",
