@@ -137,6 +137,8 @@ _FUNCTIONS = {
     "layer-predictions": ("analyzers.layer_predictions", "predict_from_each_layer"),
     "layer-overview": ("analyzers.layer_predictions", "overview_of_each_layer"),
     "rankings": ("analyzers.rankings", "rank_at_each_layer"),
+    "neuron-factors": ("analyzers.neuron_factors", "factorize_neurons"),
+    "ablation": ("analyzers.ablation", "ablate_neurons"),
 }
 
 KINDS = {"neuron-factors": ("causal", "encoder")}

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
@@ -26,6 +26,7 @@ from analyzers.anatomy import Anatomy, dissect
 from analyzers.converted import converted_folder, is_whole
 from analyzers.errors import InputError
 from analyzers.limits import LIMITS
+from analyzers.neurons import find_down_projections
 from analyzers.tokens import Token, TokenReader
 
 transformers_logging.set_verbosity_error()
@@ -68,8 +69,8 @@ class LanguageModel:
         self.module = module.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.reader = TokenReader(tokenizer)
-        probe = tokenizer(PROBE, return_tensors="pt").input_ids[:, :16].to(module.device)
-        self.anatomy: Anatomy = dissect(module, probe, id, has_head=kind == "causal")
+        self._probe = tokenizer(PROBE, return_tensors="pt").input_ids[:, :16].to(module.device)
+        self.anatomy: Anatomy = dissect(module, self._probe, id, has_head=kind == "causal")
         config = module.config.get_text_config()
         self.max_positions = int(getattr(config, "max_position_embeddings", None) or 2**31)
         generation = getattr(module, "generation_config", None)
@@ -136,6 +137,17 @@ class LanguageModel:
         with torch.no_grad():
             total = sum(self.anatomy.embedding(some).double().sum(0) for some in ids.split(4096))
         return torch.as_tensor(total / self.facts.vocab)
+
+    @cached_property
+    def down_projections(self) -> tuple[torch.nn.Module, ...]:
+        """Each block's MLP down projection, found when first asked for. Raises InputError for a model without."""
+        return find_down_projections(self.anatomy.blocks, lambda: self.run(self._probe), self.facts.id)
+
+    def run(self, ids: Int[Tensor, "batch position"]) -> Any:
+        """One forward of the model itself, for what hooks see on the way; the head runs at the last position only."""
+        if self.facts.kind == "encoder":
+            return self.module(input_ids=ids)
+        return self.module(input_ids=ids, use_cache=False, logits_to_keep=1)
 
     @torch.no_grad()
     def next_logits(self, ids: Sequence[int], cache: Any) -> tuple[Float[Tensor, " vocab"], Any]:
