@@ -145,6 +145,8 @@ def activation_matrix(
 
 def _layers(model: LanguageModel, settings: NeuronFactorsSettings) -> tuple[int, ...]:
     top = model.facts.n_layers - 1
+    if settings.preset != "all" and settings.first_layer is None and settings.last_layer is None:
+        return ({"first": 0, "middle": top // 2, "last": top}[settings.preset],)
     first = 0 if settings.first_layer is None else settings.first_layer
     last = top if settings.last_layer is None else settings.last_layer
     if not 0 <= first <= last <= top:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Parts = Literal["positive", "split"]
+Preset = Literal["all", "first", "middle", "last"]
 Part = Literal["positive", "negative"]
 DEFAULT_FACTORS = 8
 """As in the articles (Alammar 2021)."""
@@ -21,6 +22,8 @@ class NeuronFactorsSettings:
     """None: 0."""
     last_layer: int | None = None
     """Inclusive; None: the last."""
+    preset: Preset = "all"
+    """Which layers where neither of the two is given: all, or only the first, the middle or the last."""
     include_first_token: bool = False
     """The first token's activations dwarf all others (attention sinks; Sun et al. 2024), so it is left out by default."""
     include_special: bool = False
