@@ -43,6 +43,34 @@ def test_the_table_is_the_default_and_nothing_is_on_standard_error(tiny: str, ca
     assert "occlusion · probability" in out
 
 
+def test_layer_predictions_are_a_table_or_json(tiny: str, capsys: Any) -> None:
+    asked = ["layer-predictions", "the keys", "--model", tiny, "--device", "cpu", "--top", "3"]
+    status, out, err = run(capsys, *asked)
+    assert (status, err) == (0, "")
+    assert "embed" in out
+    assert "layer entropy     KL  predictions" in out
+    status, out, err = run(capsys, *asked, "--json", "--layer", "-1", "--position", "1", "--without-final-norm")
+    assert (status, err) == (0, "")
+    found = json.loads(out)
+    assert found["position"] == 1
+    assert [(row["layer"], len(row["predictions"])) for row in found["layers"]] == [(-1, 3)]
+    assert found["without_final_norm"] is True
+
+
+def test_rankings_are_a_table_or_json(tiny: str, capsys: Any) -> None:
+    asked = ["rankings", "the keys", "--model", tiny, "--device", "cpu", "--generate", "2", "--watch", " the"]
+    status, out, err = run(capsys, *asked)
+    assert (status, err) == (0, "")
+    assert "first from layer: " in out
+    assert "·the (259)" in out
+    status, out, err = run(capsys, *asked, "--watch", " to", "--position", "2", "--json")
+    assert (status, err) == (0, "")
+    found = json.loads(out)
+    assert found["watch"]["position"] == 2
+    assert [token["text"] for token in found["watch"]["tokens"]] == [" the", " to"]
+    assert [len(row) for row in found["ranks"]] == [2, 2, 2]
+
+
 @pytest.mark.parametrize("order", [("--json", "saliency", "the keys"), ("saliency", "the keys", "--json")])
 def test_json_is_the_whole_of_standard_output(tiny: str, capsys: Any, order: tuple[str, ...]) -> None:
     status, out, err = run(capsys, *order, "--model", tiny, "--device", "cpu", "--generate", "2")
@@ -82,6 +110,15 @@ BAD = [
     (["saliency", "a\ud800", "--model", "TINY"], "lone surrogate"),
     (["saliency", "a", "--contrast", "", "--model", "TINY"], "contrast is empty"),
     (["saliency", "a", "--first", "0", "--model", "TINY"], "Position 0 is not"),
+    (["layer-predictions", "a", "--position", "0", "--model", "TINY"], "position"),
+    (["layer-predictions", "a", "--position", "9", "--model", "TINY"], "position"),
+    (["layer-predictions", "a", "--layer", "3", "--model", "TINY"], "layer must be a whole number from -1 to 2"),
+    (["layer-predictions", "a", "--top", "51"], "top must be a whole number from 1 to 50"),
+    (["layer-predictions", "a", "--watch", "b"], "--watch"),
+    (["rankings", "a", "--watch", "", "--model", "TINY"], "watch is empty"),
+    (["rankings", "a", *["--watch", "b"] * 17], "watch must be a list of at most 16 texts"),
+    (["rankings", "a", "--watch", "b", "--position", "9", "--model", "TINY"], "position"),
+    (["rankings", "a", "--generate", "0", "--model", "TINY"], "no predicted token"),
     (["saliency"], "TEXT"),
     (["saliency", "a", "--no-such\noption"], "--no-such"),
     (["draw", "a"], "draw"),

@@ -29,9 +29,9 @@ def ask(save_model: Callable[..., Path]) -> Callable[..., Answer]:
     folder = save_model("gpt2")
     dispatcher = Dispatcher(ModelStore(any_folder=True))
 
-    def run(**settings: Any) -> Answer:
+    def run(analysis: str = "saliency", **settings: Any) -> Answer:
         raw = {"text": TEXT, "generate": 2, "model": str(folder), "device": "cpu"} | settings
-        return answer(dispatcher, parse_request("saliency", raw))
+        return answer(dispatcher, parse_request(analysis, raw))
 
     return run
 
@@ -92,3 +92,78 @@ def test_the_table_names_method_target_and_every_token(ask: Callable[..., Answer
     assert text.count("%") >= 10
     assert ("baseline token “<|end|>”" in text) == (method in ("occlusion", "integrated-gradients"))
     assert ("completeness error" in text) == (method == "integrated-gradients")
+
+
+def survives(found: dict[str, Any], keys: set[str]) -> None:
+    """The common keys and these, in plain finite numbers."""
+    assert set(found) >= COMMON | keys
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert all(math.isfinite(number) for number in numbers(found))
+
+
+@pytest.mark.parametrize("settings", [{}, {"without_final_norm": True}, {"position": 1}, {"generate": 0}], ids=str)
+def test_layer_predictions_have_the_keys_of_the_contract(ask: Callable[..., Answer], settings: dict[str, Any]) -> None:
+    answered = ask("layer-predictions", **settings)
+    found = document(answered)
+    survives(found, {"position", "layers"})
+    assert found["position"] == settings.get("position", found["n_prompt"])
+    assert [row["layer"] for row in found["layers"]] == [-1, 0, 1, 2]
+    for row, entropy in zip(found["layers"], answered.result.entropy, strict=True):
+        assert set(row) == {"layer", "predictions", "entropy", "kl"}
+        assert row["entropy"] == float(entropy)
+        assert [set(one) for one in row["predictions"]] == [{"id", "text", "probability"}] * 10
+        probabilities = [one["probability"] for one in row["predictions"]]
+        assert probabilities == sorted(probabilities, reverse=True)
+        assert 0 < sum(probabilities) <= 1
+    assert (found["chosen"] is None) == (settings.get("generate") == 0)
+    assert (found["chosen_ranks"] is None) == (found["chosen"] is None)
+    if found["chosen"] is not None:
+        assert found["chosen"]["id"] == found["tokens"][found["position"]]["id"]
+        assert [len(found[key]) for key in ("chosen_ranks", "chosen_ties")] == [4, 4]
+
+
+@pytest.mark.parametrize("settings", [{}, {"without_final_norm": True}, {"generate": 0}], ids=str)
+def test_rankings_have_the_keys_of_the_contract(ask: Callable[..., Answer], settings: dict[str, Any]) -> None:
+    found = document(ask("rankings", **settings))
+    survives(found, {"outputs", "ranks", "ties", "commitment", "watch"})
+    n_outputs = settings.get("generate", 2)
+    assert found["outputs"] == list(range(found["n_prompt"], found["n_prompt"] + n_outputs))
+    for key in ("ranks", "ties"):
+        assert [len(row) for row in found[key]] == [n_outputs] * 3
+    assert len(found["commitment"]) == n_outputs
+    assert found["watch"] is None
+    assert all(rank == 1 for rank in found["ranks"][-1])
+
+
+def test_watched_words_are_in_the_document_with_their_ids(ask: Callable[..., Answer]) -> None:
+    found = document(ask("rankings", watch=[" the", "<b>"], position=2))
+    survives(found, {"watch"})
+    watch = found["watch"]
+    assert set(watch) >= {"position", "tokens", "ranks"}
+    assert watch["position"] == 2
+    assert [set(token) for token in watch["tokens"]] == [{"id", "text"}] * 2
+    assert [token["text"] for token in watch["tokens"]] == [" the", "<"]
+    assert [len(row) for row in watch["ranks"]] == [2, 2, 2]
+    assert any("“<b>” is 3 tokens" in warning for warning in found["warnings"])
+
+
+def test_the_table_of_layer_predictions_has_a_line_per_layer(ask: Callable[..., Answer]) -> None:
+    answered = ask("layer-predictions", top=2)
+    lines = table(answered).splitlines()
+    result = answered.result
+    assert lines[2].startswith(f"position {result.position} (there: ")
+    assert "final norm and head at every layer" in lines[2]
+    assert [line.split()[0] for line in lines[4:8]] == ["embed", "0", "1", "2"]
+    assert f"{result.predictions[3][0].probability:.1%}" in lines[7]
+    assert "WITHOUT the final norm" in table(ask("layer-predictions", without_final_norm=True))
+
+
+def test_the_table_of_rankings_has_a_line_per_layer_and_the_watched_words(ask: Callable[..., Answer]) -> None:
+    answered = ask("rankings", watch=[" the", " to"])
+    text = table(answered)
+    ranks = answered.result.ranks
+    lines = text.splitlines()
+    assert [line.split() for line in lines[4:7]] == [[str(n), *(str(r) for r in row)] for n, row in enumerate(ranks)]
+    assert "first from layer: " in text
+    assert f"watched at position {answered.result.watch.position}" in text
+    assert all(f"{word} ({id})" in text for word, id in zip(["·the", "·to"], [259, 342], strict=True))

@@ -1,4 +1,4 @@
-"""The public endpoint, through the client that people use and through raw requests."""
+"""The public endpoints, through the client that people use and through raw requests."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from gradio_client import Client
+
+from analyzers.request import COMMON, SETTINGS
 
 BAD = [
     float("nan"),
@@ -81,19 +83,135 @@ def test_bad_input_is_a_sentence(client: Client) -> None:
             client.predict(**values, api_name="/saliency")
 
 
-def test_every_bad_value_of_every_parameter_is_named(address: str, client: Client) -> None:
-    endpoint = client.view_api(return_format="dict", print_info=False)["named_endpoints"]["/saliency"]
+ENDPOINTS = ["saliency", "layer_predictions", "rankings"]
+NAMED_OTHERWISE = {"first": "position"}
+"""Parameters whose sentence speaks of what they stand for."""
+
+
+def test_every_analysis_has_its_endpoint(client: Client) -> None:
+    endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert set(endpoints) == {f"/{name}" for name in ENDPOINTS}
+    assert [analysis.replace("-", "_") for analysis in SETTINGS] == ENDPOINTS
+
+
+@pytest.mark.parametrize("name", ENDPOINTS)
+def test_parameters_are_the_text_then_the_settings_with_their_defaults(client: Client, name: str) -> None:
+    endpoint = client.view_api(return_format="dict", print_info=False)["named_endpoints"][f"/{name}"]
+    settings = (*COMMON, *SETTINGS[name.replace("_", "-")])
+    parameters = endpoint["parameters"]
+    assert [one["parameter_name"] for one in parameters] == ["text", *(setting.name for setting in settings)]
+    assert [one["parameter_has_default"] for one in parameters] == [False, *(True for _ in settings)]
+    defaults = [list(setting.default) if setting.kind == "texts" else setting.default for setting in settings]
+    assert [one["parameter_default"] for one in parameters[1:]] == defaults
+
+
+@pytest.mark.parametrize("name", ENDPOINTS)
+def test_every_bad_value_of_every_parameter_is_named(address: str, client: Client, name: str) -> None:
+    endpoint = client.view_api(return_format="dict", print_info=False)["named_endpoints"][f"/{name}"]
     names = [parameter["parameter_name"] for parameter in endpoint["parameters"]]
     defaults = [parameter.get("parameter_default") for parameter in endpoint["parameters"]]
     assert names[0] == "text"
-    for number, name in enumerate(names):
+    refused = set()
+    for number, parameter in enumerate(names):
         # A value that happens to be good (1.5 for a tolerance, say) must give an answer; anything else a sentence.
         for value in BAD[number % 5 :: 5]:
             values = ["the keys", *defaults[1:]]
             values[number] = value
-            kind, data = post(address, "saliency", values)
+            kind, data = post(address, name, values)
             if kind == "error":
-                assert data, f"{name}={value!r} gave an empty error"
-                assert "went wrong on our side" not in str(data), f"{name}={value!r}: {data}"
+                said = str(data)
+                assert "went wrong on our side" not in said, f"{parameter}={value!r}: {data}"
+                assert NAMED_OTHERWISE.get(parameter, parameter) in said.lower(), f"{parameter}={value!r}: {data}"
+                refused.add(parameter)
             else:
                 assert kind == "complete"
+    assert refused == set(names)
+
+
+def test_layer_predictions_of_the_text_alone(client: Client) -> None:
+    document = client.predict("the keys to the cabinet", api_name="/layer_predictions")
+    assert document["model"] == "tiny"
+    assert document["position"] == document["n_prompt"]
+    assert [row["layer"] for row in document["layers"]] == [-1, 0, 1, 2]
+    for row in document["layers"]:
+        assert set(row) == {"layer", "predictions", "entropy", "kl"}
+        assert len(row["predictions"]) == 10
+        assert all(set(one) == {"id", "text", "probability"} for one in row["predictions"])
+    said = document["layers"][-1]["predictions"][0]
+    assert (said["id"], said["text"]) == (document["chosen"]["id"], document["chosen"]["text"])
+    assert document["tokens"][document["position"]]["id"] == said["id"]
+    assert abs(document["layers"][-1]["kl"]) < 1e-6
+    json.dumps(document, allow_nan=False)
+
+
+def test_layer_predictions_take_their_settings(client: Client) -> None:
+    settings = {"position": 2, "layer": -1, "top": 3, "generate": 0, "without_final_norm": True}
+    document = client.predict("the keys to the cabinet", **settings, api_name="/layer_predictions")
+    assert document["position"] == 2
+    assert [row["layer"] for row in document["layers"]] == [-1]
+    assert len(document["layers"][0]["predictions"]) == 3
+    assert document["without_final_norm"] is True
+    assert len(document["tokens"]) == document["n_prompt"]
+
+
+def test_rankings_of_the_text_alone(client: Client) -> None:
+    document = client.predict("the keys to the cabinet", api_name="/rankings")
+    n = document["n_prompt"]
+    assert document["outputs"] == [n]
+    assert [len(row) for row in document["ranks"]] == [1, 1, 1]
+    assert [len(row) for row in document["ties"]] == [1, 1, 1]
+    assert document["ranks"][-1] == [1]
+    first = [row == [1] for row in document["ranks"]]
+    assert document["commitment"] == [next(layer for layer in range(3) if all(first[layer:]))]
+    assert document["watch"] is None
+    json.dumps(document, allow_nan=False)
+
+
+def test_rankings_take_their_settings(client: Client) -> None:
+    settings = {"watch": [" the", " keys", " the"], "position": 2, "generate": 3}
+    document = client.predict("the keys to the cabinet", **settings, api_name="/rankings")
+    assert len(document["outputs"]) == 3
+    watch = document["watch"]
+    assert watch["position"] == 2
+    assert watch["tokens"][0]["text"] == " the"
+    assert len(watch["tokens"]) == 2
+    assert [len(row) for row in watch["ranks"]] == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "expected"),
+    [
+        ("layer_predictions", {"position": 0}, "position"),
+        ("layer_predictions", {"position": 99}, "position"),
+        ("layer_predictions", {"layer": 3}, "layer must be a whole number from -1 to 2"),
+        ("layer_predictions", {"layer": -2}, "layer must be a whole number from -1"),
+        ("layer_predictions", {"top": 0}, "top must be"),
+        ("layer_predictions", {"top": 51}, "top must be"),
+        ("rankings", {"position": 0, "watch": [" the"]}, "position"),
+        ("rankings", {"position": 99, "watch": [" the"]}, "position"),
+        ("rankings", {"watch": [f" w{n}" for n in range(17)]}, "at most 16"),
+        ("rankings", {"watch": [""]}, "watch is empty"),
+        ("rankings", {"watch": [" the", ""]}, "watch is empty"),
+        ("rankings", {"watch": ["x" * 20_001]}, "watch"),
+        ("rankings", {"watch": "the"}, "watch must be a list"),
+        ("rankings", {"watch": [1]}, "watch must be a list"),
+    ],
+    ids=str,
+)
+def test_what_is_out_of_range_is_refused_with_the_range(
+    client: Client, name: str, settings: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(Exception, match=expected):
+        client.predict("the keys", **settings, api_name=f"/{name}")
+
+
+def test_the_position_that_was_not_written_can_be_read(client: Client) -> None:
+    document = client.predict("the keys", position=2, generate=0, api_name="/layer_predictions")
+    assert document["n_prompt"] == 2 or document["position"] == 2
+    assert document["chosen"] is None or document["n_prompt"] > 2
+
+
+def test_sixteen_words_can_be_watched(client: Client) -> None:
+    watch = [chr(ord("a") + n) for n in range(16)]
+    document = client.predict("the keys", watch=watch, api_name="/rankings")
+    assert [token["text"] for token in document["watch"]["tokens"]] == watch
