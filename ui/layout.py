@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
 
 from analyzers import catalog
-from analyzers.dispatch import Answer, Dispatcher
+from analyzers.dispatch import KINDS, Answer, Dispatcher
 from analyzers.errors import InputError
 from analyzers.limits import LIMITS
 from analyzers.request import COMMON, SETTINGS, Request
@@ -274,15 +274,26 @@ def _connect(
     alone: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
     runs = [controls.run.click(run, [selected, *widgets], outputs, **quiet, **alone)]
     for button, (_, analysis, chosen) in zip(controls.examples, EXAMPLES, strict=True):
-        values = [chosen[name] if name in chosen else _default(name, "") for name in shared]
+        values = [chosen[name] if name in chosen else _default(name, "") for name in shared if name != "model"]
         values += [
             chosen[name] if name in chosen and tab.analysis == analysis else _default(name, tab.analysis)
             for tab, name, _ in own
         ]
+        model = _model_for(dispatcher, analysis, chosen.get("model"))
         fill = button.click(
-            lambda values=values, analysis=analysis: [*values, analysis, gr.update(selected=analysis)],
-            None,
-            [*widgets, selected, tab_bar],
+            lambda current, values=values, analysis=analysis, model=model: [
+                model(current),
+                *values,
+                analysis,
+                gr.update(selected=analysis),
+            ],
+            controls.settings["model"],
+            [
+                controls.settings["model"],
+                *(w for w in widgets if w is not controls.settings["model"]),
+                selected,
+                tab_bar,
+            ],
             queue=False,
             **quiet,
         )
@@ -330,6 +341,19 @@ def _connect(
     )
 
 
+def _model_for(dispatcher: Dispatcher, analysis: str, named: str | None) -> Callable[[Any], str]:
+    """The model an example runs on: the one it names; else the chosen one, unless that cannot do the analysis."""
+
+    def model(current: Any) -> str:
+        row = catalog.find_row(current) if isinstance(current, str) else None
+        is_known = row is not None or current in dispatcher.store.local_names()
+        if named is None and is_known and (row is None or row.kind in KINDS.get(analysis, ("causal",))):
+            return str(current)
+        return named or dispatcher.store.default_id()
+
+    return model
+
+
 def is_answered(before: Answer, asked: Request, position: int | None) -> bool:
     """Whether a tab shows what is asked for already: the same request, be the position named or the one it took."""
     if before.request == asked or not hasattr(asked.settings, "position"):
@@ -342,9 +366,7 @@ def is_answered(before: Answer, asked: Request, position: int | None) -> bool:
 
 
 def _default(name: str, analysis: str) -> Any:
-    """What a widget holds when an example leaves it alone; a chosen model that predicts stays chosen."""
-    if name == "model":
-        return gr.skip()
+    """What a widget holds when an example leaves it alone."""
     page: dict[str, Any] = {
         "contrast": "",
         "target_text": "",
