@@ -22,6 +22,7 @@ PURPOSE = {
     "saliency": "which earlier tokens drove each predicted token",
     "layer-predictions": "what each layer would have predicted at one position",
     "rankings": "how the model's tokens, and watched ones, rank at each layer",
+    "neuron-factors": "which neurons fire together, and on which tokens",
 }
 
 

@@ -35,28 +35,30 @@ class Anatomy:
     """Whether each block returns a tuple that its output comes first in."""
     final_norm: nn.Module | None
     """The norm between the last block and the head; None in a post-norm model, whose blocks end normed."""
-    head: nn.Module
-    """The unembedding."""
+    head: nn.Module | None
+    """The unembedding; None in an encoder without a language-model head."""
     max_difference: float
     """|lens at the last layer − the model's own logits|, the largest over the probe: 0.0 in float32."""
 
 
-def dissect(module: Any, probe: Tensor, name: str) -> Anatomy:
-    """Find the parts of a causal language model and prove them on `probe`, ids of shape (1, position).
+def dissect(module: Any, probe: Tensor, name: str, *, has_head: bool = True) -> Anatomy:
+    """Find the parts of a model and prove them on `probe`, ids of shape (1, position).
 
-    Raises InputError, naming the part, where one is not found or the proof fails.
+    With a head, the proof is that the last block's output through norm and head gives the model's own logits; without
+    one, that it is (normed, if the model norms it) the model's own last hidden state. Raises InputError, naming the
+    part, where one is not found or the proof fails.
     """
     embedding = module.get_input_embeddings()
-    head = module.get_output_embeddings()
+    head = module.get_output_embeddings() if has_head else None
     if embedding is None:
         raise InputError("anatomy_part_missing", model=name, part="token embedding")
-    if head is None:
+    if head is None and has_head:
         raise InputError("anatomy_part_missing", model=name, part="language-model head")
     candidates = _block_lists(module)
     if not candidates:
         raise InputError("anatomy_part_missing", model=name, part="list of blocks")
     with torch.no_grad():
-        logits, calls, outputs = _watch(module, probe)
+        answered, calls, outputs = _watch(module, probe)
         ran = [blocks for blocks in candidates if _ran_in_order(blocks, calls)]
         if not ran:
             raise InputError("anatomy_part_missing", model=name, part="list of blocks that run one after the other")
@@ -64,10 +66,15 @@ def dissect(module: Any, probe: Tensor, name: str) -> Anatomy:
         final_norm = _norm_between(blocks[-1], head, calls, outputs)
         tuples = tuple(isinstance(outputs[block], tuple) for block in blocks)
         anatomy = Anatomy(embedding, blocks, tuples, final_norm, head, float("nan"))
-        embedded = module(inputs_embeds=embedding(probe), use_cache=False).logits
-        lens = read_out(module, anatomy, _first(outputs[blocks[-1]]))
-    difference = max(_difference(embedded, logits), _difference(lens, logits))
-    if not difference <= TOLERANCE * max(1.0, float(logits.abs().max())):
+        last = _first(outputs[blocks[-1]])
+        if head is None:
+            own, ours = answered.last_hidden_state, last if final_norm is None else final_norm(last)
+            difference = _difference(ours, own)
+        else:
+            own = answered.logits
+            embedded = module(inputs_embeds=embedding(probe), use_cache=False).logits
+            difference = max(_difference(embedded, own), _difference(read_out(module, anatomy, last), own))
+    if not difference <= TOLERANCE * max(1.0, float(own.abs().max())):
         raise InputError("anatomy_disproved", model=name, difference=f"{difference:.3g}")
     return Anatomy(embedding, blocks, tuples, final_norm, head, difference)
 
@@ -124,8 +131,8 @@ def _block_lists(module: nn.Module) -> list[tuple[nn.Module, ...]]:
     return found
 
 
-def _watch(module: Any, probe: Tensor) -> tuple[Tensor, list[nn.Module], dict[nn.Module, Any]]:
-    """One forward: the logits, the modules in the order in which they finished, and what each returned."""
+def _watch(module: Any, probe: Tensor) -> tuple[Any, list[nn.Module], dict[nn.Module, Any]]:
+    """One forward: the answer, the modules in the order in which they finished, and what each returned."""
     calls: list[nn.Module] = []
     outputs: dict[nn.Module, Any] = {}
 
@@ -136,8 +143,12 @@ def _watch(module: Any, probe: Tensor) -> tuple[Tensor, list[nn.Module], dict[nn
     with ExitStack() as stack:
         for part in module.modules():
             stack.callback(part.register_forward_hook(finished).remove)
-        logits = module(input_ids=probe, use_cache=False).logits
-    return logits, calls, outputs
+        answered = (
+            module(input_ids=probe)
+            if module.get_output_embeddings() is None
+            else module(input_ids=probe, use_cache=False)
+        )
+    return answered, calls, outputs
 
 
 def _ran_in_order(blocks: tuple[nn.Module, ...], calls: list[nn.Module]) -> bool:
@@ -146,12 +157,12 @@ def _ran_in_order(blocks: tuple[nn.Module, ...], calls: list[nn.Module]) -> bool
 
 
 def _norm_between(
-    last_block: nn.Module, head: nn.Module, calls: list[nn.Module], outputs: dict[nn.Module, Any]
+    last_block: nn.Module, head: nn.Module | None, calls: list[nn.Module], outputs: dict[nn.Module, Any]
 ) -> nn.Module | None:
     """A leaf that ran after the last block and before the head, keeps the shape and holds no matrix."""
     shape = _first(outputs[last_block]).shape
     after = calls[calls.index(last_block) + 1 :]
-    for part in after[: after.index(head)] if head in after else after:
+    for part in after[: after.index(head)] if head is not None and head in after else after:
         is_leaf = not any(True for _ in part.children())
         holds_no_matrix = all(weight.dim() < 2 for weight in part.parameters())
         output = outputs[part]

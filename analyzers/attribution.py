@@ -77,6 +77,7 @@ def gradients(
     with torch.enable_grad():
         embedded = embedded.detach().requires_grad_(True)
         entered: list[Tensor] = []
+        assert model.anatomy.head is not None  # the dispatcher hands over models that predict
         hook = model.anatomy.head.register_forward_pre_hook(lambda _module, args: entered.append(args[0]))
         try:
             values = question.values(model.logits_at(embedded, question.rows))

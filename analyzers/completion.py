@@ -42,10 +42,14 @@ def complete(model: LanguageModel, text: str, generation: Generation) -> Iterato
 
     Sampling: temperature, then top-k (Fan et al. 2018), then top-p (Holtzman et al. 2020), drawn by a generator
     of its own in float64 on the CPU, so the same seed gives the same ids whatever ran before. Stops after an
-    end-of-text token. Raises InputError for a text that is empty or too long for the model or the limits.
+    end-of-text token. An encoder's text is read as it is. Raises InputError for a text that is empty or too long for the model or the limits.
     """
     prompt = model.encode(text)
     wanted = generation.generate
+    if model.facts.kind == "encoder":
+        if generation.target_text is not None:
+            raise InputError("encoder_continues_nothing", model=model.facts.id)
+        wanted = 0
     if generation.target_text is not None:
         continuation = model.encode(generation.target_text, name="target_text", opening=False)
         wanted = len(continuation)
@@ -56,6 +60,9 @@ def complete(model: LanguageModel, text: str, generation: Generation) -> Iterato
         raise InputError("too_many_tokens", n=len(prompt), limit=limit, wanted=wanted)
     if generation.target_text is not None:
         yield _completion(model, [*prompt, *continuation], len(prompt))
+        return
+    if wanted == 0:
+        yield Completion(model.facts.id, model.read(text, prompt, len(prompt)), len(prompt))
         return
     yield from _generate(model, prompt, generation)
 

@@ -72,6 +72,8 @@ class Dispatcher:
                     yield Step("loading")
                 model = loaded
             assert model is not None
+            if model.facts.kind not in KINDS.get(request.analysis, ("causal",)):
+                raise InputError("kind_not_served", model=model.facts.id)
             seconds["load"] = time.perf_counter() - started
             try:
                 yield from self._run(model, request, seconds)
@@ -135,7 +137,12 @@ _FUNCTIONS = {
     "layer-predictions": ("analyzers.layer_predictions", "predict_from_each_layer"),
     "layer-overview": ("analyzers.layer_predictions", "overview_of_each_layer"),
     "rankings": ("analyzers.rankings", "rank_at_each_layer"),
+    "neuron-factors": ("analyzers.neuron_factors", "factorize_neurons"),
+    "ablation": ("analyzers.ablation", "ablate_neurons"),
 }
+
+KINDS = {"neuron-factors": ("causal", "encoder")}
+"""Kinds of models that an analysis reads, where they are more than causal ones."""
 
 
 def _analysis(name: str) -> Any:

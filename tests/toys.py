@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 import transformers
+from conftest import tiny_tokenizer
 from torch import Tensor, nn
 from transformers.utils import ModelOutput
 
 from analyzers.model import LanguageModel
-from tests.conftest import tiny_tokenizer
 
 VOCAB = 384
 

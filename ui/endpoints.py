@@ -16,6 +16,7 @@ DESCRIPTIONS = {
     "saliency": "Which earlier tokens drove each predicted token: scores and shares, one list per explained token.",
     "layer-predictions": "What each layer would have predicted at one position; layer -1 is the embedding row.",
     "rankings": "How the model's own tokens, and watched ones, rank at each layer; rank 1 is the likeliest.",
+    "neuron-factors": "Which neurons fire together, and on which tokens: a non-negative factorisation.",
 }
 _TYPES: dict[str, Any] = {"text": str, "choice": str, "integer": int, "number": float, "flag": bool, "texts": list[str]}
 

@@ -196,5 +196,15 @@ element.addEventListener("keydown", (event) => {
   const next = element.querySelector(`.output[data-position="${order[there]}"]`);
   if (next) next.focus();
 });
-watch("value", draw);
-draw();
+let drawn;
+const redraw = () => {
+  drawn = props.value;
+  draw();
+};
+watch("value", redraw);
+redraw();
+// When two values come within one tick, `watch` can miss the second: look again now and then.
+const looking = setInterval(() => {
+  if (!element.isConnected) clearInterval(looking);
+  else if (props.value !== drawn) redraw();
+}, 250);

@@ -50,6 +50,7 @@ class Notice(gr.HTML):
             html_template='<div class="ecco-notice" role="status" aria-live="polite"></div>',
             css_template=(_FOLDER / "notice.css").read_text(encoding="utf-8"),
             js_on_load=(_FOLDER / "notice.js").read_text(encoding="utf-8"),
+            elem_classes=["notice"],
             **options,
         )
 

@@ -14,17 +14,25 @@ from analyzers.errors import InputError
 from analyzers.limits import LIMITS
 from analyzers.request import COMMON, SETTINGS, Request
 from analyzers.sentences import Language
+from analyzers.store import LOADED_KINDS
 from ui.endpoints import add_endpoints
 from ui.errors import language_of, sentence_for
 from ui.hover_strip import Notice, notice
 from ui.i18n import I18N, T
 from ui.running import follow, page_request
-from ui.tabs import layer_predictions, rankings, saliency
+from ui.tabs import layer_predictions, neuron_factors, rankings, saliency
 from ui.tabs.tab import Tab
 from ui.texts import say
 from ui.theme import CSS
 
 CITIES = "The countries of the European Union are:\n1. Austria\n2. Belgium\n3. Bulgaria\n4."
+WILDLIFE = (
+    "Other species I saw on foot were Japanese grass lizards moving along the edges of the road, horseflies or "
+    "carpenter bees flying near flowers with low buzzing sounds, small birds that I don’t see very often, and "
+    "crows. I also heard a low buzzing sound coming from the high voltage lines. I thought the horseflies and "
+    "carpenter bees, which fly with a low buzzing sound for their size, might alert humans and other animals "
+    "with their sound."
+)
 EXAMPLES: tuple[tuple[str, str, dict[str, Any]], ...] = (
     (
         "Heathrow airport is located in the city of …",
@@ -66,6 +74,16 @@ EXAMPLES: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("Good afternoon.␣ …", "rankings", {"text": "Good afternoon. ", "generate": 10}),
     ("The keys to the cabinet: is / are", "rankings", {"text": "The keys to the cabinet", "watch": " is\n are"}),
     ("␣1, 1, …", "layer-predictions", {"text": " 1, 1,", "generate": 1}),
+    (
+        "Other species I saw on foot … (MiniLM, factors)",
+        "neuron-factors",
+        {"text": WILDLIFE, "model": "minilm-l6", "include_special": True, "include_first_token": True},
+    ),
+    (
+        "Other species I saw on foot … (SmolLM2, factors)",
+        "neuron-factors",
+        {"text": WILDLIFE, "model": "smollm2-135m-instruct", "generate": 0},
+    ),
     ("The countries of the European Union are: …", "saliency", {"text": CITIES, "generate": 20}),
 )
 """Label, the tab it opens, and the settings that differ from the defaults."""
@@ -74,6 +92,7 @@ TABS = (
     ("saliency", saliency.build_tab),
     ("layer-predictions", layer_predictions.build_tab),
     ("rankings", rankings.build_tab),
+    ("neuron-factors", neuron_factors.build_tab),
 )
 """Name and builder of each tab, in order. The name is the key of its label and of its analysis."""
 
@@ -183,9 +202,10 @@ def _model_choices(dispatcher: Dispatcher) -> list[tuple[str, str]]:
     """✓ is at hand, ↓ is downloaded when first used."""
     choices = []
     for row in catalog.CATALOG:
-        if row.kind == "causal" and (not row.bundled or catalog.is_at_hand(row)):
+        if row.kind in LOADED_KINDS and (not row.bundled or catalog.is_at_hand(row)):
             where = "✓" if catalog.is_at_hand(row) else f"↓ {row.megabytes:,} MB"
-            choices.append((f"{row.label}  {where}", row.id))
+            kind = "" if row.kind == "causal" else f" ({row.kind})"
+            choices.append((f"{row.label}{kind}  {where}", row.id))
     return choices + [(f"{name}  ✓", name) for name in dispatcher.store.local_names()]
 
 
@@ -254,7 +274,7 @@ def _connect(
     alone: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
     runs = [controls.run.click(run, [selected, *widgets], outputs, **quiet, **alone)]
     for button, (_, analysis, chosen) in zip(controls.examples, EXAMPLES, strict=True):
-        values = [chosen.get(name, _default(name, "")) if name != "model" else gr.skip() for name in shared]
+        values = [chosen[name] if name in chosen else _default(name, "") for name in shared]
         values += [
             chosen[name] if name in chosen and tab.analysis == analysis else _default(name, tab.analysis)
             for tab, name, _ in own
@@ -322,9 +342,18 @@ def is_answered(before: Answer, asked: Request, position: int | None) -> bool:
 
 
 def _default(name: str, analysis: str) -> Any:
-    """What a widget holds when an example leaves it alone."""
-    page = {"contrast": "", "target_text": "", "points": "auto", "layer": "all", "watch": "", "compare": "none"}
-    page["compare_text"] = ""
+    """What a widget holds when an example leaves it alone; a chosen model that predicts stays chosen."""
+    if name == "model":
+        return gr.skip()
+    page: dict[str, Any] = {
+        "contrast": "",
+        "target_text": "",
+        "points": "auto",
+        "layer": "all",
+        "watch": "",
+        "compare": "none",
+    }
+    page |= {"compare_text": "", "layers": "all", "first_layer": 0, "last_layer": 0, "factors": 8}
     if name in page:
         return page[name]
     return next((s.default for s in (*SETTINGS.get(analysis, ()), *COMMON) if s.name == name), None)

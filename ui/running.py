@@ -49,8 +49,32 @@ def page_request(analysis: str, raw: Mapping[str, Any]) -> Request:
         del given["layer"]
     if isinstance(given.get("watch"), str):
         given["watch"] = watched_words(given["watch"])
+    if analysis == "neuron-factors":
+        return _factors_request(given)
     asked = parse_request(analysis, given)
     return replace(asked, settings=replace(asked.settings, only_last=True)) if only_last else asked
+
+
+def _factors_request(given: dict[str, Any]) -> Request:
+    """The page names layers by preset, or by a range."""
+    presets = ("all", "first", "middle", "last", "range")
+    preset = given.pop("layers", "all")
+    if preset not in presets:
+        raise InputError("not_a_choice", name="layers", choices=", ".join(presets), value="“…”")
+    if preset != "range":
+        given.pop("first_layer", None)
+        given.pop("last_layer", None)
+    asked = parse_request("neuron-factors", given)
+    if preset == "range":
+        return asked
+    return replace(asked, settings=replace(asked.settings, preset=preset))
+
+
+def number_within(name: str, value: Any, low: float, high: float) -> float:
+    """A number that the browser sent. Raises InputError where it is none from low to high."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise InputError("not_a_number", name=name, low=low, high=high, value=type(value).__name__)
+    return float(value)
 
 
 def watched_words(text: str) -> list[str]:

@@ -212,7 +212,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "axis_position": ("position", "位置"),
     "probability": ("probability", "確率"),
     "entropy": ("entropy (nats)", "エントロピー(nat)"),
-    "kl": ("KL(final ‖ layer) (nats)", "KL(最終 ‖ 層)(nat)"),
+    "kl": ("KL to final (nats)", "最終との KL(nat)"),
     "column_layer": ("layer", "層"),
     "column_rank": ("rank", "順位"),
     "column_probability": ("probability", "確率"),
@@ -308,6 +308,111 @@ dark is late, none is never.
 - 初期層の順位は大まかな読み取りです。読まれるように学習していません(nostalgebraist 2020、Belrose et al. 2023、arXiv 2303.08112)。
 - よくある語が早く決まるのは、よくある語だからでもあり、モデルが理解したからとは限りません。
 - 目盛りは対数です。1,000 位から 100 位までと、10 位から 1 位までが同じ長さです。""",
+    ),
+    # --- neuron factors
+    "neuron-factors": ("Neuron Factors", "ニューロン因子"),
+    "factors": ("Factors", "因子の数"),
+    "layers": ("Layers", "層"),
+    "layers_all": ("all", "すべて"),
+    "layers_first": ("first", "最初"),
+    "layers_middle": ("middle", "中間"),
+    "layers_last": ("last", "最後"),
+    "layers_range": ("a range", "範囲を指定"),
+    "first_layer": ("From layer", "開始層"),
+    "last_layer": ("To layer (inclusive)", "終了層(含む)"),
+    "include_first_token": ("Keep the first token", "最初のトークンも含める"),
+    "include_special": ("Keep other special tokens", "他の特殊トークンも含める"),
+    "unscaled": ("Layers as they are (as ecco)", "層の大きさを揃えない(ecco と同じ)"),
+    "parts": ("Activations", "活性"),
+    "parts_positive": ("positive part (as ecco)", "正の部分(ecco と同じ)"),
+    "parts_split": ("positive and negative parts", "正と負の両方"),
+    "factors_line": (
+        "NMF · layers {first} to {last} · {parts} · {scaling} · relative error ‖X−WH‖/‖X‖ = {error} · {iterations} "
+        "iterations, {converged} · left out: {left_out}",
+        "NMF・層 {first}〜{last}・{parts}・{scaling}・相対誤差 ‖X−WH‖/‖X‖ = {error}・{iterations} 反復、{converged}・除外: {left_out}",
+    ),
+    "scaled_line": ("each layer scaled alike", "層の大きさを揃える"),
+    "unscaled_line": ("layers as they are", "層の大きさはそのまま"),
+    "converged_line": ("converged", "収束"),
+    "nothing": ("nothing", "なし"),
+    "factor": ("Factor {number}", "因子 {number}"),
+    "factor_shares": ("share per layer, first to last", "層ごとの割合(左が最初の層)"),
+    "factor_help": (
+        "Hover, tap or focus a factor to light the tokens it fires on; hover a token to name its factors. Click pins. An "
+        "activation is the response to its token, and a cause of the next one.",
+        "因子にマウスを合わせるかタップすると、反応するトークンが光ります。トークンに合わせると因子が表示されます。クリックで固定。"
+        "活性はそのトークンへの反応であり、次のトークンの原因でもあります。",
+    ),
+    "factor_of_token": ("{token} (position {position}): {factors}", "{token}(位置 {position}):{factors}"),
+    "factor_left_out": ("{token} (position {position}): left out", "{token}(位置 {position}):除外"),
+    "factor_strongest": ("Factor {number}: {tokens}", "因子 {number}:{tokens}"),
+    "leading": ("Each token's leading factor", "各トークンの主な因子"),
+    "column_factor": ("factor", "因子"),
+    "column_neuron": ("neuron", "ニューロン"),
+    "column_part": ("part", "符号"),
+    "column_weight": ("weight", "重み"),
+    "promoted": (
+        "Factor {number}: its strongest neurons promote {tokens} (their down-projection through final norm and head; a "
+        "rough reading, Geva et al. 2022)",
+        "因子 {number}:最も強いニューロンが押し上げるトークン {tokens}(ダウンプロジェクションを最終正規化とヘッドに通した大まかな読み取り、Geva et al. 2022)",
+    ),
+    "cause": ("From seeing to cause: turn these neurons down or up", "見るから確かめるへ:ニューロンを弱める・強める"),
+    "cause_scale": ("Scale (0 off, 1 unchanged, 2 doubled)", "倍率(0 で停止、1 で変化なし、2 で 2 倍)"),
+    "cause_neurons": ("How many of its strongest neurons", "最も強いニューロンの数"),
+    "cause_run": ("Predict the next token again", "次のトークンを予測し直す"),
+    "cause_title": (
+        "The next token, with {n} neurons of factor {number} × {scale}: KL {kl} nats",
+        "次のトークン:因子 {number} の {n} ニューロンを {scale} 倍(KL {kl} nat)",
+    ),
+    "cause_note": (
+        "It shows that these neurons matter here, not that they alone do: others may do the same work.",
+        "これらのニューロンがここで効いていることを示しますが、他にも同じ働きをするものがあるかもしれません。",
+    ),
+    "cause_encoder": ("An encoder predicts no next token.", "エンコーダは次のトークンを予測しません。"),
+    "before": ("before", "変更前"),
+    "after": ("after", "変更後"),
+    "compare_layers": ("Compare first, middle and last layer", "最初・中間・最後の層を比べる"),
+    "compare_layers_run": ("Factorise each of the three layers", "3 つの層をそれぞれ因子分解する"),
+    "compare_layers_title": (
+        "The same text at three layers, factors matched",
+        "同じテキストの 3 つの層(因子を対応付け)",
+    ),
+    "compare_layers_note": (
+        "Rows are factors matched to the first layer's by the tokens they fire on; the number is the cosine. A factor "
+        "whose shape follows the position, not the words, is driven by position.",
+        "行は、反応するトークンが似た因子どうしを最初の層に合わせて並べたものです。数値はコサイン類似度。語ではなく位置に沿った形の因子は、位置に反応しています。",
+    ),
+    "axis_activation": ("activation", "活性"),
+    "layer_error": ("layer {layer}, error {error}", "層 {layer}、誤差 {error}"),
+    "neuron-factors_help": (
+        """**What it shows.** A neuron is one input of an MLP's down projection. Their activations on every token form a table
+(tokens × neurons); non-negative matrix factorisation splits it into a few *factors*: groups of neurons that fire together,
+and how much of each group every token has (Lee & Seung 1999; the idea of the picture is Alammar's, 2021). Factors stand in
+order of their energy.
+
+**Numbers.** The *relative error* says how much of the table the factors leave out: 0.7 means that they are a sketch. The
+small bars give each factor's share per layer.
+
+**Where it misleads.**
+- The first token is left out: it carries nearly all of the squared activation of many models (attention sinks, Sun et al.
+  2024), and with it one factor describes nothing else. ecco kept it. Every layer is brought to the same size; ecco did not.
+- Gated MLPs also fire below zero. *Positive part* drops that half, as ecco did; *both parts* keeps it.
+- NMF finds *a* good split, not *the* one; another number of factors gives other factors.
+- A factor that fires on a kind of word does not show that the model uses it: turn its neurons down and see.
+- The tokens that neurons promote are read as if no later layer changed them.""",
+        """**何が見えるか。** ニューロンとは MLP のダウンプロジェクションの入力 1 つです。全トークンでの活性の表(トークン × ニューロン)を
+非負値行列因子分解で少数の*因子*に分けます。因子は一緒に活性化するニューロンの集まりで、各トークンがそれをどれだけ持つかを示します
+(Lee & Seung 1999、図の発想は Alammar 2021)。因子はエネルギーの順に並びます。
+
+**数値。** *相対誤差*は、因子で表せなかった割合です。0.7 なら概略にすぎません。小さな棒は、その因子の層ごとの割合です。
+
+**誤解しやすい点。**
+- 最初のトークンは除いています。多くのモデルで活性の 2 乗のほとんどを占め(attention sink、Sun et al. 2024)、含めると 1 つの因子がそれだけを
+  表してしまうからです。ecco は含めていました。また各層の大きさを揃えています(ecco は揃えません)。
+- ゲート付き MLP は負の値も取ります。*正の部分*は ecco と同じく負を捨て、*正と負の両方*は残します。
+- NMF が見つけるのは良い分け方の 1 つです。因子の数を変えれば別の因子になります。
+- ある種の語に反応する因子があっても、モデルがそれを使うとは限りません。ニューロンを弱めて確かめてください。
+- ニューロンが押し上げるトークンは、後の層が何も変えないと仮定した読み取りです。""",
     ),
     # --- reading
     "how_to_read": ("How to read this", "読み方"),

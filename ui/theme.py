@@ -16,6 +16,7 @@ CSS = """
 .gradio-container { max-width: 1500px !important; }
 .gradio-container [data-testid="altair"] { align-items: stretch; overflow-x: auto; }
 .gradio-container [data-testid="altair"] .vega-embed { width: 100%; }
+.notice:has(.ecco-notice:empty) { display: none; }
 #title h1 { margin: 0 0 .1em; font-size: 1.5rem; }
 #title p { margin: 0; opacity: .75; font-size: .9rem; }
 #examples { gap: 6px; }

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import CAUSAL, TEXT, tiny_model, tiny_module
 from torch import Tensor, nn
+from toys import copy_module, linear_module, loaded
 
 from analyzers.anatomy import observed, read_out
 from analyzers.errors import InputError
 from analyzers.model import LanguageModel
-from tests.conftest import CAUSAL, TEXT, tiny_model, tiny_module
-from tests.toys import copy_module, linear_module, loaded
 
 
 def ids_of(model: LanguageModel) -> Tensor:

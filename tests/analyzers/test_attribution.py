@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import FeatureAblation, InputXGradient, IntegratedGradients, Saliency
+from conftest import CAUSAL, completed, tiny_model
 from torch import Tensor
+from toys import linear_module, loaded
 
 from analyzers import attribution
 from analyzers.attribution import Question, evaluate, gauss_legendre, gradients, integrate, occlude
 from analyzers.model import LanguageModel
 from analyzers.progress import finish
 from analyzers.saliency_settings import Target
-from tests.conftest import CAUSAL, completed, tiny_model
-from tests.toys import linear_module, loaded
 
 POINTS = 8
 SHORT = "the café <b> é the 👩"

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import tiny_module
 
 from analyzers.__main__ import main
-from tests.conftest import tiny_module
 
 ROOT = Path(__file__).parents[2]
 HEATHROW = "Heathrow airport is located in the city of"

@@ -8,13 +8,14 @@ from itertools import pairwise
 
 import pytest
 import torch
+from conftest import TEXT, completed, tiny_model, tiny_module
 
 from analyzers.completion import _sample, complete, resolve_token
 from analyzers.completion_settings import Generation
 from analyzers.errors import InputError
 from analyzers.limits import LIMITS
 from analyzers.model import LanguageModel, check_text
-from tests.conftest import TEXT, completed, tiny_model, tiny_module
+from analyzers.store import ModelStore
 
 SAMPLED = Generation(generate=8, sample=True, temperature=1.5, seed=11)
 
@@ -230,3 +231,23 @@ def test_a_word_that_is_none_is_refused_by_its_parameter(gpt2: LanguageModel, wo
 
 def test_a_space_is_a_word_too(gpt2: LanguageModel) -> None:
     assert resolve_token(gpt2, " ", "contrast").text == " "
+
+
+def test_an_encoders_text_is_read_as_it_is_with_its_own_spaces() -> None:
+    model = ModelStore().load("minilm-l6")
+    whole = completed(model, "I don’t see, café.", generate=3)
+    assert [token.text for token in whole.tokens] == [
+        "[CLS]",
+        "i",
+        " don",
+        "’",
+        "t",
+        " see",
+        ",",
+        " cafe",
+        ".",
+        "[SEP]",
+    ]
+    assert whole.n_prompt == whole.n_positions
+    with pytest.raises(InputError, match="continues no text"):
+        completed(model, "the", target_text=" keys")

@@ -194,3 +194,10 @@ def test_a_programming_error_is_not_dressed_up(dispatcher: Dispatcher) -> None:
     hook.remove()
     assert answer(dispatcher, asked()).result is not None
     assert torch.is_grad_enabled()
+
+
+def test_an_encoder_is_refused_where_a_prediction_is_needed() -> None:
+    dispatcher = Dispatcher(ModelStore())
+    for analysis in ("saliency", "layer-predictions", "rankings"):
+        with pytest.raises(InputError, match="predicts no token"):
+            answer(dispatcher, parse_request(analysis, {"text": "the keys", "model": "minilm-l6"}))

@@ -29,7 +29,7 @@ def predicted(model: LanguageModel, completion: Completion, **settings: Any) -> 
 
 
 def overview(model: LanguageModel, completion: Completion, **settings: Any) -> LayerOverview:
-    return finish(overview_of_each_layer(model, completion, **settings))
+    return finish(overview_of_each_layer(model, completion, LayerPredictionsSettings(**settings)))
 
 
 # --- numbers
@@ -162,7 +162,7 @@ def test_the_overview_and_the_single_position_say_the_same(smollm2: LanguageMode
 def test_progress_rises_to_one_result(gpt2: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lens, "CELLS", 16)
     completion = completed(gpt2, generate=2)
-    steps = list(overview_of_each_layer(gpt2, completion))
+    steps = list(overview_of_each_layer(gpt2, completion, LayerPredictionsSettings()))
     fractions = [step.fraction for step in steps]
     assert len(steps) > 5
     assert fractions == sorted(fractions)

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import completed, tiny_model, tiny_module
+from toys import copy_module, linear_module, loaded
 
 from analyzers import saliency
 from analyzers.completion import Completion
@@ -16,8 +18,6 @@ from analyzers.model import LanguageModel
 from analyzers.progress import finish
 from analyzers.saliency import Saliency, compute_saliency
 from analyzers.saliency_settings import SaliencySettings
-from tests.conftest import completed, tiny_model, tiny_module
-from tests.toys import copy_module, linear_module, loaded
 
 TEXT = "the café <b> é the"
 METHODS = ["occlusion", "gradient", "input-x-gradient", "integrated-gradients"]
@@ -257,7 +257,7 @@ def test_points_are_doubled_until_both_errors_are_below_the_tolerance(gpt2: Lang
                 SaliencySettings(method="integrated-gradients", tolerance=tolerance),
             )
         )
-        for tolerance in (0.9, 0.0001)
+        for tolerance in (0.9, 1e-7)
     )
     for a, b in zip(loose.completeness, strict.completeness, strict=True):
         assert a is not None
@@ -266,7 +266,7 @@ def test_points_are_doubled_until_both_errors_are_below_the_tolerance(gpt2: Lang
         assert b.points >= a.points
         if b.converged:
             assert b.relative is not None
-            assert max(b.relative, b.map_change) <= 0.0001
+            assert max(b.relative, b.map_change) <= 1e-7
     assert max(c.points for c in strict.completeness if c) > min(c.points for c in loose.completeness if c)
 
 
@@ -351,11 +351,15 @@ def test_a_single_earlier_token_has_the_whole_share(gpt2: LanguageModel) -> None
 
 
 def test_a_batch_of_texts_is_not_needed_the_same_text_twice_gives_the_same_numbers(any_model: LanguageModel) -> None:
+    def hooks() -> int:  # transformers leaves some of its own behind after output_hidden_states=True
+        return sum(len(part._forward_hooks) + len(part._forward_pre_hooks) for part in any_model.module.modules())
+
+    before = hooks()
     for method in METHODS:
         first, second = (explain(any_model, method=method) for _ in range(2))
         assert np.array_equal(first.scores, second.scores)
     assert all(weight.grad is None for weight in any_model.module.parameters())
-    assert not any(part._forward_hooks or part._forward_pre_hooks for part in any_model.module.modules())
+    assert hooks() == before
 
 
 def test_heathrow_brings_london(smollm2: LanguageModel) -> None:

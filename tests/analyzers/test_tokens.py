@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import transformers
+from conftest import TEXT, tiny_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.models import BPE, WordPiece
 
 from analyzers.tokens import _BYTE_OF, Token, TokenReader, readable, visible, word_numbers
-from tests.conftest import TEXT, tiny_tokenizer
 
 
 @cache

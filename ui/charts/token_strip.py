@@ -28,8 +28,8 @@ def strip_value(result: Saliency, language: Language, pinned: int | None) -> dic
         "explained": list(result.explained),
         "values": [float(value) for value in result.values],
         "width": int(numbers.shape[1]),
-        "matrix": _packed(numbers),
-        "hidden": None if result.hidden_values is None else _packed(result.hidden_values),
+        "matrix": packed(numbers),
+        "hidden": None if result.hidden_values is None else packed(result.hidden_values),
         "scale": scale,
         "is_share": result.shares is not None,
         "is_percent": result.target == "probability",
@@ -125,5 +125,6 @@ def target_name(result: Saliency, language: Language) -> str:
     return say(f"target_{result.target}", language)
 
 
-def _packed(numbers: np.ndarray) -> str:
+def packed(numbers: np.ndarray) -> str:
+    """float32, little-endian, base64: how arrays travel to the browser."""
     return base64.b64encode(np.ascontiguousarray(numbers, dtype="<f4").tobytes()).decode()

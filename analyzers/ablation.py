@@ -1,0 +1,115 @@
+"""From seeing to cause: what the model says next when a factor's neurons are turned down or up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from analyzers.completion import Completion
+from analyzers.errors import InputError
+from analyzers.model import LanguageModel
+from analyzers.neuron_factors_settings import AblationSettings, FactorNeuron
+from analyzers.neurons import record_activations
+from analyzers.progress import Progress
+from analyzers.sentences import Sentence
+
+
+@dataclass(frozen=True)
+class TokenChange:
+    """One token's chance of coming next."""
+
+    id: int
+    text: str
+    before: float
+    """Probability, 0 to 1, of the model as it is."""
+    after: float
+    """Probability with the neurons scaled."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ablation:
+    """The next token after the last one of the completion, before and after.
+
+    Evidence that these neurons matter to this prediction on this text; other neurons may do the same work, and a
+    model pushed off its usual activations may answer for reasons of its own.
+    """
+
+    scale: float
+    n_neurons: int
+    changes: tuple[TokenChange, ...]
+    """The likeliest tokens before or after, by the larger of the two probabilities."""
+    kl: float
+    """KL(before ‖ after) over the whole vocabulary, in nats: 0 where nothing changed."""
+    notes: tuple[Sentence, ...] = ()
+
+
+@torch.no_grad()
+def ablate_neurons(
+    model: LanguageModel, completion: Completion, settings: AblationSettings
+) -> Iterator[Progress[Ablation]]:
+    """Scale the chosen neurons on every token, each in the half of its range that belongs to its factor.
+
+    Two forwards; probabilities in float64 over the whole vocabulary. Raises InputError for a scale outside 0 to 2, for
+    no neuron or one that the model does not have.
+    """
+    if not 0 <= settings.scale <= 2:
+        raise InputError("not_a_number", name="scale", low=0, high=2, value=settings.scale)
+    if not settings.neurons:
+        raise InputError("no_neurons_chosen")
+    projections = model.down_projections
+    yield Progress(0.0)
+    logits: list[Tensor] = []
+    recorded = record_activations(projections, lambda: logits.append(model.next_logits(completion.ids, None)[0]))
+    for one in settings.neurons:
+        if not (0 <= one.layer < len(recorded) and 0 <= one.neuron < recorded[one.layer].shape[-1]):
+            raise InputError("no_such_neuron", neuron=one.neuron, layer=one.layer, model=model.facts.id)
+    before = logits[0].double().log_softmax(-1)
+    yield Progress(0.5)
+    with scaled_neurons(projections, settings.neurons, settings.scale):
+        after = model.next_logits(completion.ids, None)[0].double().log_softmax(-1)
+    if not bool(torch.isfinite(after).all()):
+        raise InputError("not_finite", what="probability")
+    kl = float((before.exp() * (before - after)).sum().clamp_min(0))
+    top = min(settings.top, before.numel())
+    ids = {*before.topk(top).indices.tolist(), *after.topk(top).indices.tolist()}
+    changes = [TokenChange(id, model.reader.text_of(id), float(before[id].exp()), float(after[id].exp())) for id in ids]
+    changes.sort(key=lambda change: (-max(change.before, change.after), change.id))
+    yield Progress(1.0, Ablation(settings.scale, len(settings.neurons), tuple(changes), kl))
+
+
+@contextmanager
+def scaled_neurons(
+    down_projections: Sequence[nn.Module], neurons: Sequence[FactorNeuron], scale: float
+) -> Iterator[None]:
+    """While open, the positive or the negative part of each neuron's activation is multiplied by `scale`."""
+    with ExitStack() as stack:
+        for layer, projection in enumerate(down_projections):
+            positive = [one.neuron for one in neurons if one.layer == layer and one.part == "positive"]
+            negative = [one.neuron for one in neurons if one.layer == layer and one.part == "negative"]
+
+            def scaled(
+                _module: nn.Module,
+                args: tuple[Any, ...],
+                positive: list[int] = positive,
+                negative: list[int] = negative,
+            ) -> tuple[Any, ...]:
+                return (_scaled(args[0], positive, negative, scale), *args[1:])
+
+            if positive or negative:
+                stack.callback(projection.register_forward_pre_hook(scaled).remove)
+        yield
+
+
+def _scaled(
+    activations: Float[Tensor, "*rows neuron"], positive: list[int], negative: list[int], scale: float
+) -> Float[Tensor, "*rows neuron"]:
+    factors = torch.ones_like(activations)
+    factors[..., positive] = torch.where(activations[..., positive] > 0, scale, factors[..., positive])
+    factors[..., negative] = torch.where(activations[..., negative] < 0, scale, factors[..., negative])
+    return activations * factors

@@ -1,0 +1,261 @@
+"""Which neurons fire together, and on which tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from analyzers.anatomy import read_out
+from analyzers.completion import Completion
+from analyzers.errors import InputError
+from analyzers.limits import LIMITS
+from analyzers.model import LanguageModel
+from analyzers.neuron_factors_settings import DEFAULT_FACTORS, FactorNeuron, NeuronFactorsSettings, Parts
+from analyzers.neurons import record_activations, write_through
+from analyzers.nmf import Factorization, factorize, one_thread
+from analyzers.progress import Progress
+from analyzers.sentences import Sentence
+from analyzers.tokens import Token
+
+STRONGEST = 20
+"""Neurons named for each factor."""
+PROMOTED = 10
+"""Tokens named for each factor."""
+FORWARD_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class PromotedToken:
+    """A token that a factor's strongest neurons speak for."""
+
+    id: int
+    text: str
+    logit: float
+    """What they add to its logit when nothing else is written."""
+
+
+@dataclass(frozen=True, eq=False)
+class Factor:
+    """Neurons that fire together."""
+
+    activations: tuple[float | None, ...]
+    """How much of the factor each token has, 0 or more; None for a token left out. On the scale of the factorised
+    matrix, so comparable within a run; across runs compare shapes, by cosine."""
+    energy: float
+    """Euclidean norm of the activations."""
+    layer_shares: Float[np.ndarray, " layer"]
+    """How much of the squared pattern lies in each layer of the range; sums to 1 (all 0 for a factor of no use)."""
+    top_neurons: tuple[FactorNeuron, ...]
+    """The strongest, by falling weight."""
+    promoted: tuple[PromotedToken, ...]
+    """Tokens by falling logit: the down-projection columns of `top_neurons`, weighted by how strongly each fires in
+    the factor, through final norm and head as if nothing else had been written (Geva et al. 2022). A rough reading:
+    later layers see it first, and a norm that follows the MLP inside the block (Gemma) is passed over. Empty for an
+    encoder, which has no head."""
+
+
+@dataclass(frozen=True, eq=False)
+class NeuronFactors:
+    """Non-negative factors of the activations (tokens × neurons), by falling energy.
+
+    A summary under one assumption (parts that only add up), at a local minimum: `error` says how much it leaves out.
+    The activation at position i is the response to token i and a cause of token i + 1.
+    """
+
+    tokens: tuple[Token, ...]
+    n_prompt: int
+    layers: tuple[int, ...]
+    left_out: tuple[int, ...]
+    """Positions that were not factorised."""
+    scaled: bool
+    """Whether each layer was brought to unit Frobenius norm."""
+    parts: Parts
+    error: float
+    """‖X − WH‖ / ‖X‖ (Frobenius), in float64: 0 is exact, 1 explains nothing."""
+    iterations: int
+    converged: bool
+    factors: tuple[Factor, ...]
+    notes: tuple[Sentence, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ActivationMatrix:
+    """What is factorised: the tokens kept × the neurons of all layers, side by side in the layers' order."""
+
+    values: Float[Tensor, "token neuron"]
+    """0 or more. With split parts each layer has its positive half first, then its negative half."""
+    widths: tuple[int, ...]
+    """Columns of each layer, halves included."""
+    scales: tuple[float, ...]
+    """What each layer was divided by."""
+
+
+def factorize_neurons(
+    model: LanguageModel, completion: Completion, settings: NeuronFactorsSettings
+) -> Iterator[Progress[NeuronFactors]]:
+    """X (tokens × neurons) ≈ W H, both non-negative; a row of H is scaled to unit norm, W says how much each token has of it.
+
+    A neuron is an input of a block's MLP down projection. Yields between chunks of iterations. Raises InputError for
+    layers or a number of factors that cannot be, for fewer than 2 tokens, where nothing fires or a number is not
+    finite, and for a model whose MLPs cannot be read (mixture of experts).
+    """
+    layers = _layers(model, settings)
+    kept = _kept(completion, settings)
+    wanted = _n_factors(settings, len(kept))
+    projections = [model.down_projections[layer] for layer in layers]
+    yield Progress(0.0)
+    ids = torch.tensor([completion.ids], device=model.device)
+    activations = record_activations(projections, lambda: model.run(ids))
+    matrix = activation_matrix(activations, kept, settings)
+    if not bool(torch.isfinite(matrix.values).all()):
+        raise InputError("not_finite", what="activation")
+    if not bool(matrix.values.any()):
+        raise InputError("no_activation", first=layers[0], last=layers[-1])
+    for step in factorize(matrix.values, wanted):
+        if step.result is None:
+            yield Progress(FORWARD_SHARE + (0.98 - FORWARD_SHARE) * step.fraction)
+        else:
+            yield Progress(1.0, _result(model, completion, settings, layers, kept, matrix, step.result))
+
+
+def activation_matrix(
+    activations: Sequence[Float[Tensor, "position _"]], kept: Sequence[int], settings: NeuronFactorsSettings
+) -> ActivationMatrix:
+    """The non-negative matrix of the kept positions, from one signed matrix for each layer. float32."""
+    layers: list[Tensor] = []
+    scales: list[float] = []
+    with one_thread():
+        for signed in activations:
+            rows = signed[list(kept)].float()
+            halves = [rows.clamp_min(0)]
+            if settings.parts == "split":
+                halves.append((-rows).clamp_min(0))
+            layer = torch.cat(halves, dim=1)
+            norm = 1.0 if settings.unscaled else float(torch.linalg.vector_norm(layer, dtype=torch.float64))
+            scales.append(norm or 1.0)
+            layers.append(layer if settings.unscaled else layer / scales[-1])
+        values = torch.cat(layers, dim=1)
+    return ActivationMatrix(values, tuple(layer.shape[1] for layer in layers), tuple(scales))
+
+
+def _layers(model: LanguageModel, settings: NeuronFactorsSettings) -> tuple[int, ...]:
+    top = model.facts.n_layers - 1
+    if settings.preset != "all" and settings.first_layer is None and settings.last_layer is None:
+        return ({"first": 0, "middle": top // 2, "last": top}[settings.preset],)
+    first = 0 if settings.first_layer is None else settings.first_layer
+    last = top if settings.last_layer is None else settings.last_layer
+    if not 0 <= first <= last <= top:
+        raise InputError("bad_layer_range", first=first, last=last, top=top, model=model.facts.id)
+    return tuple(range(first, last + 1))
+
+
+def _kept(completion: Completion, settings: NeuronFactorsSettings) -> tuple[int, ...]:
+    def is_kept(token: Token) -> bool:
+        return settings.include_first_token if token.position == 0 else settings.include_special or not token.special
+
+    kept = tuple(token.position for token in completion.tokens if is_kept(token))
+    if len(kept) < 2:
+        raise InputError("too_few_tokens", n=len(kept), total=completion.n_positions)
+    return kept
+
+
+def _n_factors(settings: NeuronFactorsSettings, n_kept: int) -> int:
+    most = min(n_kept, LIMITS.factors)
+    if settings.factors is None:
+        return min(DEFAULT_FACTORS, most)
+    if settings.factors < 1:
+        raise InputError("not_an_integer", name="factors", low=1, high=most, value=settings.factors)
+    if settings.factors > most:
+        raise InputError("too_many_factors", factors=settings.factors, n=n_kept, most=most)
+    return settings.factors
+
+
+def _result(
+    model: LanguageModel,
+    completion: Completion,
+    settings: NeuronFactorsSettings,
+    layers: tuple[int, ...],
+    kept: tuple[int, ...],
+    matrix: ActivationMatrix,
+    found: Factorization,
+) -> NeuronFactors:
+    strongest = [_strongest(pattern, layers, matrix.widths, settings.parts) for pattern in found.patterns]
+    promoted = _promoted(model, layers, matrix, settings.parts, strongest)
+    factors = []
+    for weights, pattern, neurons, tokens in zip(found.weights.T, found.patterns, strongest, promoted, strict=True):
+        row: list[float | None] = [None] * completion.n_positions
+        for position, value in zip(kept, weights.tolist(), strict=True):
+            row[position] = value
+        shares = np.array([float(part.double().square().sum()) for part in pattern.split(matrix.widths)])
+        energy = float(weights.double().norm())
+        factors.append(Factor(tuple(row), energy, shares / max(float(shares.sum()), 1e-30), neurons, tokens))
+    notes = () if found.converged else (Sentence.of("factors_not_converged", iterations=found.iterations),)
+    left_out = tuple(token.position for token in completion.tokens if token.position not in set(kept))
+    return NeuronFactors(
+        tokens=completion.tokens,
+        n_prompt=completion.n_prompt,
+        layers=layers,
+        left_out=left_out,
+        scaled=not settings.unscaled,
+        parts=settings.parts,
+        error=found.error,
+        iterations=found.iterations,
+        converged=found.converged,
+        factors=tuple(factors),
+        notes=notes,
+    )
+
+
+def _strongest(
+    pattern: Float[Tensor, " column"], layers: tuple[int, ...], widths: tuple[int, ...], parts: Parts
+) -> tuple[FactorNeuron, ...]:
+    columns = pattern.argsort(descending=True, stable=True)[:STRONGEST].tolist()
+    ends = np.cumsum(widths)
+    neurons = []
+    for column in columns:
+        weight = float(pattern[column])
+        if weight == 0:
+            break
+        row = int(np.searchsorted(ends, column, side="right"))
+        within = column - int(ends[row] - widths[row])
+        half = widths[row] // 2 if parts == "split" else widths[row]
+        part = "positive" if within < half else "negative"
+        neurons.append(FactorNeuron(layers[row], within % half, part, weight))  # type: ignore[arg-type]
+    return tuple(neurons)
+
+
+@torch.no_grad()
+def _promoted(
+    model: LanguageModel,
+    layers: tuple[int, ...],
+    matrix: ActivationMatrix,
+    parts: Parts,
+    strongest: Sequence[tuple[FactorNeuron, ...]],
+) -> list[tuple[PromotedToken, ...]]:
+    """Tokens for each factor. The last row read out is an empty stream, whose logits (biases) are taken off."""
+    if model.anatomy.head is None:
+        return [() for _ in strongest]
+    written = torch.zeros(len(strongest) + 1, model.facts.d_model, device=model.device)
+    for layer, scale, width in zip(layers, matrix.scales, matrix.widths, strict=True):
+        projection = model.down_projections[layer]
+        here = [(row, one) for row, neurons in enumerate(strongest) for one in neurons if one.layer == layer]
+        if here:
+            n_neurons = width // 2 if parts == "split" else width
+            firing = torch.zeros(len(written), n_neurons, device=model.device, dtype=model.module.dtype)
+            for row, one in here:
+                firing[row, one.neuron] += one.weight * scale * (1 if one.part == "positive" else -1)
+            written += write_through(projection, firing).float()
+    logits = read_out(model.module, model.anatomy, written[None].to(model.module.dtype))[0].float()
+    logits = logits[:-1] - logits[-1]
+    found = logits.topk(min(PROMOTED, logits.shape[-1]))
+    return [
+        tuple(PromotedToken(id, model.reader.text_of(id), logit) for id, logit in zip(ids, values, strict=True))
+        if neurons
+        else ()
+        for neurons, ids, values in zip(strongest, found.indices.tolist(), found.values.tolist(), strict=True)
+    ]

@@ -1,0 +1,205 @@
+"""Factors as what the view draws, as highlighted text, as tables, and as charts."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from analyzers.ablation import Ablation
+from analyzers.factor_matching import match_factors
+from analyzers.neuron_factors import NeuronFactors
+from analyzers.sentences import Language
+from analyzers.tokens import named, visible
+from ui.charts.saliency import as_text, styled
+from ui.charts.token_strip import glyphs, packed
+from ui.texts import say
+from ui.theme import FOR_HEX, RANDOM_HEX
+
+COLOURS = ("#e6761b", "#3b82f6", "#16a34a", "#c026d3", "#ca8a04", "#0d9488", "#e11d48", "#7c6cf0")
+"""Fixed: factor 1 is always orange. From the ninth on they come again, and the number tells them apart."""
+
+
+def colour_of(number: int) -> str:
+    """Colour of a factor, counted from 0."""
+    return COLOURS[number % len(COLOURS)]
+
+
+def activations(result: NeuronFactors) -> np.ndarray:
+    """(factor, position), −1 where a token was left out."""
+    rows = [[-1.0 if value is None else value for value in factor.activations] for factor in result.factors]
+    return np.array(rows, dtype=np.float32)
+
+
+def view_value(result: NeuronFactors, language: Language, pinned: int) -> dict[str, Any]:
+    """What the factor view draws: every factor's activations over its own largest, and its share per layer."""
+    rows = activations(result)
+    largest = np.maximum(rows.max(axis=1, keepdims=True), 1e-12)
+    scaled = np.where(rows < 0, -1.0, rows / largest)
+    factors = []
+    for number, factor in enumerate(result.factors):
+        order = np.argsort(-rows[number], kind="stable")[:6]
+        tokens = ", ".join(f"“{named(result.tokens[i])}”" for i in order if rows[number, i] > 0)
+        factors.append(
+            {
+                "label": say("factor", language, number=number + 1),
+                "colour": colour_of(number),
+                "shares": [round(float(share), 5) for share in factor.layer_shares],
+                "reading": say("factor_strongest", language, number=number + 1, tokens=tokens),
+            }
+        )
+    return {
+        "glyphs": glyphs(result.tokens),
+        "names": [named(token) for token in result.tokens],
+        "width": len(result.tokens),
+        "matrix": packed(scaled),
+        "factors": factors,
+        "pinned": pinned,
+        "words": {
+            "help": say("factor_help", language),
+            "shares": say("factor_shares", language),
+            "token": say("factor_of_token", language),
+            "left_out": say("factor_left_out", language),
+        },
+    }
+
+
+def line(result: NeuronFactors, language: Language) -> str:
+    """What was factorised, how well, and what was left out."""
+    return say(
+        "factors_line",
+        language,
+        first=result.layers[0],
+        last=result.layers[-1],
+        parts=say(f"parts_{result.parts}", language),
+        scaling=say("scaled_line" if result.scaled else "unscaled_line", language),
+        error=f"{result.error:.3f}",
+        iterations=result.iterations,
+        converged=say("converged_line" if result.converged else "not_converged_line", language),
+        left_out=", ".join(named(result.tokens[i]) for i in result.left_out) or say("nothing", language),
+    )
+
+
+def highlighted(result: NeuronFactors) -> tuple[list[tuple[str, str | None]], dict[str, str]]:
+    """Each token with the number of its leading factor, and the colour of each number."""
+    rows = activations(result)
+    leading = rows.argmax(axis=0)
+    pairs: list[tuple[str, str | None]] = [
+        (named(token), str(int(leading[i]) + 1) if rows[leading[i], i] > 0 else None)
+        for i, token in enumerate(result.tokens)
+    ]
+    return pairs, {str(number + 1): colour_of(number) for number in range(len(result.factors))}
+
+
+def neuron_rows(result: NeuronFactors) -> list[list[Any]]:
+    """Cells of the table: factor (from 1), layer, neuron, part, weight."""
+    return [
+        [number, one.layer, one.neuron, one.part, float(f"{one.weight:.4g}")]
+        for number, factor in enumerate(result.factors, 1)
+        for one in factor.top_neurons
+    ]
+
+
+def csv_text(result: NeuronFactors) -> str:
+    """Activation of every factor on every token; empty where a token was left out."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["position", "token", "id", *(f"factor_{n}" for n in range(1, len(result.factors) + 1))])
+    for i, token in enumerate(result.tokens):
+        values = [factor.activations[i] for factor in result.factors]
+        writer.writerow([i, as_text(named(token)), token.id, *("" if value is None else value for value in values)])
+    return out.getvalue()
+
+
+def promoted_line(result: NeuronFactors, number: int, language: Language) -> list[str]:
+    """The tokens that a factor's neurons promote; none for an encoder."""
+    tokens = " ".join(f"“{visible(token.text)}”" for token in result.factors[number].promoted)
+    return [say("promoted", language, number=number + 1, tokens=tokens)] if tokens else []
+
+
+def ablation_chart(result: Ablation, number: int, language: Language) -> alt.Chart:
+    """The next-token distribution before and after, side by side; probability in percent from 0."""
+    names = {"before": say("before", language), "after": say("after", language)}
+    kept = result.changes[:12]
+    labels = [f"{visible(change.text)} ({change.id})" for change in kept]
+    values = [
+        {"token": label, "when": names[when], "probability": 100 * getattr(change, when)}
+        for label, change in zip(labels, kept, strict=True)
+        for when in ("before", "after")
+    ]
+    title = say(
+        "cause_title",
+        language,
+        n=result.n_neurons,
+        number=number + 1,
+        scale=f"{result.scale:g}",
+        kl=f"{result.kl:.3g}",
+    )
+    chart = (
+        alt.Chart(alt.InlineData(values=values))
+        .mark_bar()
+        .encode(
+            y=alt.Y("token:N", sort=labels, title=None),
+            yOffset=alt.YOffset("when:N", sort=list(names.values())),
+            x=alt.X("probability:Q", title=f"{say('probability', language)} (%)", scale=alt.Scale(domainMin=0)),
+            color=alt.Color(
+                "when:N",
+                title=None,
+                scale=alt.Scale(domain=list(names.values()), range=[RANDOM_HEX, FOR_HEX]),
+                legend=alt.Legend(orient="top"),
+            ),
+            tooltip=["token:N", "when:N", alt.Tooltip("probability:Q", format=".3f")],
+        )
+        .properties(width="container", height=alt.Step(13), title=title)
+    )
+    return styled(chart)
+
+
+def comparison_chart(runs: Sequence[NeuronFactors], language: Language) -> alt.Chart:
+    """Rows are factors of the first run, columns the runs; each cell the matched factor's activation over the tokens,
+    over its own largest, with the cosine of the match."""
+    columns = [say("layer_error", language, layer=run.layers[0], error=f"{run.error:.2f}") for run in runs]
+    values: list[dict[str, Any]] = []
+    for column, run in zip(columns, runs, strict=True):
+        matches = {match.first: match for match in match_factors(runs[0], run)}
+        for number in range(len(runs[0].factors)):
+            match = matches.get(number)
+            if match is None:
+                continue
+            shape = run.factors[match.second].activations
+            largest = max((value for value in shape if value is not None), default=0.0) or 1.0
+            values += [
+                {
+                    "factor": say("factor", language, number=number + 1),
+                    "column": column,
+                    "position": i,
+                    "token": named(run.tokens[i]),
+                    "activation": (value or 0.0) / largest,
+                    "cosine": f"{match.cosine:.2f}" if i == 0 and run is not runs[0] else "",
+                }
+                for i, value in enumerate(shape)
+            ]
+    order = [say("factor", language, number=number + 1) for number in range(len(runs[0].factors))]
+    base = alt.Chart().encode(x=alt.X("position:Q", title=say("axis_position", language), axis=alt.Axis(grid=False)))
+    area = base.mark_area(interpolate="step", opacity=0.85).encode(
+        y=alt.Y("activation:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=None),
+        color=alt.Color("factor:N", sort=order, scale=alt.Scale(domain=order, range=_colours(len(order))), legend=None),
+        tooltip=["position:Q", "token:N", alt.Tooltip("activation:Q", format=".2f")],
+    )
+    cosine = alt.Chart().mark_text(align="right", dy=8).encode(x=alt.value(208), y=alt.value(0), text="cosine:N")
+    chart = alt.layer(area, cosine, data=alt.InlineData(values=values)).properties(width=210, height=44)
+    return styled(
+        chart.facet(
+            row=alt.Row("factor:N", sort=order, title=None, header=alt.Header(labelAngle=0, labelAlign="left")),
+            column=alt.Column("column:N", sort=columns, title=None),
+            spacing=6,
+        ).properties(title=say("compare_layers_title", language))
+    )
+
+
+def _colours(n: int) -> list[str]:
+    return [colour_of(number) for number in range(n)]

@@ -1,0 +1,148 @@
+const STRONGEST = 0.8, SVG = "http://www.w3.org/2000/svg";
+let value = null, numbers = null, fills = [], viewed = 0, pinned = 0;
+const make = (tag, name, text) => {
+  const part = document.createElement(tag);
+  if (name) part.className = name;
+  if (text !== undefined) part.textContent = text;
+  return part;
+};
+const unpack = (packed) => {
+  const raw = atob(packed), bytes = new Uint8Array(raw.length);
+  for (let i = 0; i < raw.length; i++) bytes[i] = raw.charCodeAt(i);
+  return new Float32Array(bytes.buffer);
+};
+const at = (factor, position) => numbers[factor * value.width + position];
+const fill_in = (template, values) => template.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? values[name] : whole));
+const safe_colour = (colour) => (/^#[0-9a-f]{6}$/.test(colour) ? colour : "#888888");
+const tint = (colour, x) => {
+  const channels = [1, 3, 5].map((i) => parseInt(safe_colour(colour).slice(i, i + 2), 16));
+  return x > 0 ? `rgba(${channels.join(", ")}, ${STRONGEST * Math.min(1, x)})` : "transparent";
+};
+const say = (text) => { const reading = element.querySelector(".reading"); if (reading) reading.textContent = text; };
+const view = (factor) => {
+  viewed = factor;
+  fills.forEach((fill, position) => { fill.style.backgroundColor = tint(value.factors[factor].colour, at(factor, position)); });
+  for (const row of element.querySelectorAll(".row")) {
+    const number = Number(row.dataset.factor);
+    row.classList.toggle("pinned", number === pinned);
+    row.setAttribute("aria-pressed", String(number === pinned));
+    row.tabIndex = number === viewed ? 0 : -1;
+  }
+  say(value.factors[factor].reading);
+};
+const name_factors = (position) => {
+  const strengths = value.factors.map((factor, number) => [at(number, position), factor.label]);
+  const token = `“${value.names[position]}”`;
+  if (strengths[0][0] < 0) return fill_in(value.words.left_out, { token, position });
+  const named = strengths.filter(([x]) => x >= 0.05).sort((a, b) => b[0] - a[0]).slice(0, 4);
+  const factors = named.map(([x, label]) => `${label} ${(100 * x).toFixed(0)} %`).join(", ") || "–";
+  return fill_in(value.words.token, { token, position, factors });
+};
+const sparkline = (factor) => {
+  const svg = document.createElementNS(SVG, "svg"), path = document.createElementNS(SVG, "path");
+  svg.setAttribute("viewBox", `0 0 ${value.width} 1`);
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("aria-hidden", "true");
+  let line = "M0 1";
+  for (let i = 0; i < value.width; i++) {
+    const height = (1 - Math.max(0, at(factor, i))).toFixed(4);
+    line += `L${i} ${height}L${i + 1} ${height}`;
+  }
+  path.setAttribute("d", `${line}L${value.width} 1Z`);
+  path.setAttribute("fill", safe_colour(value.factors[factor].colour));
+  svg.append(path);
+  return svg;
+};
+const draw = () => {
+  const home = element.querySelector(".ecco-factors");
+  if (!home) return;
+  home.replaceChildren();
+  value = props.value;
+  fills = [];
+  if (!value || !Array.isArray(value.factors)) {
+    home.append(make("div", "empty", value && value.empty ? value.empty : ""));
+    return;
+  }
+  numbers = unpack(value.matrix);
+  const heads = make("div", "heads");
+  heads.append(make("span", ""), make("span", ""), make("span", "", value.words.shares));
+  home.append(heads);
+  value.factors.forEach((factor, number) => {
+    const row = make("button", "row"), label = make("span", ""), dot = make("span", "dot"), shares = make("span", "shares");
+    row.type = "button";
+    row.dataset.factor = number;
+    row.setAttribute("aria-label", factor.reading);
+    dot.style.backgroundColor = safe_colour(factor.colour);
+    label.append(dot, factor.label);
+    const largest = Math.max(...factor.shares, 1e-9);
+    for (const share of factor.shares) {
+      const bar = make("i");
+      bar.style.height = `${(100 * share) / largest}%`;
+      bar.style.backgroundColor = safe_colour(factor.colour);
+      bar.title = `${(100 * share).toFixed(1)} %`;
+      shares.append(bar);
+    }
+    row.append(label, sparkline(number), shares);
+    home.append(row);
+  });
+  const text = make("div", "text");
+  for (const drawn of value.glyphs) {
+    const glyph = make("span", `glyph${drawn.special ? " special" : ""}`), under = make("span", "fills"), shown = make("span", "shown");
+    const lead = drawn.special ? 0 : drawn.text.length - drawn.text.replace(/^[·↵⇥⍽□]+/, "").length;
+    if (lead) shown.append(make("span", "space", drawn.text.slice(0, lead)));
+    shown.append(document.createTextNode(drawn.text.slice(lead)));
+    for (const position of drawn.parts) {
+      const fill = make("span", "fill");
+      fill.dataset.position = position;
+      fills[position] = fill;
+      under.append(fill);
+    }
+    glyph.append(under, shown);
+    text.append(glyph);
+    for (let i = 0; i < drawn.breaks; i++) text.append(document.createElement("br"));
+  }
+  const reading = make("div", "reading", "");
+  reading.setAttribute("aria-live", "polite");
+  home.append(text, reading, make("div", "help", value.words.help));
+  pinned = value.pinned || 0;
+  view(pinned);
+};
+const row_of = (event) => (event.target instanceof Element ? event.target.closest(".row") : null);
+const look = (event) => {
+  if (!value || !numbers) return;
+  const row = row_of(event);
+  if (row) view(Number(row.dataset.factor));
+  const part = event.target instanceof Element ? event.target.closest("[data-position]") : null;
+  if (part) say(name_factors(Number(part.dataset.position)));
+};
+element.addEventListener("mouseover", look);
+element.addEventListener("focusin", look);
+element.addEventListener("mouseleave", () => { if (value && numbers) view(pinned); });
+element.addEventListener("click", (event) => {
+  const row = row_of(event);
+  if (!row) { look(event); return; }
+  pinned = Number(row.dataset.factor);
+  view(pinned);
+  trigger("select", { index: pinned });
+});
+element.addEventListener("keydown", (event) => {
+  const row = row_of(event);
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (!row || !step) return;
+  const next = element.querySelector(`.row[data-factor="${Number(row.dataset.factor) + step}"]`);
+  if (!next) return;
+  event.preventDefault();
+  next.focus();
+});
+let drawn;
+const redraw = () => {
+  drawn = props.value;
+  draw();
+};
+watch("value", redraw);
+redraw();
+// When two values come within one tick, `watch` can miss the second: look again now and then.
+const looking = setInterval(() => {
+  if (!element.isConnected) clearInterval(looking);
+  else if (props.value !== drawn) redraw();
+}, 250);
