@@ -54,7 +54,7 @@ def complete(model: LanguageModel, text: str, generation: Generation) -> Iterato
         continuation = model.encode(generation.target_text, name="target_text", opening=False)
         wanted = len(continuation)
         if wanted > LIMITS.new_tokens:
-            raise InputError("too_many_tokens", n=wanted, limit=LIMITS.new_tokens, wanted=wanted)
+            raise InputError("too_many_to_score", n=wanted, limit=LIMITS.new_tokens)
     limit = min(LIMITS.tokens(model.device.type), model.max_positions)
     if len(prompt) + wanted > limit:
         raise InputError("too_many_tokens", n=len(prompt), limit=limit, wanted=wanted)

@@ -63,6 +63,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "This text has {n} tokens; at most {limit} are read here with {wanted} new ones. Shorten it.",
         "このテキストは {n} トークンあります。新しい {wanted} トークンと合わせて読めるのは {limit} トークンまでです。短くしてください。",
     ),
+    "too_many_to_score": (
+        "The continuation (target_text) has {n} tokens; at most {limit} are scored here. Shorten it.",
+        "続きの文(target_text)は {n} トークンあります。評価できるのは {limit} トークンまでです。短くしてください。",
+    ),
     "no_tokens": (
         "This text becomes no token at all with {model}. Type some letters.",
         "このテキストは {model} では 1 トークンにもなりません。文字を入力してください。",

@@ -114,6 +114,79 @@ class Visit:
         self.page.wait_for_selector("#saliency-strip .output", timeout=30_000)
         self.page.wait_for_selector("#run", state="visible", timeout=30_000)
 
+    def press_run(self) -> None:
+        """Press Run in whatever tab is open, and wait until it has ended."""
+        self.watch_for_stop()
+        self.page.click("#run")
+        self.page.wait_for_function("window.stopShown > 0", timeout=30_000)
+        self.page.wait_for_selector("#run", state="visible", timeout=30_000)
+
+    def press_until(self, button: str, selector: str) -> None:
+        """Press a button until something is there: a click before the page's script is ready is lost."""
+        from playwright.sync_api import TimeoutError
+
+        for _ in range(5):
+            self.page.click(button)
+            try:
+                self.page.wait_for_selector(selector, timeout=10_000)
+                return
+            except TimeoutError:
+                continue
+        raise AssertionError(f"{selector} did not come")
+
+    def watch_for_stop(self) -> None:
+        """Count from now on how often Stop appears, which is how a visitor sees that a run began."""
+        self.page.evaluate(
+            """() => {
+                window.stopShown = 0;
+                window.stopWatch?.disconnect();
+                const shown = () => document.querySelector("#stop")?.offsetParent != null;
+                let before = shown();
+                window.stopWatch = new MutationObserver(() => {
+                    const now = shown();
+                    if (now && !before) window.stopShown += 1;
+                    before = now;
+                });
+                window.stopWatch.observe(document.body, { childList: true, subtree: true, attributes: true });
+            }"""
+        )
+
+    def stop_was_shown(self) -> int:
+        """How often, since `watch_for_stop`."""
+        found: int = self.page.evaluate("window.stopShown")
+        return found
+
+    def open_tab(self, name: str) -> None:
+        self.page.get_by_role("tab", name=name, exact=True).click()
+
+    def answered(self, strip: str, text: str = "") -> None:
+        """Wait until a tab's strip stands, with this text in it, and Run is back."""
+        self.page.wait_for_selector(f"#{strip}-strip .output", timeout=30_000)
+        self.page.wait_for_function(
+            "([strip, text]) => document.querySelector(strip).innerText.includes(text)",
+            arg=[f"#{strip}-strip", text],
+            timeout=30_000,
+        )
+        self.page.wait_for_selector("#run", state="attached", timeout=30_000)
+
+    def drawn(self, name: str) -> str:
+        """The text of a strip, as it is drawn."""
+        found: str = self.page.eval_on_selector_all(
+            f"#{name}-strip .shown", "parts => parts.map(part => part.textContent).join('')"
+        )
+        return found
+
+    def changed(self, selector: str, before: str) -> None:
+        """Wait until an element says something else."""
+        self.page.wait_for_function(
+            "([selector, text]) => document.querySelector(selector).innerText !== text", arg=[selector, before]
+        )
+
+    def choose(self, label: str, choice: str) -> None:
+        """Pick a choice of the drop-down of this label that is on screen."""
+        self.page.get_by_label(label, exact=True).locator("visible=true").click()
+        self.page.get_by_role("option", name=choice, exact=True).locator("visible=true").click()
+
     def colours(self) -> list[str]:
         """Background of every token part in the strip."""
         found: list[str] = self.page.eval_on_selector_all(

@@ -1,0 +1,386 @@
+"""Layer Predictions and Rankings in a real browser, as a visitor uses them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from ui.layout import EXAMPLES
+
+HOSTILE = "<img src=x onerror=window.hurt=1> ${1+1} {{7*7}}"
+TEXT = "the keys to the cabinet"
+PREDICTIONS, RANKINGS = "Layer Predictions", "Rankings"
+STRIPS = {"saliency": "saliency", "layer-predictions": "predictions", "rankings": "rankings"}
+
+
+def cell_of(seen: Any, row: int, column: int) -> Any:
+    return seen.page.locator(f'#overview-grid button[data-row="{row}"][data-column="{column}"]')
+
+
+def read_whole_text(seen: Any) -> None:
+    """Open the accordion and draw the grid."""
+    seen.page.get_by_text("Whole text: the top token").click()
+    seen.page.click("#overview-run")
+    seen.page.wait_for_selector("#overview-grid button", timeout=30_000)
+
+
+def watch(seen: Any, words: str) -> None:
+    seen.page.fill("#watch textarea", words)
+    seen.page.keyboard.press("Tab")
+
+
+def test_opening_a_tab_answers_for_the_same_text(visit: Any) -> None:
+    seen = visit()
+    seen.run(TEXT, 2)
+    seen.open_tab(PREDICTIONS)
+    seen.answered("predictions")
+    assert seen.drawn("predictions").replace("·", " ").startswith(TEXT)
+    assert "Position" in seen.page.inner_text("#predictions-line")
+    seen.open_tab(RANKINGS)
+    seen.answered("rankings")
+    assert seen.drawn("rankings").replace("·", " ").startswith(TEXT)
+    seen.page.wait_for_selector("#rankings-chart svg.marks")
+
+
+def test_before_the_first_run_opening_a_tab_runs_nothing(visit: Any) -> None:
+    seen = visit()
+    seen.open_tab(PREDICTIONS)
+    seen.page.wait_for_timeout(1_000)
+    assert seen.page.locator("#predictions-strip .output").count() == 0
+    assert "The text will stand here" in seen.page.inner_text("#predictions-strip")
+
+
+def test_a_tab_that_has_answered_does_not_run_again(visit: Any) -> None:
+    seen = visit()
+    seen.run(TEXT, 2)
+    seen.open_tab(PREDICTIONS)
+    seen.answered("predictions")
+    seen.open_tab("Saliency")
+    seen.page.wait_for_timeout(500)
+    seen.watch_for_stop()
+    seen.open_tab(PREDICTIONS)
+    seen.page.wait_for_timeout(1_500)
+    assert not seen.stop_was_shown()
+
+
+def test_an_example_that_opens_its_tab_runs_once(visit: Any) -> None:
+    seen = visit()
+    seen.run(TEXT, 1)
+    seen.watch_for_stop()
+    seen.page.click(f"#examples button:has-text('{EXAMPLES[3][0]}')")
+    seen.answered("predictions", "The·capital")
+    seen.page.wait_for_timeout(2_000)
+    assert seen.stop_was_shown() == 1
+
+
+def test_a_tab_with_a_setting_that_cannot_be_keeps_the_others_answering(visit: Any) -> None:
+    seen = visit()
+    seen.run(TEXT, 2)
+    seen.open_tab(PREDICTIONS)
+    seen.answered("predictions")
+    seen.choose("Compare side by side", "another text")
+    seen.open_tab("Saliency")
+    seen.page.fill("#contrast textarea, #contrast input", "")
+    seen.open_tab(PREDICTIONS)
+    seen.page.wait_for_timeout(1_000)
+    seen.open_tab(RANKINGS)
+    seen.answered("rankings")
+
+
+def test_a_token_of_the_strip_is_read_where_it_stands_and_the_other_tab_follows(visit: Any) -> None:
+    seen = visit()
+    seen.run(TEXT, 3)
+    seen.open_tab(PREDICTIONS)
+    seen.answered("predictions")
+    line = seen.page.locator("#predictions-line")
+    before = line.inner_text()
+    seen.page.locator('#predictions-strip .output[data-position="2"]').click()
+    seen.changed("#predictions-line", before)
+    assert line.inner_text().startswith("Position 2, read at position 1")
+    seen.page.wait_for_selector('#predictions-strip .output.pinned[data-position="2"]')
+    seen.page.wait_for_selector("#predictions-chart svg.marks :text('What each layer would say at position 2')")
+    watch_box = seen.page.locator("#watch textarea")
+    assert watch_box.count() == 1
+    seen.open_tab(RANKINGS)
+    seen.answered("rankings")
+    seen.page.wait_for_selector('#rankings-strip .output.pinned[data-position="2"]')
+
+
+def test_the_token_after_the_text_can_be_read(visit: Any) -> None:
+    seen = visit()
+    seen.run(TEXT, 1)
+    seen.open_tab(PREDICTIONS)
+    seen.answered("predictions")
+    outputs = seen.page.locator("#predictions-strip .output")
+    assert "next token" in (outputs.last.get_attribute("aria-label") or "")
+    before = seen.page.inner_text("#predictions-line")
+    outputs.last.click()
+    seen.changed("#predictions-line", before)
+    place = outputs.last.get_attribute("data-position")
+    assert seen.page.inner_text("#predictions-line").startswith(f"Position {place},")
+    assert "outlined" not in seen.page.inner_text("#predictions-chart svg.marks")
+
+
+def test_without_the_final_norm_there_are_two_pictures_and_a_warning(visit: Any) -> None:
+    seen = visit()
+    seen.run(TEXT, 2)
+    seen.open_tab(PREDICTIONS)
+    seen.answered("predictions")
+    assert not seen.page.is_visible("#predictions-beside svg.marks")
+    seen.choose("Compare side by side", "without the final norm (as ecco did)")
+    seen.press_run()
+    seen.page.wait_for_selector("#predictions-beside svg.marks :text('WITHOUT the final norm')", timeout=30_000)
+    assert seen.page.is_visible("#predictions-chart svg.marks")
+    assert "WITHOUT" not in seen.page.inner_text("#predictions-chart")
+    warning = seen.page.locator("#predictions-warning p.warning")
+    assert "wrong in every layer but the last" in warning.inner_text()
+    seen.choose("Compare side by side", "nothing")
+    seen.press_run()
+    seen.page.wait_for_selector("#predictions-beside svg.marks", state="hidden")
+    assert warning.count() == 0
+
+
+@pytest.mark.parametrize("tab", [PREDICTIONS, RANKINGS])
+def test_two_texts_stand_side_by_side(visit: Any, tab: str) -> None:
+    seen = visit()
+    name = "predictions" if tab == PREDICTIONS else "rankings"
+    seen.run(TEXT, 1)
+    seen.open_tab(tab)
+    seen.answered(name)
+    seen.choose("Compare side by side", "another text")
+    box = seen.page.get_by_label("Other text").locator("visible=true")
+    box.fill("the cat sat on the mat")
+    seen.page.keyboard.press("Tab")
+    seen.press_run()
+    seen.page.wait_for_function("document.querySelectorAll('[role=tabpanel] svg.marks').length >= 2")
+    panel = seen.page.locator("[role=tabpanel]:visible")
+    panel.locator("svg.marks").nth(1).wait_for(state="visible", timeout=20_000)
+    assert panel.locator("svg.marks:visible").count() == 2
+    assert seen.page.locator("p.error").count() == 0
+
+
+def test_another_text_that_is_empty_is_a_sentence(visit: Any) -> None:
+    seen = visit()
+    seen.run(TEXT, 1)
+    seen.open_tab(PREDICTIONS)
+    seen.answered("predictions")
+    seen.choose("Compare side by side", "another text")
+    seen.page.click("#run")
+    seen.page.wait_for_selector("#status p.error")
+    assert seen.page.is_visible("#run")
+
+
+def test_watched_words_are_chips_with_ids_and_lines(visit: Any) -> None:
+    seen = visit()
+    seen.run(TEXT, 1)
+    seen.open_tab(RANKINGS)
+    seen.answered("rankings")
+    assert not seen.page.is_visible("#watch-chart svg.marks")
+    watch(seen, " is\n are")
+    seen.press_run()
+    seen.page.wait_for_selector("#watch-chart svg.marks", timeout=20_000)
+    chips = seen.page.inner_text("#rankings-chips")
+    ids = re.fullmatch(r"“·is” = id (\d+) · “·are” = id (\d+)", chips.strip())
+    assert ids is not None, chips
+    legend = seen.page.inner_text("#watch-chart svg.marks")
+    assert f"·is ({ids[1]})" in legend
+    assert f"·are ({ids[2]})" in legend
+    watch(seen, "")
+    seen.press_run()
+    seen.page.wait_for_selector("#watch-chart svg.marks", state="hidden")
+    assert seen.page.inner_text("#rankings-chips").strip() == ""
+
+
+def test_the_other_spacing_is_added_once(visit: Any) -> None:
+    seen = visit()
+    seen.open_tab(RANKINGS)
+    watch(seen, "is\n are")
+    box = seen.page.locator("#watch textarea")
+    add = seen.page.get_by_role("button", name="other spacing")
+    for _ in range(2):
+        before = box.input_value()
+        add.click()
+        seen.page.wait_for_timeout(700)
+        assert before in box.input_value() or before == "is\n are"
+    assert box.input_value() == "is\n is\n are\nare"
+
+
+def test_too_many_watched_words_are_a_sentence(visit: Any) -> None:
+    seen = visit()
+    seen.run(TEXT, 1)
+    seen.open_tab(RANKINGS)
+    seen.answered("rankings")
+    watch(seen, "\n".join(f" w{n}" for n in range(17)))
+    seen.page.click("#run")
+    seen.page.wait_for_selector("#status p.error")
+    assert "16" in seen.page.inner_text("#status")
+    assert seen.page.is_visible("#run")
+
+
+def test_a_cell_of_the_whole_text_lists_its_ten_likeliest(visit: Any) -> None:
+    seen = visit()
+    seen.run(TEXT, 1)
+    seen.open_tab(PREDICTIONS)
+    seen.answered("predictions")
+    read_whole_text(seen)
+    assert seen.page.locator("#overview-grid tbody tr").count() == 4
+    assert seen.page.inner_text("#overview-grid tbody tr:first-child th") == "embedding"
+    for row, name in ((0, "embedding"), (2, "1")):
+        before = seen.page.inner_text("#overview-cell")
+        cell = cell_of(seen, row, 1)
+        cell.click()
+        seen.changed("#overview-cell", before)
+        lines = seen.page.inner_text("#overview-cell").strip().splitlines()
+        assert lines[0] == f"Layer {name}, position 2"
+        assert [line.split(".")[0] for line in lines[1:]] == [str(n) for n in range(1, 11)]
+        assert lines[1].startswith(f"1. {cell.inner_text().strip()} · ")
+
+
+def test_arrow_keys_move_in_the_whole_text(visit: Any) -> None:
+    seen = visit()
+    seen.run(TEXT, 1)
+    seen.open_tab(PREDICTIONS)
+    seen.answered("predictions")
+    read_whole_text(seen)
+
+    def focused() -> list[str]:
+        found: list[str] = seen.page.evaluate(
+            "[document.activeElement.dataset.row, document.activeElement.dataset.column]"
+        )
+        return found
+
+    assert seen.page.locator('#overview-grid button[tabindex="0"]').count() == 1
+    cell_of(seen, 3, 0).focus()
+    seen.requests.clear()
+    for key, place in (
+        ("ArrowRight", ["3", "1"]),
+        ("ArrowUp", ["2", "1"]),
+        ("ArrowLeft", ["2", "0"]),
+        ("ArrowLeft", ["2", "0"]),
+        ("ArrowDown", ["3", "0"]),
+        ("ArrowDown", ["3", "0"]),
+    ):
+        seen.page.keyboard.press(key)
+        assert focused() == place, key
+    assert seen.requests == []
+    seen.page.keyboard.press("ArrowUp")
+    seen.page.keyboard.press("Enter")
+    seen.page.wait_for_selector("#overview-cell :text('Layer 1, position 1')", timeout=20_000)
+
+
+def test_the_grid_of_another_text_does_not_stay(visit: Any) -> None:
+    seen = visit()
+    seen.run(TEXT, 1)
+    seen.open_tab(PREDICTIONS)
+    seen.answered("predictions")
+    read_whole_text(seen)
+    seen.page.fill("#text textarea", "the mat")
+    seen.page.keyboard.press("Tab")
+    seen.press_run()
+    seen.page.wait_for_function(
+        "document.querySelector('#predictions-strip').innerText.replaceAll('·', ' ').startsWith('the mat')"
+    )
+    assert seen.page.locator("#overview-grid button").count() == 0
+
+
+def test_moving_to_another_token_keeps_the_grid(visit: Any) -> None:
+    seen = visit()
+    seen.run(TEXT, 1)
+    seen.open_tab(PREDICTIONS)
+    seen.answered("predictions")
+    read_whole_text(seen)
+    before = seen.page.inner_text("#predictions-line")
+    seen.page.locator('#predictions-strip .output[data-position="2"]').click()
+    seen.changed("#predictions-line", before)
+    assert seen.page.locator("#overview-grid button").count() > 0
+
+
+def test_hostile_text_is_drawn_literally_everywhere(visit: Any) -> None:
+    seen = visit()
+    seen.run(HOSTILE, 1)
+    seen.open_tab(RANKINGS)
+    seen.answered("rankings")
+    watch(seen, HOSTILE)
+    seen.press_run()
+    seen.page.wait_for_selector("#watch-chart svg.marks", timeout=20_000)
+    assert "“<” = id" in seen.page.inner_text("#rankings-chips")
+    assert "HOSTILE" not in seen.page.inner_text("#status")
+    assert "<img src=x onerror=window.hurt=1> ${1+1} {{7*7}}" in seen.page.inner_text("#status")
+    seen.open_tab(PREDICTIONS)
+    seen.answered("predictions")
+    read_whole_text(seen)
+    cell_of(seen, 1, 0).click()
+    seen.page.wait_for_selector("#overview-cell :text('Layer 0, position 1')", timeout=20_000)
+    for strip in ("rankings", "predictions"):
+        drawn = seen.drawn(strip)
+        for piece in ("<img·src=x·onerror=window.hurt=1>", "${1+1}", "{{7*7}}"):
+            assert piece in drawn
+    heads = seen.page.inner_text("#overview-grid thead")
+    assert "$" in heads
+    assert "{" in heads
+    for place in ("#overview-grid", "#predictions-strip", "#rankings-strip", "#rankings-chips", "#status"):
+        assert seen.page.locator(f"{place} img").count() == 0
+    assert seen.page.evaluate("document.querySelectorAll('img[onerror], svg [onerror], svg image').length") == 0
+    assert seen.page.evaluate("window.hurt") is None
+    assert "�" not in seen.page.inner_text("body")
+
+
+@pytest.mark.parametrize("number", range(2, 8), ids=lambda number: f"example-{number + 1}")
+def test_an_example_opens_its_tab_and_ends_well(visit: Any, number: int) -> None:
+    label, analysis, values = EXAMPLES[number]
+    seen = visit()
+    seen.press_until(f"#examples button:has-text('{label}')", f"#{STRIPS[analysis]}-strip .output")
+    seen.page.wait_for_selector("#run", state="visible", timeout=30_000)
+    assert seen.page.input_value("#text textarea") == values["text"]
+    selected = seen.page.locator("[role=tab][aria-selected=true]").inner_text()
+    assert selected == {"layer-predictions": PREDICTIONS, "rankings": RANKINGS}[analysis]
+    assert seen.drawn(STRIPS[analysis]).replace("·", " ").startswith(values["text"].replace("\n", "↵"))
+    assert seen.page.inner_text("#status").startswith("Done in ")
+    assert seen.page.locator("p.error").count() == 0
+    panel = seen.page.locator("[role=tabpanel]:visible")
+    pictures = {"Heathrow / ␣Heathrow": 4, "The keys to the cabinet: is / are": 2}.get(label, 1)
+    panel.locator("svg.marks").nth(pictures - 1).wait_for(state="visible", timeout=20_000)
+    assert panel.locator("svg.marks:visible").count() == pictures
+    if "watch" in values:
+        words = values["watch"].split("\n")
+        assert seen.page.inner_text("#rankings-chips").count(" = id ") == len(words)
+
+
+@pytest.mark.parametrize("options", [{"viewport": {"width": 390, "height": 844}}, {"locale": "ja-JP"}, {}], ids=str)
+def test_nothing_is_wider_than_the_screen(visit: Any, options: dict[str, Any]) -> None:
+    seen = visit(**options)
+    width = options.get("viewport", {"width": 1400})["width"]
+    names = ("層ごとの予測", "順位") if "locale" in options else (PREDICTIONS, RANKINGS)
+    if width < 700 and not seen.page.is_visible("#run"):
+        seen.page.click("#sidebar .toggle-button")
+    seen.run("the café: the keys to the 東京 cabinet", 6)
+    for tab, strip in zip(names, ("predictions", "rankings"), strict=True):
+        seen.open_tab(tab)
+        seen.answered(strip)
+        seen.page.wait_for_selector(f"#{strip}-chart svg.marks")
+        assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+        box = seen.page.locator(f"#{strip}-strip").bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+
+
+def test_stop_gives_the_buttons_back(visit: Any) -> None:
+    seen = visit()
+    seen.run("the keys", 1)
+    seen.choose("Method", "Integrated gradients")
+    seen.page.fill("#text textarea", "the keys to the cabinet are on the table " * 6)
+    seen.page.fill("#generate input[type=number]", "60")
+    seen.page.keyboard.press("Tab")
+    seen.page.click("#run")
+    seen.page.wait_for_selector("#stop", state="visible")
+    assert not seen.page.is_visible("#run")
+    seen.page.click("#stop")
+    seen.page.wait_for_selector("#run", state="visible", timeout=10_000)
+    assert not seen.page.is_visible("#stop")
+    assert "Stopped" in seen.page.inner_text("#status")
+    seen.run("the keys", 1)
+    seen.open_tab(RANKINGS)
+    seen.answered("rankings")
