@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from jaxtyping import Float
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
@@ -27,6 +29,12 @@ from analyzers.tokens import TokenReader
 
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
+
+BROKEN = (
+    OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, ImportError,
+    SafetensorError, StrictDataclassError,
+)  # fmt: skip
+"""What the libraries raise for files that are no model; the last two descend from Exception alone."""
 
 PROBE = "The cat sat on the mat because it was tired."
 
@@ -173,7 +181,7 @@ def load_model(folder: Path, id: str, *, device: str = "auto", gguf_file: str | 
             output_loading_info=True,
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError, ImportError) as error:
+    except BROKEN as error:
         raise InputError("model_broken", model=id, reason=_reason(error)) from error
     missing = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
     if missing:
@@ -181,6 +189,10 @@ def load_model(folder: Path, id: str, *, device: str = "auto", gguf_file: str | 
     for name, weight in module.named_parameters():
         if not bool(torch.isfinite(weight).all()):
             raise InputError("model_not_finite", model=id, example=name)
+    n_ids, n_rows = len(tokenizer), int(module.get_input_embeddings().weight.shape[0])
+    if not tokenizer(PROBE).input_ids or max(tokenizer.get_vocab().values()) >= n_rows:
+        reason = f"its tokenizer has {n_ids:,} tokens, its embedding {n_rows:,}"
+        raise InputError("model_broken", model=id, reason=reason)
     revision = folder.name if folder.parent.name == "snapshots" else None
     return LanguageModel(module.to(pick_device(device)), tokenizer, id, revision=revision)
 
@@ -189,7 +201,7 @@ def kind_of_folder(folder: Path, id: str) -> str:
     """`causal`, `masked`, `seq2seq` or `encoder`, from the architecture that config.json names."""
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+    except BROKEN as error:
         raise InputError("model_broken", model=id, reason=_reason(error)) from error
     name = (getattr(config, "architectures", None) or [""])[0]
     if getattr(config, "is_encoder_decoder", False):

@@ -210,7 +210,7 @@ def _integrated(
         while schedule[-1] * 2 <= LIMITS.points:
             schedule.append(schedule[-1] * 2)
     else:
-        schedule = [max(1, settings.points // 2), settings.points]
+        schedule = [settings.points // 2 or 2, settings.points]  # one point is compared with two
     pending = list(range(len(explained)))
     budget = doubling_budget(model, len(explained))
     for attempt, points in enumerate(schedule):
