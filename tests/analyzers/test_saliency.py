@@ -144,8 +144,8 @@ def test_it_points_at_the_token_that_a_wired_model_copies(method: str, back: int
 
 def test_it_points_two_back_when_the_model_repeats_itself() -> None:
     model = loaded(copy_module(1))
-    whole = completed(model, "abababab", generate=4)
-    assert [token.text for token in whole.outputs] == ["a", "b", "a", "b"]
+    whole = completed(model, "zyzyzyzy", generate=4)
+    assert [token.text for token in whole.outputs] == ["z", "y", "z", "y"]
     for method in ("occlusion", "input-x-gradient", "integrated-gradients"):
         result = explain(model, whole, method=method, target="logit", baseline="zero")
         assert result.shares is not None
@@ -174,7 +174,7 @@ def test_a_contrast_explains_the_difference_of_two_logits(gpt2: LanguageModel) -
         logits = gpt2.module(inputs_embeds=x.unsqueeze(0)).logits[0, -1]
         difference = logits[whole.ids[position]] - logits[other]
         (slope,) = torch.autograd.grad(difference, x)
-        assert result.values[row] == pytest.approx(float(difference), rel=1e-4)
+        assert result.values[row] == pytest.approx(difference.item(), rel=1e-4)
         np.testing.assert_allclose(result.scores[row, :position], slope.norm(dim=-1).numpy(), rtol=1e-3)
 
 
@@ -248,16 +248,16 @@ def test_either_error_above_the_tolerance_is_not_converged() -> None:
     pytest.fail(f"only {kinds} met")
 
 
-def test_points_are_doubled_until_both_errors_are_below_the_tolerance(gpt2: LanguageModel) -> None:
+def test_points_are_doubled_until_both_errors_are_below_the_tolerance(llama: LanguageModel) -> None:
     loose, strict = (
         finish(
             compute_saliency(
-                gpt2,
-                completed(gpt2, TEXT, generate=2),
+                llama,
+                completed(llama, TEXT, generate=2),
                 SaliencySettings(method="integrated-gradients", tolerance=tolerance),
             )
         )
-        for tolerance in (0.9, 0.003)
+        for tolerance in (0.9, 0.0001)
     )
     for a, b in zip(loose.completeness, strict.completeness, strict=True):
         assert a is not None
@@ -266,7 +266,7 @@ def test_points_are_doubled_until_both_errors_are_below_the_tolerance(gpt2: Lang
         assert b.points >= a.points
         if b.converged:
             assert b.relative is not None
-            assert max(b.relative, b.map_change) <= 0.003
+            assert max(b.relative, b.map_change) <= 0.0001
     assert max(c.points for c in strict.completeness if c) > min(c.points for c in loose.completeness if c)
 
 

@@ -268,8 +268,13 @@ def test_a_job_that_never_got_its_turn_releases_nobody_elses() -> None:
 
 def test_a_job_that_fails_is_over() -> None:
     offer = ModelStore()
-    with pytest.raises(RuntimeError, match="stumbled"), offer.job() as lock:
-        lock.acquire()
-        raise RuntimeError("stumbled")
+
+    def stumble() -> None:
+        with offer.job() as lock:
+            lock.acquire()
+            raise RuntimeError("stumbled")
+
+    with pytest.raises(RuntimeError, match="stumbled"):
+        stumble()
     with offer.job() as lock:
         assert lock.acquire(timeout=0.01)
