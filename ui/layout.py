@@ -110,7 +110,7 @@ def launch_options() -> dict[str, Any]:
         "max_file_size": "1mb",
         "enable_monitoring": False,
         "run_history": False,
-        "state_session_capacity": 20,
+        "state_session_capacity": 100,
         "footer_links": ["api", "settings"],
     }
 
@@ -140,6 +140,13 @@ def build_app(dispatcher: Dispatcher) -> gr.Blocks:
                     tabs.append(build(dispatcher, pinned))
                 items.append(item)
         _connect(dispatcher, controls, tabs, items, tab_bar, pinned)
+        strips = [tab.empty for tab in tabs]
+
+        def greet(request: gr.Request) -> list[Any]:
+            language = language_of(request)
+            return [notice("info", say("ready", language)), *([{"empty": say("strip_empty", language)}] * len(strips))]
+
+        app.load(greet, None, [controls.status, *strips], queue=False, show_progress="hidden", api_visibility="private")
         add_endpoints(dispatcher)
     app.queue(max_size=LIMITS.queue, default_concurrency_limit=4)
     return app
@@ -199,11 +206,12 @@ def _controls(dispatcher: Dispatcher) -> Controls:
 
 
 def _model_choices(dispatcher: Dispatcher) -> list[tuple[str, str]]:
-    """✓ is at hand, ↓ is downloaded when first used."""
+    """✓ is at hand, ↓ is downloaded when first used, ⊘ cannot be while the Hub does not answer."""
     choices = []
     for row in catalog.CATALOG:
         if row.kind in LOADED_KINDS and (not row.bundled or catalog.is_at_hand(row)):
-            where = "✓" if catalog.is_at_hand(row) else f"↓ {row.megabytes:,} MB"
+            size = f"{row.megabytes:,} MB"
+            where = "✓" if catalog.is_at_hand(row) else f"{'↓' if catalog.HUB.answers() else '⊘'} {size}"
             kind = "" if row.kind == "causal" else f" ({row.kind})"
             choices.append((f"{row.label}{kind}  {where}", row.id))
     return choices + [(f"{name}  ✓", name) for name in dispatcher.store.local_names()]
@@ -310,12 +318,11 @@ def _connect(
                 asked, second = asked_for(tab, values, position)
             except InputError:  # said when Run is pressed
                 last = None
-            if (
-                last is None
-                or last != (asked.model, asked.text, asked.generation)
-                or (before is not None and before.request == asked)
-            ):
+            if last is None or last != (asked.model, asked.text, asked.generation):
                 yield {last_text: last}
+            elif before is not None and is_answered(before, asked, position):
+                follows = tab.follow_pin and position is not None
+                yield tab.show(before, position, language_of(request)) if follows else {last_text: last}
             else:
                 yield from run_tab(tab, asked, second, position, language_of(request))
 
