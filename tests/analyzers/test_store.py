@@ -175,6 +175,14 @@ SPOILT = [
 ]  # fmt: skip
 
 
+REASONS = {
+    "missing weights": "model_missing_weights",
+    "NaN weights": "model_not_finite",
+    "infinite weights": "model_not_finite",
+}
+"""How it is spoilt → the sentence that names it; for all others, that the model cannot be used and why."""
+
+
 @pytest.mark.parametrize("how", SPOILT)
 def test_a_broken_model_is_refused_by_name_and_the_one_in_use_still_answers(models: Path, how: str) -> None:
     offer = ModelStore(models_folder=models)
@@ -183,6 +191,7 @@ def test_a_broken_model_is_refused_by_name_and_the_one_in_use_still_answers(mode
     spoil(folder_like(models, "spoilt"), how)
     with pytest.raises(InputError, match=r"^spoilt ") as caught:
         offer.load("spoilt", "cpu")
+    assert caught.value.sentence.key == REASONS.get(how, "model_broken")
     assert str(models) not in str(caught.value), "no path is told"
     assert "The model in use is unchanged." in str(caught.value) or how == "broken config"
     assert not (models / "spoilt" / "was-run").exists()
@@ -237,8 +246,7 @@ def test_one_job_at_a_time() -> None:
     def work() -> None:
         nonlocal running, most
         with offer.job() as lock:
-            while not lock.acquire(timeout=0.01):
-                pass
+            assert lock.acquire(timeout=10.0)
             with guard:
                 running += 1
                 most = max(most, running)
