@@ -191,10 +191,31 @@ class Block(nn.Module):
         self.up, self.down = (nn.Linear(8, 8) if mlp else None for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
-        written = x
+        written = torch.zeros_like(x)
         if self.up is not None and self.down is not None:
-            written = written + self.down(self.up(x).relu())
-        return written + self.attention(x) if self.attention is not None else written
+            written = self.down(self.up(x).relu())
+        if self.attention is not None:
+            written += self.attention(x)
+        return written + x
+
+
+class InPlaceBlock(Block):
+    """The MLP reads what attention wrote, and adds to it in place, as some blocks do."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert self.attention is not None
+        assert self.up is not None
+        assert self.down is not None
+        written = self.attention(x)
+        written += self.down(self.up(x + written).relu())
+        return written + x
+
+
+def test_a_block_that_adds_in_place_does_not_change_what_was_noted() -> None:
+    torch.manual_seed(0)
+    blocks = nn.Sequential(InPlaceBlock(), InPlaceBlock())
+    x = torch.randn(1, 6, 8)
+    assert find_down_projections(tuple(blocks), lambda: blocks(x), "toy") == (blocks[0].down, blocks[1].down)
 
 
 def test_neither_the_order_of_calls_nor_the_width_decides() -> None:

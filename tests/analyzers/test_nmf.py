@@ -12,6 +12,7 @@ import torch
 from sklearn.decomposition import NMF
 from torch import Tensor
 
+from analyzers import nmf
 from analyzers.nmf import Factorization, factorize, one_thread
 from analyzers.progress import finish
 
@@ -108,6 +109,21 @@ def test_the_same_bits_come_out_whatever_the_number_of_threads() -> None:
         assert torch.equal(results[0].weights, other.weights)
         assert torch.equal(results[0].patterns, other.patterns)
         assert results[0].error == other.error
+
+
+def test_every_update_is_made_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums happen to be split alike on one and two threads of some machines; on others they are not."""
+    seen: set[int] = set()
+    improve = nmf._improve
+
+    def watched(*args: Tensor) -> None:
+        seen.add(torch.get_num_threads())
+        improve(*args)
+
+    monkeypatch.setattr(nmf, "_improve", watched)
+    with threads(2):
+        finish(factorize(planted(20, 500, 3)[0], 3))
+    assert seen == {1}
 
 
 def test_the_number_of_threads_is_put_back_when_the_work_fails_and_between_steps() -> None:
