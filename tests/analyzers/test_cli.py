@@ -71,6 +71,25 @@ def test_rankings_are_a_table_or_json(tiny: str, capsys: Any) -> None:
     assert [len(row) for row in found["ranks"]] == [2, 2, 2]
 
 
+def test_neuron_factors_are_a_table_or_json(tiny: str, capsys: Any) -> None:
+    text = "the keys<|end|> to the cabinet"
+    asked = ["neuron-factors", text, "--model", tiny, "--device", "cpu", "--generate", "0", "--factors", "3"]
+    status, out, err = run(capsys, *asked)
+    assert (status, err) == (0, "")
+    assert "NMF of the neurons of layers 0 to 2 · positive parts · each layer scaled alike" in out
+    assert "left out: the, <|end|>" in out
+    assert [line.split()[1] for line in out.splitlines() if line.startswith("factor ")] == ["1", "2", "3"]
+    status, out, err = run(
+        capsys, *asked, "--first-layer", "1", "--last-layer", "2", "--include-first-token", "--include-special",
+        "--unscaled", "--parts", "split", "--json",
+    )  # fmt: skip
+    assert (status, err) == (0, "")
+    found = json.loads(out)
+    assert (found["layers"], found["left_out"], found["parts"], found["scaled"]) == ([1, 2], [], "split", False)
+    assert {one["layer"] for factor in found["factors"] for one in factor["top_neurons"]} <= {1, 2}
+    assert all(value is not None for factor in found["factors"] for value in factor["activations"])
+
+
 @pytest.mark.parametrize("order", [("--json", "saliency", "the keys"), ("saliency", "the keys", "--json")])
 def test_json_is_the_whole_of_standard_output(tiny: str, capsys: Any, order: tuple[str, ...]) -> None:
     status, out, err = run(capsys, *order, "--model", tiny, "--device", "cpu", "--generate", "2")
@@ -96,7 +115,7 @@ BAD = [
     (["saliency", "a", "--model", "a\nb"], "There is no model called"),
     (["saliency", "a", "--model", "./nowhere"], "There is no model folder at"),
     (["saliency", "a", "--model", "~nobody-at-all/x"], "There is no model folder at"),
-    (["saliency", "a", "--model", "minilm-l6"], "is a model of the kind"),
+    (["saliency", "a", "--model", "minilm-l6"], "is an encoder without a language-model head"),
     (["saliency", "a", "--temperature", "nan"], "temperature must be a number"),
     (["saliency", "a", "--temperature", "inf"], "temperature must be a number"),
     (["saliency", "a", "--top-p", "0"], "top_p must be a number"),
@@ -119,6 +138,17 @@ BAD = [
     (["rankings", "a", *["--watch", "b"] * 17], "watch must be a list of at most 16 texts"),
     (["rankings", "a", "--watch", "b", "--position", "9", "--model", "TINY"], "position"),
     (["rankings", "a", "--generate", "0", "--model", "TINY"], "no predicted token"),
+    (["neuron-factors", "a", "--factors", "0"], "factors must be a whole number from 1 to 32"),
+    (["neuron-factors", "a", "--factors", "33"], "factors must be a whole number from 1 to 32"),
+    (["neuron-factors", "a", "--factors", "nan"], "factors must be a whole number from 1 to 32"),
+    (["neuron-factors", "a", "--factors", "2.5"], "factors must be a whole number from 1 to 32"),
+    (["neuron-factors", "a b", "--generate", "0", "--factors", "9", "--model", "TINY"], "9 factors cannot be told"),
+    (["neuron-factors", "a", "--generate", "0", "--model", "TINY"], "0 of 1 tokens are left to factorise"),
+    (["neuron-factors", "a b c", "--first-layer", "2", "--last-layer", "1", "--model", "TINY"], "no layers 2 to 1"),
+    (["neuron-factors", "a b c", "--last-layer", "3", "--model", "TINY"], "they go from 0 to 2"),
+    (["neuron-factors", "a", "--first-layer", "-1"], "first_layer must be a whole number from 0"),
+    (["neuron-factors", "a", "--parts", "negative"], "parts must be one of positive, split"),
+    (["neuron-factors", "a", "--preset", "first"], "--preset"),
     (["saliency"], "TEXT"),
     (["saliency", "a", "--no-such\noption"], "--no-such"),
     (["draw", "a"], "draw"),

@@ -147,6 +147,52 @@ def test_watched_words_are_in_the_document_with_their_ids(ask: Callable[..., Ans
     assert any("“<b>” is 3 tokens" in warning for warning in found["warnings"])
 
 
+@pytest.mark.parametrize(
+    "settings", [{}, {"factors": 3, "first_layer": 1, "last_layer": 2}, {"parts": "split", "unscaled": True}], ids=str
+)
+def test_neuron_factors_have_the_keys_of_the_contract(ask: Callable[..., Answer], settings: dict[str, Any]) -> None:
+    found = document(ask("neuron-factors", **settings))
+    survives(found, {"layers", "left_out", "error", "iterations", "converged", "factors"})
+    layers = list(range(settings.get("first_layer", 0), 3))
+    assert (found["layers"], found["left_out"]) == (layers, [0])
+    assert 0 < found["error"] < 1
+    assert isinstance(found["iterations"], int)
+    assert isinstance(found["converged"], bool)
+    assert len(found["factors"]) == settings.get("factors", 8)
+    energies = [factor["energy"] for factor in found["factors"]]
+    assert energies == sorted(energies, reverse=True)
+    for factor in found["factors"]:
+        assert set(factor) >= {"activations", "layer_shares", "top_neurons"}
+        assert [value is None for value in factor["activations"]] == [True] + [False] * (found["n_prompt"] + 1)
+        assert all(value >= 0 for value in factor["activations"][1:])
+        assert len(factor["layer_shares"]) == len(layers)
+        assert sum(factor["layer_shares"]) == pytest.approx(1)
+        assert 1 <= len(factor["top_neurons"]) <= 20
+        assert all(set(one) == {"layer", "neuron", "part", "weight"} for one in factor["top_neurons"])
+        assert {one["layer"] for one in factor["top_neurons"]} <= set(layers)
+        weights = [one["weight"] for one in factor["top_neurons"]]
+        assert weights == sorted(weights, reverse=True)
+    parts = {one["part"] for factor in found["factors"] for one in factor["top_neurons"]}
+    assert parts <= ({"positive", "negative"} if settings.get("parts") == "split" else {"positive"})
+    assert found["parts"] == settings.get("parts", "positive")
+
+
+def test_the_table_of_neuron_factors_names_tokens_neurons_and_what_they_promote(ask: Callable[..., Answer]) -> None:
+    answered = ask("neuron-factors", factors=2)
+    result = answered.result
+    lines = table(answered).splitlines()
+    assert f"relative error {result.error:.4f} · {result.iterations} iterations" in lines[2]
+    assert "left out: the" in lines[2]
+    blocks = [lines[4 + 4 * number :][:3] for number in range(2)]
+    for number, (factor, (tokens, neurons, promotes)) in enumerate(zip(result.factors, blocks, strict=True), 1):
+        strongest = max(value for value in factor.activations if value is not None)
+        assert tokens.startswith(f"factor {number} (energy {factor.energy:.3f}): ")
+        assert tokens.split(": ", 1)[1].split()[1] == f"{strongest:.2f}"
+        first = factor.top_neurons[0]
+        assert neurons.startswith(f"  neurons (layer/index): {first.layer}/{first.neuron}, ")
+        assert promotes.startswith("  promotes: ")
+
+
 def test_the_table_of_layer_predictions_has_a_line_per_layer(ask: Callable[..., Answer]) -> None:
     answered = ask("layer-predictions", top=2)
     lines = table(answered).splitlines()

@@ -134,6 +134,12 @@ def test_a_range_of_layers_is_inclusive_and_in_numeric_order(gpt2: LanguageModel
     assert {one.layer for factor in result.factors for one in factor.top_neurons} <= {1, 2}
 
 
+def test_a_preset_is_one_layer_and_a_range_goes_before_it(gpt2: LanguageModel) -> None:
+    layers = {preset: run(gpt2, factors=2, preset=preset).layers for preset in ("first", "middle", "last", "all")}
+    assert layers == {"first": (0,), "middle": (1,), "last": (2,), "all": (0, 1, 2)}
+    assert run(gpt2, factors=2, preset="first", first_layer=2).layers == (2,)
+
+
 def test_promoted_tokens_are_the_heads_answer_to_the_neurons_columns(llama: LanguageModel) -> None:
     completion = completed(llama, generate=0)
     result = run(llama, completion, factors=2)

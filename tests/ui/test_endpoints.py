@@ -83,7 +83,7 @@ def test_bad_input_is_a_sentence(client: Client) -> None:
             client.predict(**values, api_name="/saliency")
 
 
-ENDPOINTS = ["saliency", "layer_predictions", "rankings"]
+ENDPOINTS = ["saliency", "layer_predictions", "rankings", "neuron_factors"]
 NAMED_OTHERWISE = {"first": "position"}
 """Parameters whose sentence speaks of what they stand for."""
 
@@ -196,6 +196,14 @@ def test_rankings_take_their_settings(client: Client) -> None:
         ("rankings", {"watch": ["x" * 20_001]}, "watch"),
         ("rankings", {"watch": "the"}, "watch must be a list"),
         ("rankings", {"watch": [1]}, "watch must be a list"),
+        ("neuron_factors", {"factors": 0}, "factors must be a whole number from 1 to 32; this is 0"),
+        ("neuron_factors", {"factors": 33}, "factors must be a whole number from 1 to 32; this is 33"),
+        ("neuron_factors", {"factors": 20}, "20 factors cannot be told apart"),
+        ("neuron_factors", {"first_layer": 3}, "no layers 3 to 2"),
+        ("neuron_factors", {"first_layer": 2, "last_layer": 1}, "no layers 2 to 1"),
+        ("neuron_factors", {"last_layer": 3}, "no layers 0 to 3"),
+        ("neuron_factors", {"parts": "negative"}, "parts must be one of positive, split"),
+        ("neuron_factors", {"text": "t", "generate": 0}, "0 of 1 tokens are left to factorise"),
     ],
     ids=str,
 )
@@ -203,7 +211,31 @@ def test_what_is_out_of_range_is_refused_with_the_range(
     client: Client, name: str, settings: dict[str, Any], expected: str
 ) -> None:
     with pytest.raises(Exception, match=expected):
-        client.predict("the keys", **settings, api_name=f"/{name}")
+        client.predict(**({"text": "the keys"} | settings), api_name=f"/{name}")
+
+
+def test_neuron_factors_of_the_text_alone(client: Client) -> None:
+    document = client.predict("the keys to the cabinet are on the table", api_name="/neuron_factors")
+    assert document["layers"] == [0, 1, 2]
+    assert document["left_out"] == [0]
+    assert len(document["factors"]) == 8
+    assert 0 < document["error"] < 1
+    for factor in document["factors"]:
+        assert [i for i, value in enumerate(factor["activations"]) if value is None] == [0]
+        assert len(factor["activations"]) == len(document["tokens"]) == document["n_prompt"] + 1
+        assert math.isclose(sum(factor["layer_shares"]), 1.0, abs_tol=1e-5)
+    json.dumps(document, allow_nan=False)
+
+
+def test_neuron_factors_take_their_settings(client: Client) -> None:
+    settings: dict[str, Any] = {"factors": 3, "first_layer": 1, "last_layer": 1, "include_first_token": True}
+    settings |= {"include_special": True, "unscaled": True, "parts": "split", "generate": 0}
+    document = client.predict("the keys<|end|> to the cabinet", **settings, api_name="/neuron_factors")
+    assert (document["layers"], document["left_out"], document["parts"]) == ([1], [], "split")
+    assert document["scaled"] is False
+    assert [len(factor["layer_shares"]) for factor in document["factors"]] == [1, 1, 1]
+    assert {one["layer"] for factor in document["factors"] for one in factor["top_neurons"]} == {1}
+    assert len(document["tokens"]) == document["n_prompt"]
 
 
 def test_the_position_that_was_not_written_can_be_read(client: Client) -> None:

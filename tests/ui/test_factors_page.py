@@ -1,0 +1,289 @@
+"""Neuron Factors in a real browser, as a visitor uses it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from analyzers.catalog import find_row, is_at_hand
+from ui.layout import EXAMPLES
+
+HOSTILE = "<img src=x onerror=window.hurt=1> ${1+1} {{7*7}}"
+TEXT = "the keys to the cabinet are on the table and the cat sat on the mat"
+TAB = "Neuron Factors"
+ROWS = "#factor-view .row"
+DONE = "document.querySelector('#status').innerText.startsWith('Done in ')"
+
+
+def factorise(seen: Any, text: str = TEXT, tab: str = TAB) -> None:
+    """Open the tab, type a text, press Run, wait for the view."""
+    seen.open_tab(tab)
+    seen.page.fill("#text textarea", text)
+    seen.page.keyboard.press("Tab")
+    seen.press_until("#run", f"{ROWS}, #status p.error")
+    seen.page.wait_for_selector("#run", state="visible", timeout=30_000)
+    seen.page.wait_for_selector(ROWS, timeout=30_000)
+
+
+def fills(seen: Any) -> list[str]:
+    """Background of every token, in the order of the text."""
+    found: list[str] = seen.page.eval_on_selector_all(
+        "#factor-view .fill", "fills => fills.map(fill => fill.style.backgroundColor)"
+    )
+    return found
+
+
+def reading(seen: Any) -> str:
+    found: str = seen.page.inner_text("#factor-view .reading")
+    return found
+
+
+def pressed(seen: Any) -> list[str]:
+    found: list[str] = seen.page.eval_on_selector_all(
+        ROWS, "rows => rows.filter(row => row.ariaPressed === 'true').map(row => row.dataset.factor)"
+    )
+    return found
+
+
+def quiet_requests(seen: Any) -> list[str]:
+    """What was asked of the server, the page's own heartbeat apart."""
+    return [url for url in seen.requests if "heartbeat" not in url]
+
+
+def choose_model(seen: Any, label: str) -> None:
+    seen.page.locator("#model input").click()
+    seen.page.get_by_role("option").filter(has_text=label).first.click()
+
+
+def test_a_run_draws_a_row_per_factor_and_every_token_once(visit: Any) -> None:
+    seen = visit()
+    factorise(seen)
+    assert seen.page.locator(ROWS).count() == 8
+    labels = [text.strip() for text in seen.page.locator(f"{ROWS} > span:first-child").all_inner_texts()]
+    assert labels == [f"Factor {number}" for number in range(1, 9)]
+    assert seen.page.locator(f"{ROWS} svg path").count() == 8
+    assert seen.page.locator(f"{ROWS} .shares i").count() == 8 * 3
+    drawn = "".join(seen.page.locator("#factor-view .text .shown").all_inner_texts())
+    assert drawn.replace("·", " ").startswith(TEXT)
+    colours = fills(seen)
+    assert colours[0] == "transparent"
+    assert any(colour.startswith("rgba(230, 118, 27") or colour == "rgb(230, 118, 27)" for colour in colours)
+    assert pressed(seen) == ["0"]
+    line = seen.page.inner_text("#factors-line")
+    assert line.startswith("NMF · layers 0 to 2 · ")
+    assert "left out: the" in line
+    assert "promote" in seen.page.inner_text("#factors-promoted")
+
+
+def test_hovering_a_factor_relights_the_text_without_asking_the_server(visit: Any) -> None:
+    seen = visit()
+    factorise(seen)
+    first, said = fills(seen), reading(seen)
+    seen.page.wait_for_timeout(1_000)
+    seen.requests.clear()
+    seen.page.locator(ROWS).nth(1).hover()
+    second = fills(seen)
+    assert second != first
+    assert any(colour.startswith("rgba(59, 130, 246") for colour in second)
+    assert not any(colour.startswith("rgba(230, 118, 27") for colour in second)
+    assert reading(seen).startswith("Factor 2: “")
+    assert pressed(seen) == ["0"]
+    seen.page.locator("#text textarea").hover()
+    assert fills(seen) == first
+    assert reading(seen) == said
+    assert quiet_requests(seen) == []
+
+
+def test_hovering_a_token_names_its_factors(visit: Any) -> None:
+    seen = visit()
+    factorise(seen)
+    seen.page.locator('#factor-view .glyph:has([data-position="3"]) [data-position="3"]').hover(force=True)
+    said = reading(seen)
+    assert "(position 3): Factor " in said
+    assert said.endswith("%")
+    seen.page.locator('#factor-view [data-position="0"]').hover(force=True)
+    assert reading(seen) == "“the” (position 0): left out"
+
+
+def test_a_click_pins_the_factor_and_the_panels_follow(visit: Any) -> None:
+    seen = visit()
+    factorise(seen)
+    before = seen.page.inner_text("#factors-promoted")
+    assert before.startswith("Factor 1:")
+    seen.page.locator(ROWS).nth(2).click()
+    seen.changed("#factors-promoted", before)
+    assert seen.page.inner_text("#factors-promoted").startswith("Factor 3:")
+    assert pressed(seen) == ["2"]
+    pinned = fills(seen)
+    seen.page.locator(ROWS).nth(4).hover()
+    assert fills(seen) != pinned
+    seen.page.locator("#text textarea").hover()
+    assert fills(seen) == pinned
+
+
+def test_arrow_keys_move_between_factors_and_enter_pins(visit: Any) -> None:
+    seen = visit()
+    factorise(seen)
+    assert seen.page.locator(f'{ROWS}[tabindex="0"]').count() == 1
+    seen.page.locator(ROWS).nth(0).focus()
+    for key, factor in (("ArrowUp", "0"), ("ArrowDown", "1"), ("ArrowDown", "2"), ("ArrowUp", "1")):
+        seen.page.keyboard.press(key)
+        assert seen.page.evaluate("document.activeElement.dataset.factor") == factor, key
+        assert reading(seen).startswith(f"Factor {int(factor) + 1}:")
+    before = seen.page.inner_text("#factors-promoted")
+    seen.page.keyboard.press("Enter")
+    seen.changed("#factors-promoted", before)
+    assert pressed(seen) == ["1"]
+
+
+def test_turning_neurons_down_draws_the_next_token_before_and_after(visit: Any) -> None:
+    seen = visit()
+    factorise(seen)
+    before = seen.page.inner_text("#factors-promoted")
+    seen.page.locator(ROWS).nth(1).click()
+    seen.changed("#factors-promoted", before)
+    seen.page.locator("#cause").get_by_text("From seeing to cause").click()
+    assert not seen.page.is_visible("#cause-chart svg.marks")
+    seen.press_until("#cause-run", "#cause-chart svg.marks")
+    said = seen.page.inner_text("#cause-chart svg.marks")
+    assert "The next token, with 10 neurons of factor 2 × 0: KL " in said
+    assert seen.page.locator("#cause-chart svg.marks .mark-rect path").count() >= 20
+    assert seen.page.locator("p.error").count() == 0
+
+
+def test_three_layers_are_drawn_side_by_side(visit: Any) -> None:
+    seen = visit()
+    factorise(seen)
+    seen.page.locator("#compare-layers").get_by_text("Compare first, middle and last layer").click()
+    seen.press_until("#compare-layers-run", "#compare-layers-chart svg.marks")
+    said = seen.page.inner_text("#compare-layers-chart svg.marks")
+    for words in ("layer 0, error 0.", "layer 1, error 0.", "layer 2, error 0.", "Factor 1", "Factor 8"):
+        assert words in said
+    # A number under 1 stands in the cells of the middle and the last layer, for every factor.
+    cosines = [line for line in said.splitlines() if line.startswith(("0.", "1.00"))]
+    assert len(cosines) >= 16
+    assert seen.page.locator("p.error").count() == 0
+
+
+def test_another_run_clears_the_panels_of_the_one_before(visit: Any) -> None:
+    seen = visit()
+    factorise(seen)
+    seen.page.locator("#cause").get_by_text("From seeing to cause").click()
+    seen.press_until("#cause-run", "#cause-chart svg.marks")
+    seen.page.fill("#text textarea", "the cat sat on the mat and the keys are on the table")
+    seen.page.keyboard.press("Tab")
+    seen.press_run()
+    seen.page.wait_for_selector("#cause-chart svg.marks", state="hidden")
+    assert pressed(seen) == ["0"]
+
+
+def test_too_few_tokens_are_a_sentence(visit: Any) -> None:
+    seen = visit()
+    seen.open_tab(TAB)
+    seen.page.fill("#text textarea", "t")
+    seen.page.fill("#generate input[type=number]", "0")
+    seen.page.keyboard.press("Tab")
+    seen.press_until("#run", "#status p.error")
+    assert "0 of 1 tokens are left to factorise; at least 2 are needed" in seen.page.inner_text("#status")
+    assert seen.page.is_visible("#run")
+    assert not seen.page.is_visible("#cause-run")
+
+
+def test_a_range_of_layers_is_asked_for_and_kept(visit: Any) -> None:
+    seen = visit()
+    seen.open_tab(TAB)
+    assert not seen.page.get_by_label("From layer", exact=True).is_visible()
+    seen.choose("Layers", "a range")
+    seen.page.get_by_label("From layer", exact=True).fill("1")
+    seen.page.get_by_label("To layer (inclusive)", exact=True).fill("2")
+    factorise(seen)
+    assert seen.page.inner_text("#factors-line").startswith("NMF · layers 1 to 2 · ")
+    assert seen.page.locator(f"{ROWS} .shares i").count() == 8 * 2
+    seen.page.get_by_label("To layer (inclusive)", exact=True).fill("0")
+    seen.page.keyboard.press("Tab")
+    seen.press_until("#run", "#status p.error")
+    assert "no layers 1 to 0" in seen.page.inner_text("#status")
+
+
+def test_hostile_text_is_drawn_literally_everywhere(visit: Any) -> None:
+    seen = visit()
+    factorise(seen, HOSTILE)
+    drawn = "".join(seen.page.locator("#factor-view .text .shown").all_inner_texts())
+    for piece in ("<img·src=x·onerror=window.hurt=1>", "${1+1}", "{{7*7}}"):
+        assert piece in drawn
+    for number in range(seen.page.locator(ROWS).count()):
+        seen.page.locator(ROWS).nth(number).hover()
+    seen.page.locator('#factor-view [data-position="1"]').hover(force=True)
+    seen.page.locator("#cause").get_by_text("From seeing to cause").click()
+    seen.press_until("#cause-run", "#cause-chart svg.marks")
+    places = "#factor-view img, #factors-line img, #factors-promoted img, #factors-leading img, #cause-chart img"
+    assert seen.page.locator(places).count() == 0
+    assert seen.page.evaluate("document.querySelectorAll('img[onerror], svg [onerror], svg image').length") == 0
+    assert seen.page.evaluate("window.hurt") is None
+    assert "�" not in seen.page.inner_text("body")
+
+
+@pytest.mark.parametrize("options", [{"viewport": {"width": 390, "height": 844}}, {"locale": "ja-JP"}], ids=str)
+def test_nothing_is_wider_than_the_screen(visit: Any, options: dict[str, Any]) -> None:
+    seen = visit(**options)
+    width = options.get("viewport", {"width": 1400})["width"]
+    is_japanese = "locale" in options
+    seen.open_tab("ニューロン因子" if is_japanese else TAB)
+    if width < 700 and not seen.page.is_visible("#run"):
+        seen.page.click("#sidebar .toggle-button")
+    seen.page.fill("#text textarea", "the café: the keys to the 東京 cabinet")
+    seen.page.keyboard.press("Tab")
+    seen.press_until("#run", ROWS)
+    seen.page.wait_for_selector("#run", state="attached", timeout=30_000)
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+    box = seen.page.locator("#factor-view").bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= width
+    assert ("因子 1" if is_japanese else "Factor 1") in seen.page.inner_text("#factor-view")
+    assert "⟨E6" not in "".join(seen.page.locator("#factor-view .text .shown").all_inner_texts())
+
+
+def bundled(id: str) -> bool:
+    row = find_row(id)
+    return row is not None and is_at_hand(row)
+
+
+def model_of(seen: Any) -> str:
+    found: str = seen.page.input_value("#model input")
+    return found
+
+
+def press_example(seen: Any, label: str) -> None:
+    """Press it, and wait until its answer stands."""
+    button = f"#examples button:has-text('{label}')"
+    seen.watch_for_stop()
+    seen.page.click(button)
+    seen.page.wait_for_function("window.stopShown > 0", timeout=30_000)
+    seen.page.wait_for_selector("#run", state="visible", timeout=120_000)
+
+
+@pytest.mark.skipif(not bundled("minilm-l6"), reason="the bundled encoder is not installed")
+def test_an_example_of_the_encoder_runs_on_it_and_the_next_on_a_model_that_can(visit: Any) -> None:
+    label = next(label for label, analysis, values in EXAMPLES if values.get("model") == "minilm-l6")
+    seen = visit()
+    factorise(seen)
+    before = model_of(seen)
+    assert before.startswith("tiny")
+    press_example(seen, label)
+    seen.page.wait_for_function(DONE, timeout=60_000)
+    assert model_of(seen).startswith("MiniLM")
+    assert "minilm-l6" in seen.page.inner_text("#status")
+    drawn = "".join(seen.page.locator("#factor-view .text .shown").all_inner_texts())
+    assert "·crows" in drawn
+    assert "[SEP]" in drawn
+    assert seen.page.inner_text("#factors-line").endswith("left out: nothing")
+    assert seen.page.inner_text("#factors-promoted").strip() == ""
+    seen.page.locator("#cause").get_by_text("From seeing to cause").click()
+    seen.page.click("#cause-run")
+    seen.page.wait_for_selector("#cause :text('An encoder predicts no next token.')")
+    press_example(seen, EXAMPLES[0][0])
+    seen.page.wait_for_function(DONE, timeout=60_000)
+    assert model_of(seen) == before
+    assert seen.page.locator("p.error").count() == 0
