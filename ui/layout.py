@@ -298,12 +298,10 @@ def _connect(
             try:
                 asked, second = asked_for(tab, values, position)
             except InputError:  # said when Run is pressed
-                last = None
-            if (
-                last is None
-                or last != (asked.model, asked.text, asked.generation)
-                or (before is not None and before.request == asked)
-            ):
+                yield {last_text: last}
+                return
+            is_same = last is not None and last == (asked.model, asked.text, asked.generation)
+            if not is_same or (before is not None and is_answered(before, asked, position)):
                 yield {last_text: last}
             else:
                 yield from run_tab(tab, asked, second, position, language_of(request))
