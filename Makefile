@@ -30,7 +30,7 @@ check:
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
-	$(PY) -m pytest -n 2
+	$(PY) -m pytest -n 2 --dist loadgroup
 
 format:
 	$(PY) -m ruff check --fix-only .

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -102,18 +103,23 @@ def is_at_hand(row: CatalogModel) -> bool:
     return (bundled_folder(row) or cached_folder(row)) is not None
 
 
+STALE_SECONDS = 30
+
+
 class HubProbe:
-    """One quick question to the Hub, asked once: does it answer? Never longer than `seconds`."""
+    """One quick question to the Hub: does it answer? Never longer than `seconds`; an answer counts for half a minute."""
 
     def __init__(self, seconds: float = 3.0, ask: Callable[[float], bool] | None = None) -> None:
         self._seconds = seconds
         self._ask = ask or _ask_hub
         self._lock = threading.Lock()
         self._answer: bool | None = None
+        self._asked_at = 0.0
 
     def answers(self) -> bool:
         with self._lock:
-            if self._answer is None:
+            if self._answer is None or time.monotonic() - self._asked_at > STALE_SECONDS:
+                self._asked_at = time.monotonic()
                 self._answer = self._ask(self._seconds)
             return self._answer
 

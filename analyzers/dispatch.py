@@ -60,29 +60,38 @@ class Dispatcher:
         At the limit of seconds, what is known by then is the answer, with a note that says so. Raises InputError for
         what the user can put right, and where nothing is known by then.
         """
+        is_full = False
+        try:
+            yield from self._load_and_run(request)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            is_full = True
+        if is_full:  # out of the handler, whose traceback held the tensors
+            self.store.release()
+            _release_memory()
+            raise InputError("out_of_memory", device=request.device, n=f"{len(request.text):,}")
+
+    def _load_and_run(self, request: Request) -> Iterator[Step]:
         seconds: dict[str, float] = {}
+        started = time.perf_counter()
+        source = self.store.find(request.model or self.store.default_id())
+        served = KINDS.get(request.analysis, ("causal",))
+        if source.kind == "encoder" and source.kind not in served:
+            raise InputError("kind_not_served", model=source.id)
+        model: LanguageModel | None = None
+        for loaded in self.store.load_in_steps(request.model or source.id, request.device):
+            if loaded is None:
+                yield Step("loading")
+            model = loaded
+        assert model is not None
+        if model.facts.kind not in served:
+            raise InputError("kind_not_served", model=model.facts.id)
+        seconds["load"] = time.perf_counter() - started
         with self.store.job() as lock:
             while not lock.acquire(timeout=POLL_SECONDS):
                 yield Step("waiting")
-            started = time.perf_counter()
-            model_id = self.store.find(request.model or self.store.default_id()).id
-            model: LanguageModel | None = None
-            for loaded in self.store.load_in_steps(request.model or model_id, request.device):
-                if loaded is None:
-                    yield Step("loading")
-                model = loaded
-            assert model is not None
-            if model.facts.kind not in KINDS.get(request.analysis, ("causal",)):
-                raise InputError("kind_not_served", model=model.facts.id)
-            seconds["load"] = time.perf_counter() - started
-            try:
-                yield from self._run(model, request, seconds)
-            except (RuntimeError, MemoryError) as error:
-                if not _is_out_of_memory(error):
-                    raise
-                _release_memory()
-                n = len(model.encode(request.text))
-                raise InputError("out_of_memory", device=model.facts.device, n=n) from error
+            yield from self._run(model, request, seconds)
 
     def _run(self, model: LanguageModel, request: Request, seconds: dict[str, float]) -> Iterator[Step]:
         started = time.perf_counter()

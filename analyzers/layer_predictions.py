@@ -144,6 +144,7 @@ def predict_from_each_layer(
         chosen_probability=probability,
         without_final_norm=settings.without_final_norm,
         self_check=chunk.self_check,
+        notes=(Sentence.of("read_without_norm"),) if settings.without_final_norm else (),
     )
     yield Progress(1.0, result)
 

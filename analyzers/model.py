@@ -62,7 +62,7 @@ class LanguageModel:
 
     Of the kinds, `causal` models predict the next token; an `encoder` has no head and predicts none.
 
-    Not safe for two threads at once: hooks sit on the one shared module. `store.ModelStore.use` owns the lock.
+    Not safe for two threads at once: hooks sit on the one shared module. `store.ModelStore.job` owns the lock.
     """
 
     def __init__(self, module: Any, tokenizer: Any, id: str, *, kind: str = "causal", revision: str | None = None):

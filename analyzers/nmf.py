@@ -1,7 +1,8 @@
 """Non-negative matrix factorisation of a short, very wide matrix: a few hundred tokens, tens of thousands of neurons.
 
 Accelerated HALS (Gillis & Glineur 2012): each factor's row is set to its best value with the others held, several
-times over for each pass over the matrix. The two wide products cost far more than the small Gram matrices, so they
+times over for each pass over the matrix, and the weights are carried on in the direction in which they moved
+(extrapolation with restarts; Ang & Gillis 2019). The two wide products cost far more than the small Gram matrices, so they
 are made once a pass and used often; nothing of the size neuron × neuron is ever formed. Worked in blocks of neurons
 that stay in the processor's cache.
 """
@@ -21,7 +22,9 @@ from analyzers.progress import Progress
 SWEEPS = 2
 """Updates of every factor for each pass over the matrix."""
 BLOCK = 4_608
-"""Neurons of one block on a CPU, and neurons that the starts are tried on."""
+"""Neurons of one block on a CPU."""
+TRIAL = 4_608
+"""Neurons that the starts are tried on."""
 RANDOM_STARTS = 4
 STEP = 5
 """Iterations between two looks at the error."""
@@ -30,6 +33,10 @@ TOLERANCE = 5e-6
 TRIAL_TOLERANCE = 3e-4
 MAX_ITERATIONS = 500
 FIRST_MOMENTUM = 0.5
+GROWTH = 1.05
+"""Of the momentum, an iteration that went well."""
+BACK_OFF = 1.5
+"""What the momentum is divided by where the error rose."""
 TINY = 1e-30
 
 
@@ -80,7 +87,7 @@ def factorize(matrix: Float[Tensor, "token neuron"], factors: int) -> Iterator[P
             whole.advance()
         yield Progress(0.4 + 0.5 * whole.iterations / (whole.iterations + 8 * STEP))
     with one_thread():
-        result = whole.finished(scaled, size)
+        result = whole.finished(size)
     yield Progress(1.0, result)
 
 
@@ -100,8 +107,8 @@ class _State:
 
     def __init__(self, matrix: Float[Tensor, "token neuron"], weights: Float[Tensor, "factor token"]) -> None:
         width = BLOCK if matrix.device.type == "cpu" else matrix.shape[1]
-        self.blocks = [block.contiguous() for block in matrix.split(width, dim=1)]
-        self.square = float(matrix.double().square().sum())
+        self.blocks = matrix.split(width, dim=1)
+        self.square = float(torch.linalg.vector_norm(matrix, dtype=torch.float64)) ** 2
         self.weights = weights.to(matrix.device, copy=True)
         self.ahead = self.weights.clone()
         """Where the weights are heading; the patterns are fitted to these."""
@@ -119,7 +126,6 @@ class _State:
         before = self.squared_error
         for _ in range(STEP):
             self._iterate()
-        self.iterations += STEP
         if before < float("inf"):
             self._decrease = abs(before - self.squared_error) / max(2 * before, TINY)
 
@@ -136,30 +142,34 @@ class _State:
         squared_error = max(0.0, self.square - float(explained))
         improved = self.ahead.clone()
         _improve(improved, pattern_gram, cross)
+        self.iterations += 1
         if squared_error > self.squared_error:  # went too far: begin again from here, more slowly
-            self.momentum /= 1.5
+            self.momentum /= BACK_OFF
             self.ahead = improved.clone()
         else:
-            self.momentum = min(1.0, self.momentum * 1.05)
+            self.momentum = min(1.0, self.momentum * GROWTH)
             self.ahead = (improved + self.momentum * (improved - self.weights)).clamp_min_(0)
         self.weights, self.squared_error = improved, squared_error
 
-    def finished(self, matrix: Float[Tensor, "token neuron"], size: float) -> Factorization:
+    def finished(self, size: float) -> Factorization:
         patterns = torch.cat(self.patterns, dim=1)
         squared_error = 0.0
         for block, pattern in zip(self.blocks, self.patterns, strict=True):
-            left = block.double() - self.weights.T.double() @ pattern.double()
-            squared_error += float(left.square_().sum())
+            for some, part in zip(block.split(512, dim=1), pattern.split(512, dim=1), strict=True):
+                left = torch.addmm(some.double(), self.weights.T.double(), part.double(), alpha=-1)
+                squared_error += float(left.square_().sum())
         norms = patterns.double().norm(dim=1)
         weights = (self.weights.double() * norms[:, None] * size).float()
         order = weights.double().norm(dim=1).argsort(descending=True, stable=True)
         unit = (patterns / norms.clamp_min(TINY)[:, None]).float()
-        error = (squared_error / float(matrix.double().square().sum())) ** 0.5
+        error = (squared_error / self.square) ** 0.5
         return Factorization(weights[order].T, unit[order], error, self.iterations, self._decrease <= TOLERANCE)
 
 
 def _improve(
-    rows: Float[Tensor, "factor width"], gram: Float[Tensor, "factor factor"], cross: Float[Tensor, "factor width"]
+    rows: Float[Tensor, "factor width"],
+    gram: Float[Tensor, "factor factor"],
+    cross: Float[Tensor, "factor width"],
 ) -> None:
     """Each row in turn set, in place, to its non-negative best with the others held: max(0, crossⱼ − Σ gramⱼᵢ rowᵢ) / gramⱼⱼ, i ≠ j."""
     diagonal = gram.diagonal().clamp_min(TINY)[:, None]
@@ -175,7 +185,7 @@ def _improve(
 def _strongest(matrix: Float[Tensor, "token neuron"]) -> Float[Tensor, "token some"]:
     """The neurons that carry most of the energy, in their order."""
     energies = matrix.square().sum(dim=0)
-    return matrix[:, energies.argsort(descending=True, stable=True)[:BLOCK].sort().values]
+    return matrix[:, energies.argsort(descending=True, stable=True)[:TRIAL].sort().values]
 
 
 def _starts(matrix: Float[Tensor, "token neuron"], factors: int) -> list[Float[Tensor, "factor token"]]:

@@ -83,6 +83,8 @@ def rank_at_each_layer(
     """
     position = predicted_position(completion, settings.position)
     watched, notes = _resolve(model, settings.watch)
+    if settings.without_final_norm:
+        notes = (*notes, Sentence.of("read_without_norm"))
     n = completion.n_positions
     first = list(range(completion.n_prompt, n))
     if watched and position not in first:

@@ -181,11 +181,10 @@ def _parse(setting: Setting, value: Any) -> Any:
             raise InputError("not_a_flag", name=setting.name, value=_shown(value))
         return value
     if setting.kind == "texts":
-        if (
-            not isinstance(value, (list, tuple))
-            or len(value) > setting.high
-            or not all(isinstance(item, str) for item in value)
-        ):
+        is_list = isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
+        if is_list and len(value) > setting.high:
+            raise InputError("too_many_watched", n=len(value), limit=int(setting.high))
+        if not is_list:
             raise InputError("not_a_list", name=setting.name, most=int(setting.high), value=_shown(value))
         return tuple(value)
     return _number(setting, value)

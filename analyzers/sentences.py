@@ -162,8 +162,8 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "このマシンに CUDA デバイスはありません。cpu か auto を使ってください。",
     ),
     "out_of_memory": (
-        "There is not enough memory for this on {device} ({n} tokens). Shorten the text or choose a smaller model.",
-        "{device} のメモリが足りません({n} トークン)。テキストを短くするか、小さいモデルを選んでください。",
+        "There is not enough memory for this on {device} (a text of {n} characters). The models were released; shorten the text or choose a smaller model.",
+        "{device} のメモリが足りません({n} 文字のテキスト)。モデルを解放しました。テキストを短くするか、小さいモデルを選んでください。",
     ),
     # --- runs
     "too_slow": (
@@ -183,6 +183,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "{total} 個中 {n} 個のトークンで収束していません。{points} 点でも誤差が {tolerance} を超えています。遮蔽法にはこの問題がありません。",
     ),
     # --- layer predictions, rankings
+    "read_without_norm": (
+        "Read without the final norm, as ecco did: every layer but the last is on a scale that the head was never trained for, so it is wrong, often with near-certainty. Leave the setting out for a reading.",
+        "ecco と同じく最終正規化なしで読みました。最終層以外はヘッドが学習していないスケールの値なので誤りで、ほぼ確実という確率が付くこともあります。正しく読むにはこの設定を外してください。",
+    ),
     "too_many_watched": (
         "At most {limit} words can be watched at once; these are {n}. Leave some out.",
         "同時に追跡できる語は {limit} 個までです(指定: {n} 個)。いくつか減らしてください。",

@@ -49,7 +49,8 @@ class ModelStore:
         self._any_folder = any_folder
         self._default = default
         self._loaded: OrderedDict[tuple[str, str], LanguageModel] = OrderedDict()
-        self._loading = threading.Lock()
+        self._lock = threading.Lock()  # of the two tables, held for no longer than a look-up
+        self._loading: dict[tuple[str, str], threading.Lock] = {}
         self._job = threading.Lock()  # not re-entrant on purpose: a generator may end in another thread than it began
 
     def default_id(self) -> str:
@@ -69,8 +70,8 @@ class ModelStore:
         return tuple(sorted(p.parent.name for p in self._models_folder.glob("*/config.json")))
 
     def names(self) -> tuple[str, ...]:
-        """Ids on offer, catalog first."""
-        return (*(row.id for row in catalog.CATALOG), *self.local_names())
+        """Ids that can be loaded, catalog first."""
+        return (*(row.id for row in catalog.CATALOG if row.kind in LOADED_KINDS), *self.local_names())
 
     def find(self, model: str) -> Source:
         """Where a model id leads. The same refusal whether or not a path of that name exists. Raises InputError."""
@@ -82,7 +83,7 @@ class ModelStore:
             return Source(row.id, folder, row.hub_id, row.gguf_file, row.kind)
         if model in self.local_names() and self._models_folder is not None:
             return Source(model, self._models_folder / model)
-        if self._any_folder and ("/" in model or "\\" in model or model.startswith(".")):
+        if self._any_folder and ("/" in model or "\\" in model or model.startswith(".") or _is_folder(model)):
             try:
                 named = Path(model).expanduser().resolve()
                 found = (named / "config.json").is_file()
@@ -95,7 +96,14 @@ class ModelStore:
 
     def is_loaded(self, model: str, device: str = "auto") -> bool:
         """Raises InputError where the id is not on offer."""
-        return _key(self.find(model), device) in self._loaded
+        from analyzers.model import pick_device
+
+        return _key(self.find(model), pick_device(device)) in self._loaded
+
+    def release(self) -> None:
+        """Forget every model; those in use go when their run ends."""
+        with self._lock:
+            self._loaded.clear()
 
     @contextmanager
     def job(self) -> Iterator[_Releasing]:
@@ -108,14 +116,19 @@ class ModelStore:
 
     def load(self, model: str, device: str = "auto") -> LanguageModel:
         """The model, from memory or from disk or the Hub. A failed load leaves what is loaded as it was. Raises InputError."""
-        from analyzers.model import kind_of_folder, load_model  # torch loads behind the first page
+        from analyzers.model import kind_of_folder, load_model, pick_device  # torch loads behind the first page
 
         source = self.find(model)
-        with self._loading:
-            key = _key(source, device)
+        key = _key(source, pick_device(device))
+        with self._lock:
             if key in self._loaded:
                 self._loaded.move_to_end(key)
                 return self._loaded[key]
+            loading = self._loading.setdefault(key, threading.Lock())
+        with loading:  # one load of a model at a time; a long download keeps nobody else waiting
+            with self._lock:
+                if key in self._loaded:
+                    return self._loaded[key]
             if source.kind is not None and source.kind not in LOADED_KINDS:
                 raise InputError("kind_not_loaded", model=source.id, kind=source.kind)
             folder = source.folder or _download(source)
@@ -123,9 +136,10 @@ class ModelStore:
             if kind not in LOADED_KINDS:
                 raise InputError("kind_not_loaded", model=source.id, kind=kind)
             loaded = load_model(folder, source.id, kind=kind, device=device, gguf_file=source.gguf_file)
-            self._loaded[key] = loaded
-            while len(self._loaded) > LIMITS.models:
-                self._loaded.popitem(last=False)
+            with self._lock:
+                self._loaded[key] = loaded
+                while len(self._loaded) > LIMITS.models:
+                    self._loaded.popitem(last=False)
             return loaded
 
     def load_in_steps(self, model: str, device: str = "auto") -> Iterator[LanguageModel | None]:
@@ -148,6 +162,13 @@ class ModelStore:
         if failure:
             raise failure[0]
         yield result[0]
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return Path(name).is_dir()
+    except (OSError, ValueError):  # a name no file can have
+        return False
 
 
 def _key(source: Source, device: str) -> tuple[str, str]:
@@ -184,6 +205,6 @@ def _download(source: Source) -> Path:
     except HfHubHTTPError as error:
         reason = f"the Hub answered {error.response.status_code}"
         raise InputError("download_failed", model=source.id, reason=reason) from error
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
+    except Exception as error:  # the HTTP client's own errors share no base class with anything else
+        reason = getattr(error, "strerror", None) or type(error).__name__
         raise InputError("download_failed", model=source.id, reason=reason) from error

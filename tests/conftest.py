@@ -25,6 +25,14 @@ pytest_plugins = ["served"]
 
 torch.set_num_threads(1)  # tiny tensors: two threads of each worker would only wait for each other
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One worker has the app and the browser, or each would start its own."""
+    for item in items:
+        if "address" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("app"))
+
+
 TEXT = "the café: the keys to the cabinet, the 👩‍🚀 and <b> are"
 """An accent, the same word twice, an emoji split over tokens, and something that looks like HTML."""
 

@@ -157,7 +157,9 @@ const draw = () => {
   home.append(reading);
   draw_legend(home);
   home.append(make("div", "help", value.words.help));
-  pinned = rows.has(value.pinned) ? value.pinned : null;
+  // A value that pins nothing brings more tokens of the same run: what is pinned stays.
+  if (value.pinned !== null) pinned = rows.has(value.pinned) ? value.pinned : null;
+  else if (!rows.has(pinned)) pinned = null;
   view(pinned === null ? value.explained[0] : pinned);
 };
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
 
 from analyzers import catalog
-from analyzers.dispatch import Answer, Dispatcher
+from analyzers.dispatch import KINDS, Answer, Dispatcher
 from analyzers.errors import InputError
 from analyzers.limits import LIMITS
 from analyzers.request import COMMON, SETTINGS, Request
@@ -110,7 +110,7 @@ def launch_options() -> dict[str, Any]:
         "max_file_size": "1mb",
         "enable_monitoring": False,
         "run_history": False,
-        "state_session_capacity": 20,
+        "state_session_capacity": 100,
         "footer_links": ["api", "settings"],
     }
 
@@ -140,6 +140,13 @@ def build_app(dispatcher: Dispatcher) -> gr.Blocks:
                     tabs.append(build(dispatcher, pinned))
                 items.append(item)
         _connect(dispatcher, controls, tabs, items, tab_bar, pinned)
+        strips = [tab.empty for tab in tabs]
+
+        def greet(request: gr.Request) -> list[Any]:
+            language = language_of(request)
+            return [notice("info", say("ready", language)), *([{"empty": say("strip_empty", language)}] * len(strips))]
+
+        app.load(greet, None, [controls.status, *strips], queue=False, show_progress="hidden", api_visibility="private")
         add_endpoints(dispatcher)
     app.queue(max_size=LIMITS.queue, default_concurrency_limit=4)
     return app
@@ -199,11 +206,12 @@ def _controls(dispatcher: Dispatcher) -> Controls:
 
 
 def _model_choices(dispatcher: Dispatcher) -> list[tuple[str, str]]:
-    """✓ is at hand, ↓ is downloaded when first used."""
+    """✓ is at hand, ↓ is downloaded when first used, ⊘ cannot be while the Hub does not answer."""
     choices = []
     for row in catalog.CATALOG:
         if row.kind in LOADED_KINDS and (not row.bundled or catalog.is_at_hand(row)):
-            where = "✓" if catalog.is_at_hand(row) else f"↓ {row.megabytes:,} MB"
+            size = f"{row.megabytes:,} MB"
+            where = "✓" if catalog.is_at_hand(row) else f"{'↓' if catalog.HUB.answers() else '⊘'} {size}"
             kind = "" if row.kind == "causal" else f" ({row.kind})"
             choices.append((f"{row.label}{kind}  {where}", row.id))
     return choices + [(f"{name}  ✓", name) for name in dispatcher.store.local_names()]
@@ -274,15 +282,26 @@ def _connect(
     alone: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
     runs = [controls.run.click(run, [selected, *widgets], outputs, **quiet, **alone)]
     for button, (_, analysis, chosen) in zip(controls.examples, EXAMPLES, strict=True):
-        values = [chosen[name] if name in chosen else _default(name, "") for name in shared]
+        values = [chosen[name] if name in chosen else _default(name, "") for name in shared if name != "model"]
         values += [
             chosen[name] if name in chosen and tab.analysis == analysis else _default(name, tab.analysis)
             for tab, name, _ in own
         ]
+        model = _model_for(dispatcher, analysis, chosen.get("model"))
         fill = button.click(
-            lambda values=values, analysis=analysis: [*values, analysis, gr.update(selected=analysis)],
-            None,
-            [*widgets, selected, tab_bar],
+            lambda current, values=values, analysis=analysis, model=model: [
+                model(current),
+                *values,
+                analysis,
+                gr.update(selected=analysis),
+            ],
+            controls.settings["model"],
+            [
+                controls.settings["model"],
+                *(w for w in widgets if w is not controls.settings["model"]),
+                selected,
+                tab_bar,
+            ],
             queue=False,
             **quiet,
         )
@@ -300,9 +319,11 @@ def _connect(
             except InputError:  # said when Run is pressed
                 yield {last_text: last}
                 return
-            is_same = last is not None and last == (asked.model, asked.text, asked.generation)
-            if not is_same or (before is not None and is_answered(before, asked, position)):
+            if last is None or last != (asked.model, asked.text, asked.generation):
                 yield {last_text: last}
+            elif before is not None and is_answered(before, asked, position):
+                follows = tab.follow_pin and position is not None
+                yield tab.show(before, position, language_of(request)) if follows else {last_text: last}
             else:
                 yield from run_tab(tab, asked, second, position, language_of(request))
 
@@ -328,6 +349,19 @@ def _connect(
     )
 
 
+def _model_for(dispatcher: Dispatcher, analysis: str, named: str | None) -> Callable[[Any], str]:
+    """The model an example runs on: the one it names; else the chosen one, unless that cannot do the analysis."""
+
+    def model(current: Any) -> str:
+        row = catalog.find_row(current) if isinstance(current, str) else None
+        is_known = row is not None or current in dispatcher.store.local_names()
+        if named is None and is_known and (row is None or row.kind in KINDS.get(analysis, ("causal",))):
+            return str(current)
+        return named or dispatcher.store.default_id()
+
+    return model
+
+
 def is_answered(before: Answer, asked: Request, position: int | None) -> bool:
     """Whether a tab shows what is asked for already: the same request, be the position named or the one it took."""
     if before.request == asked or not hasattr(asked.settings, "position"):
@@ -340,9 +374,7 @@ def is_answered(before: Answer, asked: Request, position: int | None) -> bool:
 
 
 def _default(name: str, analysis: str) -> Any:
-    """What a widget holds when an example leaves it alone; a chosen model that predicts stays chosen."""
-    if name == "model":
-        return gr.skip()
+    """What a widget holds when an example leaves it alone."""
     page: dict[str, Any] = {
         "contrast": "",
         "target_text": "",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
+
 from analyzers.dispatch import Answer, Dispatcher, Step
 from analyzers.errors import InputError
+from analyzers.neuron_factors_settings import DEFAULT_FACTORS
 from analyzers.request import Request, parse_request
 from analyzers.sentences import Language
 from ui.errors import sentence_for
@@ -64,6 +69,8 @@ def _factors_request(given: dict[str, Any]) -> Request:
     if preset != "range":
         given.pop("first_layer", None)
         given.pop("last_layer", None)
+    if given.get("factors") == DEFAULT_FACTORS:  # the slider as it stands: fewer where the text is short
+        del given["factors"]
     asked = parse_request("neuron-factors", given)
     if preset == "range":
         return asked
@@ -82,6 +89,11 @@ def watched_words(text: str) -> list[str]:
     return [word for word in text.split("\n") if word.strip()]
 
 
+def index_of(event: gr.EventData) -> Any:
+    """What a component sent with its event; None where it sent anything else."""
+    return event._data.get("index") if isinstance(event._data, dict) else None
+
+
 def position_of(value: Any, choices: tuple[int, ...]) -> int:
     """A position that the browser sent. Raises InputError where it is not one of `choices`."""
     if isinstance(value, bool) or not isinstance(value, int) or value not in choices:
@@ -90,10 +102,20 @@ def position_of(value: Any, choices: tuple[int, ...]) -> int:
     return value
 
 
+_HOME = tempfile.TemporaryDirectory(prefix="eccolens-")
+"""Removed with the process."""
+_SAVED: deque[Path] = deque()
+KEPT_FILES = 64
+"""Downloads kept; Gradio copies each into its own cache, which it empties by age."""
+
+
 def saved(name: str, text: str) -> str | None:
-    """Path of a file to download, or None where the disk takes no more."""
+    """Path of a file to download, or None where the disk takes no more. Old ones are removed."""
     try:
-        folder = Path(tempfile.mkdtemp(prefix="eccolens-"))
+        folder = Path(tempfile.mkdtemp(dir=_HOME.name))
+        _SAVED.append(folder)
+        while len(_SAVED) > KEPT_FILES:
+            shutil.rmtree(_SAVED.popleft(), ignore_errors=True)
         (folder / name).write_text(text, encoding="utf-8")
     except OSError:
         return None

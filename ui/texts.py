@@ -16,15 +16,14 @@ TEXTS: dict[str, tuple[str, str]] = {
     # --- the shared controls
     "model": ("Model", "モデル"),
     "model_info": (
-        "✓ is at hand, ↓ is downloaded when first used.",
-        "✓ は手元にあり、↓ は初回にダウンロードします。",
+        "✓ is at hand, ↓ is downloaded when first used, ⊘ needs the Hub, which does not answer.",
+        "✓ は手元にあり、↓ は初回にダウンロード、⊘ は Hub につながらないため使えません。",
     ),
     "text": ("Text", "テキスト"),
     "text_info": (
         f"A leading space counts. At most {LIMITS.characters:,} characters, {LIMITS.tokens_cpu:,} tokens.",
         f"先頭の空白も意味を持ちます。最大 {LIMITS.characters:,} 文字、{LIMITS.tokens_cpu:,} トークン。",
     ),
-    "text_placeholder": ("Heathrow airport is located in the city of", "Heathrow airport is located in the city of"),
     "generate": ("New tokens", "生成トークン数"),
     "sample": ("Sample (else greedy)", "サンプリング(オフなら貪欲法)"),
     "sampling": ("Sampling and continuation", "サンプリングと続きの指定"),
@@ -32,7 +31,6 @@ TEXTS: dict[str, tuple[str, str]] = {
     "top_k": ("Top-k", "Top-k"),
     "top_p": ("Top-p", "Top-p"),
     "seed": ("Seed", "シード"),
-    "seed_info": ("The same seed gives the same tokens.", "同じシードなら同じトークンになります。"),
     "target_text": ("Score this continuation instead", "生成の代わりにこの続きを評価"),
     "target_text_info": (
         "Nothing is generated; usually starts with a space.",
@@ -59,10 +57,6 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Something went wrong on our side, and it was logged. Try again; if it stays, reload the page.",
         "こちらの不具合が発生し、記録しました。もう一度お試しください。続く場合はページを再読み込みしてください。",
     ),
-    "at_hand": ("at hand", "手元にあり"),
-    "to_download": ("downloads {megabytes} MB", "{megabytes} MB をダウンロード"),
-    "not_reachable": ("{megabytes} MB, Hub not reachable", "{megabytes} MB、Hub に接続不可"),
-    "local": ("local folder", "ローカルフォルダ"),
     # --- the hover strip
     "strip_label": ("Text, token by token", "トークンごとのテキスト"),
     "strip_empty": (
@@ -125,12 +119,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "pinned": ("Pinned token", "固定したトークン"),
     "pinned_none": ("Nothing is pinned yet.", "まだ何も固定されていません。"),
     "highlighted": ("The same scores as highlighted text", "同じスコアのハイライト表示"),
-    "chart": ("Shares", "割合"),
     "chart_title": ("{method}: what drove “{token}”", "{method}:「{token}」を導いたもの"),
     "chart_first": ("the {n} largest of {total}, in text order", "{total} 個中の上位 {n} 個(本文の順)"),
     "axis_share": ("share of the score (%)", "スコアに占める割合(%)"),
     "axis_score": ("signed score", "符号付きスコア"),
-    "axis_token": ("token", "トークン"),
     "effect_for": ("supports it", "支持"),
     "effect_against": ("works against it", "逆方向"),
     "effect": ("effect", "効果"),
@@ -262,8 +254,6 @@ whole distribution is from the final one. Both in nats.
     "watch_spacing": ("Add the other spacing", "空白違いも追加"),
     "rankings_title": ("Rank of each generated token at each layer", "生成された各トークンの層ごとの順位"),
     "rank": ("rank", "順位"),
-    "rank_first": ("rank 1", "1 位"),
-    "rank_band": ("rank", "順位"),
     "rankings_none": (
         "No token was generated, so there is no heat map; the strip above reads the text's own tokens.",
         "生成トークンがないため、ヒートマップはありません。上のテキストでは本文のトークンを読めます。",
@@ -281,7 +271,6 @@ whole distribution is from the final one. Both in nats.
         "{token}(位置 {position}):最終層で 1 位でない、対数確率 {log_probability}",
     ),
     "column_ties": ("ties", "同順位"),
-    "column_output": ("token", "トークン"),
     "rankings_help": (
         """**What it shows.** For every layer, where the token that the model went on to write stands among the whole
 vocabulary when that layer is read through the model's own norm and head. Rank 1 is the likeliest; ties share the better
@@ -382,7 +371,6 @@ dark is late, none is never.
         "whose shape follows the position, not the words, is driven by position.",
         "行は、反応するトークンが似た因子どうしを最初の層に合わせて並べたものです。数値はコサイン類似度。語ではなく位置に沿った形の因子は、位置に反応しています。",
     ),
-    "axis_activation": ("activation", "活性"),
     "layer_error": ("layer {layer}, error {error}", "層 {layer}、誤差 {error}"),
     "neuron-factors_help": (
         """**What it shows.** A neuron is one input of an MLP's down projection. Their activations on every token form a table

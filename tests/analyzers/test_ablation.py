@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from conftest import completed
 
 from analyzers.ablation import Ablation, ablate_neurons, scaled_neurons
 from analyzers.errors import InputError
@@ -11,7 +12,6 @@ from analyzers.model import LanguageModel
 from analyzers.neuron_factors_settings import AblationSettings, FactorNeuron, Part
 from analyzers.neurons import record_activations
 from analyzers.progress import finish
-from tests.conftest import completed
 
 
 def neurons(*places: tuple[int, int], part: Part = "positive") -> tuple[FactorNeuron, ...]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from conftest import completed, tiny_model, tiny_module, tiny_tokenizer
 from scipy.optimize import nnls
 from torch import Tensor
 
@@ -18,7 +19,6 @@ from analyzers.neuron_factors import NeuronFactors, activation_matrix, factorize
 from analyzers.neuron_factors_settings import NeuronFactorsSettings
 from analyzers.neurons import record_activations
 from analyzers.progress import finish
-from tests.conftest import completed, tiny_model, tiny_module, tiny_tokenizer
 
 
 def run(model: LanguageModel, completion: Completion | None = None, **settings: object) -> NeuronFactors:

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from conftest import CAUSAL, LLAMA_LIKE, SMALL, TEXT, completed, tiny_model, tiny_module
 from torch import Tensor, nn
 
 from analyzers.errors import InputError
 from analyzers.neurons import find_down_projections, record_activations, write_through
-from tests.conftest import CAUSAL, LLAMA_LIKE, SMALL, TEXT, completed, tiny_model, tiny_module
 
 IDS = torch.arange(7, 19)[None]
 ENCODER = dict(vocab_size=384, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=64)

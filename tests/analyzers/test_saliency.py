@@ -248,12 +248,12 @@ def test_either_error_above_the_tolerance_is_not_converged() -> None:
     pytest.fail(f"only {kinds} met")
 
 
-def test_points_are_doubled_until_both_errors_are_below_the_tolerance(gpt2: LanguageModel) -> None:
+def test_points_are_doubled_until_both_errors_are_below_the_tolerance(llama: LanguageModel) -> None:
     loose, strict = (
         finish(
             compute_saliency(
-                gpt2,
-                completed(gpt2, TEXT, generate=2),
+                llama,
+                completed(llama, TEXT, generate=2),
                 SaliencySettings(method="integrated-gradients", tolerance=tolerance),
             )
         )

@@ -94,11 +94,6 @@ def position_readings(tokens: Sequence[Token], language: Language) -> dict[int, 
     }
 
 
-def empty_strip(language: Language) -> dict[str, Any]:
-    """The strip before the first run."""
-    return {"empty": say("strip_empty", language)}
-
-
 def glyphs(tokens: Sequence[Token]) -> list[dict[str, Any]]:
     """What is drawn, in order: each run of tokens that share characters once, with the positions of its parts."""
     drawn: list[dict[str, Any]] = []

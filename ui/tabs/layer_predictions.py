@@ -19,7 +19,7 @@ from ui.errors import language_of
 from ui.hover_strip import HoverStrip, Notice, notice
 from ui.i18n import T
 from ui.lens_grid import LensGrid
-from ui.running import follow, saved
+from ui.running import follow, index_of, saved
 from ui.tabs.lens import comparison_widgets, move_on_select, second_request
 from ui.tabs.tab import Tab
 from ui.texts import say
@@ -84,7 +84,9 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
                 }
             ),
             csv_file: saved("layer_predictions.csv", charts.csv_text(result)),
-            json_file: saved("layer_predictions.json", json.dumps(document(found), ensure_ascii=False, indent=1)),
+            json_file: saved(
+                "layer_predictions.json", json.dumps(document(found, language), ensure_ascii=False, indent=1)
+            ),
         }
 
     def show_second(first: Answer, second: Answer, language: Language) -> dict[Any, Any]:
@@ -114,7 +116,7 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
     def read_cell(found: Answer | None, request: gr.Request, event: gr.EventData) -> Iterator[dict[Any, Any]]:
         """The ten likeliest tokens of one cell."""
         language = language_of(request)
-        place = event._data.get("index")
+        place = index_of(event)
         if found is None or not isinstance(place, list) or len(place) != 2:
             yield {cell: notice("info", say("pinned_none", language))}
             return
@@ -137,13 +139,14 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
         analysis="layer-predictions",
         settings={"top": top, "layer": layer},
         answer=answer,
+        empty=strip,
         outputs=outputs,
         show=show,
         extras=extras,
         second=second_request,
         show_second=show_second,
         events=(
-            move_on_select(dispatcher, strip, line, answer, pinned, outputs, show),
+            move_on_select(dispatcher, strip, line, answer, pinned, outputs, show, extras, show_second),
             read_all.click(read_overview, [answer], [overview_line, grid], **quiet, **alone),
             grid.select(read_cell, [answer], [cell], **quiet, **alone),
         ),

@@ -16,7 +16,7 @@ from analyzers.sentences import Language
 from ui.errors import language_of
 from ui.hover_strip import HoverStrip, Notice, notice
 from ui.i18n import T
-from ui.running import follow, position_of
+from ui.running import follow, index_of, position_of
 from ui.texts import say
 
 COMPARISONS = ("none", "norm", "text")
@@ -59,30 +59,42 @@ def move_on_select(
     pinned: gr.State,
     outputs: list[Any],
     show: Callable[[Answer, int | None, Language], dict[Any, Any]],
+    extras: Mapping[str, gr.components.Component],
+    show_second: Callable[[Answer, Answer, Language], dict[Any, Any]],
 ) -> Any:
     """A token chosen in the strip is read at its own position; the other tabs follow. Returns the event."""
 
-    def moved(found: Answer | None, request: gr.Request, event: gr.EventData) -> Iterator[dict[Any, Any]]:
+    def moved(request: gr.Request, event: gr.EventData, found: Answer | None, *values: Any) -> Iterator[dict[Any, Any]]:
         language = language_of(request)
         if found is None:
             yield {line: notice("info", say("pinned_none", language))}
             return
         try:
             positions = tuple(range(1, found.completion.n_positions + 1))
-            position = position_of(event._data.get("index"), positions)
+            position = position_of(index_of(event), positions)
+            asked = replace(found.request, settings=replace(found.request.settings, position=position))
+            second = second_request(asked, dict(zip(extras, values, strict=True)))
         except InputError as error:
             yield {line: notice("error", error.say(language))}
             return
-        asked = replace(found.request, settings=replace(found.request.settings, position=position))
+        first: Answer | None = None
         for said, fresh in follow(dispatcher, asked, language):
             if fresh is not None:
+                first = fresh
                 yield {**show(fresh, position, language), pinned: position}
+            elif said["kind"] == "error":
+                yield {line: said}
+        if second is None or first is None:
+            return
+        for said, beside in follow(dispatcher, second, language):
+            if beside is not None:
+                yield show_second(first, beside, language)
             elif said["kind"] == "error":
                 yield {line: said}
 
     return strip.select(
         moved,
-        [answer],
+        [answer, *extras.values()],
         list(dict.fromkeys([*outputs, line, pinned])),
         show_progress="hidden",
         concurrency_id="model",

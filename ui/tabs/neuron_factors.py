@@ -19,7 +19,7 @@ from ui.errors import language_of, sentence_for
 from ui.factor_view import FactorView
 from ui.hover_strip import Notice, notice
 from ui.i18n import T
-from ui.running import follow, number_within, position_of, saved
+from ui.running import follow, index_of, number_within, position_of, saved
 from ui.tabs.tab import Tab
 from ui.texts import say
 
@@ -84,7 +84,9 @@ def build_tab(dispatcher: Dispatcher, _pinned: gr.State) -> Tab:
                 value={"headers": [say(key, language) for key in HEADERS], "data": charts.neuron_rows(result)}
             ),
             csv_file: saved("neuron_factors.csv", charts.csv_text(result)),
-            json_file: saved("neuron_factors.json", json.dumps(document(found), ensure_ascii=False, indent=1)),
+            json_file: saved(
+                "neuron_factors.json", json.dumps(document(found, language), ensure_ascii=False, indent=1)
+            ),
             cause_chart: gr.update(visible=False),
             cause_line: notice("info"),
             compare_chart: gr.update(visible=False),
@@ -99,7 +101,7 @@ def build_tab(dispatcher: Dispatcher, _pinned: gr.State) -> Tab:
         if found is None:
             return {promoted: notice("info", say("pinned_none", language))}
         try:
-            number = position_of(event._data.get("index"), tuple(range(len(found.result.factors))))
+            number = position_of(index_of(event), tuple(range(len(found.result.factors))))
         except InputError as error:
             return {promoted: notice("error", error.say(language))}
         return {promoted: notice("info", *promoted_line(found.result, number, language)), factor: number}
@@ -160,6 +162,7 @@ def build_tab(dispatcher: Dispatcher, _pinned: gr.State) -> Tab:
         analysis="neuron-factors",
         settings=settings,
         answer=answer,
+        empty=view,
         outputs=outputs,
         show=show,
         events=(

@@ -83,9 +83,12 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
         else:
             updates[chart] = gr.update(visible=False)
             updates[line] = notice("info", charts.line(result, language), say("rankings_none", language))
+        updates[csv_file] = updates[json_file] = None  # never those of an earlier run
         if result.commitment_all is not None:
             updates[csv_file] = saved("rankings.csv", charts.csv_text(result))
-            updates[json_file] = saved("rankings.json", json.dumps(document(found), ensure_ascii=False, indent=1))
+            updates[json_file] = saved(
+                "rankings.json", json.dumps(document(found, language), ensure_ascii=False, indent=1)
+            )
         return updates
 
     def show_second(_first: Answer, second: Answer, language: Language) -> dict[Any, Any]:
@@ -114,10 +117,11 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
         analysis="rankings",
         settings={"watch": watch},
         answer=answer,
+        empty=strip,
         outputs=outputs,
         show=show,
         extras=extras,
         second=second_request,
         show_second=show_second,
-        events=(move_on_select(dispatcher, strip, line, answer, pinned, outputs, show),),
+        events=(move_on_select(dispatcher, strip, line, answer, pinned, outputs, show, extras, show_second),),
     )

@@ -17,7 +17,7 @@ from analyzers.sentences import Language
 from ui.errors import language_of, sentence_for
 from ui.hover_strip import HoverStrip, Notice, notice
 from ui.i18n import T
-from ui.running import follow, position_of, saved
+from ui.running import follow, index_of, position_of, saved
 from ui.tabs.tab import Tab
 from ui.texts import say
 
@@ -69,17 +69,25 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
         from ui.charts.token_strip import strip_value
 
         explained: tuple[int, ...] = found.result.explained
+        is_whole = len(explained) == len(found.completion.outputs)
+        files: dict[Any, Any] = {csv_file: None, json_file: None}  # never those of an earlier run
+        if is_whole:
+            document_text = json.dumps(document(found, language), ensure_ascii=False, indent=1)
+            files = {
+                csv_file: saved("saliency.csv", csv_text(found.result)),
+                json_file: saved("saliency.json", document_text),
+            }
+        if found.result.method == "integrated-gradients" and len(explained) > 1 and wanted is None:
+            # More tokens of a run that already shows its first: what is pinned meanwhile stays.
+            return {strip: strip_value(found.result, language, None), answer: found, **files}
         first = wanted if wanted is not None and wanted in explained else explained[0]
-        updates = {
+        return {
             strip: strip_value(found.result, language, first),
             answer: found,
             panel: gr.update(visible=True),
             **show_pinned(found, first, language),
+            **files,
         }
-        if len(found.result.explained) == len(found.completion.outputs):
-            updates[csv_file] = saved("saliency.csv", csv_text(found.result))
-            updates[json_file] = saved("saliency.json", json.dumps(document(found), ensure_ascii=False, indent=1))
-        return updates
 
     def show_pinned(found: Answer, position: int, language: Language) -> dict[Any, Any]:
         from ui.charts import saliency as charts
@@ -107,7 +115,7 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
         if found is None:
             return {line: notice("info", say("pinned_none", language))}
         try:
-            position = position_of(event._data.get("index"), found.result.explained)
+            position = position_of(index_of(event), found.result.explained)
         except InputError as error:
             return {line: notice("error", error.say(language))}
         return show_pinned(found, position, language)
@@ -154,6 +162,8 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
         analysis="saliency",
         settings=settings,
         answer=answer,
+        empty=strip,
+        follow_pin=True,
         outputs=[strip, answer, panel, csv_file, json_file, *pinned_outputs],
         show=show,
         events=(tested,),

@@ -32,5 +32,9 @@ class Tab:
     """The run that is drawn beside the first, from the values of `extras`. Raises InputError."""
     show_second: Callable[[Answer, Answer, Language], dict[Any, Any]] | None = None
     """Both answers as updates."""
+    empty: Any = None
+    """The component that says, before the first run, what will stand there."""
+    follow_pin: bool = False
+    """Whether an answer can be shown at another position without a run."""
     events: tuple[Any, ...] = field(default=())
     """Runs of the tab's own, which Stop ends too."""

@@ -7,7 +7,7 @@ from conftest import completed, tiny_model
 
 from analyzers.progress import finish
 from analyzers.saliency import Saliency, SaliencySettings, compute_saliency
-from ui.charts.token_strip import empty_strip, glyphs, strip_value
+from ui.charts.token_strip import glyphs, strip_value
 
 TEXT = "the keys\nto 東 the <b>"
 
@@ -54,7 +54,3 @@ def test_signed_sums_are_divided_by_their_scale() -> None:
     matrix = unpacked(value["matrix"], value["width"])
     assert np.isclose(np.abs(matrix).max(), 1.0)
     np.testing.assert_allclose(matrix * value["scale"], result.scores, rtol=1e-5, atol=1e-8)
-
-
-def test_the_empty_strip_speaks_both_languages() -> None:
-    assert empty_strip("en") != empty_strip("ja")
