@@ -119,7 +119,16 @@ class Visit:
         self.watch_for_stop()
         self.page.click("#run")
         self.page.wait_for_function("window.stopShown > 0", timeout=30_000)
-        self.page.wait_for_selector("#run", state="visible", timeout=30_000)
+        self.ended()
+
+    def ended(self) -> None:
+        """Wait until Stop is gone and the status line says how it went."""
+        self.page.wait_for_selector("#status p:not(.busy)", state="attached", timeout=30_000)
+        self.page.wait_for_selector("#stop", state="hidden", timeout=30_000)
+
+    def status(self) -> str:
+        """What the status line says; not what Gradio lays over it."""
+        return "\n".join(self.page.locator("#status p").all_inner_texts())
 
     def press_until(self, button: str, selector: str) -> None:
         """Press a button until something is there: a click before the page's script is ready is lost."""
@@ -157,7 +166,12 @@ class Visit:
         return found
 
     def open_tab(self, name: str) -> None:
-        self.page.get_by_role("tab", name=name, exact=True).click()
+        """On a narrow screen the last tabs are in a menu."""
+        tab = self.page.get_by_role("tab", name=name, exact=True).locator("visible=true")
+        if tab.count() == 0:
+            self.page.locator(".overflow-menu > button").click()
+            tab = self.page.locator(".overflow-dropdown button", has_text=name)
+        tab.click()
 
     def answered(self, strip: str, text: str = "") -> None:
         """Wait until a tab's strip stands, with this text in it, and Run is back."""
@@ -167,7 +181,7 @@ class Visit:
             arg=[f"#{strip}-strip", text],
             timeout=30_000,
         )
-        self.page.wait_for_selector("#run", state="attached", timeout=30_000)
+        self.ended()
 
     def drawn(self, name: str) -> str:
         """The text of a strip, as it is drawn."""

@@ -317,7 +317,8 @@ def _connect(
             try:
                 asked, second = asked_for(tab, values, position)
             except InputError:  # said when Run is pressed
-                last = None
+                yield {last_text: last}
+                return
             if last is None or last != (asked.model, asked.text, asked.generation):
                 yield {last_text: last}
             elif before is not None and is_answered(before, asked, position):

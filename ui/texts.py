@@ -255,8 +255,8 @@ whole distribution is from the final one. Both in nats.
     "rankings_title": ("Rank of each generated token at each layer", "生成された各トークンの層ごとの順位"),
     "rank": ("rank", "順位"),
     "rankings_none": (
-        "No token was generated, so there is no heat map; the strip below reads the text's own tokens.",
-        "生成トークンがないため、ヒートマップはありません。下のテキストでは本文のトークンを読めます。",
+        "No token was generated, so there is no heat map; the strip above reads the text's own tokens.",
+        "生成トークンがないため、ヒートマップはありません。上のテキストでは本文のトークンを読めます。",
     ),
     "watch_title": ("Watched tokens at position {position}", "位置 {position} で追跡したトークン"),
     "commitment": ("When each token is settled", "各トークンがいつ決まるか"),

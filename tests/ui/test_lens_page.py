@@ -94,15 +94,10 @@ def test_a_token_of_the_strip_is_read_where_it_stands_and_the_other_tab_follows(
     seen.run(TEXT, 3)
     seen.open_tab(PREDICTIONS)
     seen.answered("predictions")
-    line = seen.page.locator("#predictions-line")
-    before = line.inner_text()
     seen.page.locator('#predictions-strip .output[data-position="2"]').click()
-    seen.changed("#predictions-line", before)
-    assert line.inner_text().startswith("Position 2, read at position 1")
+    seen.page.wait_for_selector("#predictions-line :text('Position 2, read at position 1')")
     seen.page.wait_for_selector('#predictions-strip .output.pinned[data-position="2"]')
     seen.page.wait_for_selector("#predictions-chart svg.marks :text('What each layer would say at position 2')")
-    watch_box = seen.page.locator("#watch textarea")
-    assert watch_box.count() == 1
     seen.open_tab(RANKINGS)
     seen.answered("rankings")
     seen.page.wait_for_selector('#rankings-strip .output.pinned[data-position="2"]')
@@ -115,12 +110,10 @@ def test_the_token_after_the_text_can_be_read(visit: Any) -> None:
     seen.answered("predictions")
     outputs = seen.page.locator("#predictions-strip .output")
     assert "next token" in (outputs.last.get_attribute("aria-label") or "")
-    before = seen.page.inner_text("#predictions-line")
     outputs.last.click()
-    seen.changed("#predictions-line", before)
     place = outputs.last.get_attribute("data-position")
-    assert seen.page.inner_text("#predictions-line").startswith(f"Position {place},")
-    assert "outlined" not in seen.page.inner_text("#predictions-chart svg.marks")
+    seen.page.wait_for_selector(f"#predictions-line :text('Position {place},')")
+    assert "outlined" not in seen.page.locator("#predictions-chart svg.marks").text_content()
 
 
 def test_without_the_final_norm_there_are_two_pictures_and_a_warning(visit: Any) -> None:
@@ -150,7 +143,7 @@ def test_two_texts_stand_side_by_side(visit: Any, tab: str) -> None:
     seen.open_tab(tab)
     seen.answered(name)
     seen.choose("Compare side by side", "another text")
-    box = seen.page.get_by_label("Other text").locator("visible=true")
+    box = seen.page.get_by_role("textbox", name="Other text").locator("visible=true")
     box.fill("the cat sat on the mat")
     seen.page.keyboard.press("Tab")
     seen.press_run()
@@ -184,7 +177,7 @@ def test_watched_words_are_chips_with_ids_and_lines(visit: Any) -> None:
     chips = seen.page.inner_text("#rankings-chips")
     ids = re.fullmatch(r"“·is” = id (\d+) · “·are” = id (\d+)", chips.strip())
     assert ids is not None, chips
-    legend = seen.page.inner_text("#watch-chart svg.marks")
+    legend = seen.page.locator("#watch-chart svg.marks").text_content()
     assert f"·is ({ids[1]})" in legend
     assert f"·are ({ids[2]})" in legend
     watch(seen, "")
@@ -228,11 +221,10 @@ def test_a_cell_of_the_whole_text_lists_its_ten_likeliest(visit: Any) -> None:
     assert seen.page.locator("#overview-grid tbody tr").count() == 4
     assert seen.page.inner_text("#overview-grid tbody tr:first-child th") == "embedding"
     for row, name in ((0, "embedding"), (2, "1")):
-        before = seen.page.inner_text("#overview-cell")
         cell = cell_of(seen, row, 1)
         cell.click()
-        seen.changed("#overview-cell", before)
-        lines = seen.page.inner_text("#overview-cell").strip().splitlines()
+        seen.page.wait_for_selector(f"#overview-cell :text('Layer {name}, position 2')")
+        lines = seen.page.locator("#overview-cell p").all_inner_texts()
         assert lines[0] == f"Layer {name}, position 2"
         assert [line.split(".")[0] for line in lines[1:]] == [str(n) for n in range(1, 11)]
         assert lines[1].startswith(f"1. {cell.inner_text().strip()} · ")
@@ -291,9 +283,8 @@ def test_moving_to_another_token_keeps_the_grid(visit: Any) -> None:
     seen.open_tab(PREDICTIONS)
     seen.answered("predictions")
     read_whole_text(seen)
-    before = seen.page.inner_text("#predictions-line")
     seen.page.locator('#predictions-strip .output[data-position="2"]').click()
-    seen.changed("#predictions-line", before)
+    seen.page.wait_for_selector("#predictions-line :text('Position 2, read at position 1')")
     assert seen.page.locator("#overview-grid button").count() > 0
 
 
@@ -306,8 +297,7 @@ def test_hostile_text_is_drawn_literally_everywhere(visit: Any) -> None:
     seen.press_run()
     seen.page.wait_for_selector("#watch-chart svg.marks", timeout=20_000)
     assert "“<” = id" in seen.page.inner_text("#rankings-chips")
-    assert "HOSTILE" not in seen.page.inner_text("#status")
-    assert "<img src=x onerror=window.hurt=1> ${1+1} {{7*7}}" in seen.page.inner_text("#status")
+    assert HOSTILE in seen.status()
     seen.open_tab(PREDICTIONS)
     seen.answered("predictions")
     read_whole_text(seen)
@@ -332,12 +322,13 @@ def test_an_example_opens_its_tab_and_ends_well(visit: Any, number: int) -> None
     label, analysis, values = EXAMPLES[number]
     seen = visit()
     seen.press_until(f"#examples button:has-text('{label}')", f"#{STRIPS[analysis]}-strip .output")
-    seen.page.wait_for_selector("#run", state="visible", timeout=30_000)
+    seen.page.wait_for_selector("#status :text('Done in ')", timeout=30_000)
+    seen.ended()
     assert seen.page.input_value("#text textarea") == values["text"]
     selected = seen.page.locator("[role=tab][aria-selected=true]").inner_text()
     assert selected == {"layer-predictions": PREDICTIONS, "rankings": RANKINGS}[analysis]
     assert seen.drawn(STRIPS[analysis]).replace("·", " ").startswith(values["text"].replace("\n", "↵"))
-    assert seen.page.inner_text("#status").startswith("Done in ")
+    assert seen.status().startswith("Done in ")
     assert seen.page.locator("p.error").count() == 0
     panel = seen.page.locator("[role=tabpanel]:visible")
     pictures = {"Heathrow / ␣Heathrow": 4, "The keys to the cabinet: is / are": 2}.get(label, 1)
@@ -380,7 +371,9 @@ def test_stop_gives_the_buttons_back(visit: Any) -> None:
     seen.page.click("#stop")
     seen.page.wait_for_selector("#run", state="visible", timeout=10_000)
     assert not seen.page.is_visible("#stop")
-    assert "Stopped" in seen.page.inner_text("#status")
+    seen.page.wait_for_selector("#status :text('Stopped')")
+    seen.page.wait_for_timeout(1_500)
+    assert seen.status() == "Stopped. What was ready stays."
     seen.run("the keys", 1)
     seen.open_tab(RANKINGS)
     seen.answered("rankings")
