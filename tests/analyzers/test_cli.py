@@ -135,7 +135,7 @@ BAD = [
     (["layer-predictions", "a", "--top", "51"], "top must be a whole number from 1 to 50"),
     (["layer-predictions", "a", "--watch", "b"], "--watch"),
     (["rankings", "a", "--watch", "", "--model", "TINY"], "watch is empty"),
-    (["rankings", "a", *["--watch", "b"] * 17], "watch must be a list of at most 16 texts"),
+    (["rankings", "a", *["--watch", "b"] * 17], "At most 16 words can be watched at once; these are 17"),
     (["rankings", "a", "--watch", "b", "--position", "9", "--model", "TINY"], "position"),
     (["rankings", "a", "--generate", "0", "--model", "TINY"], "no predicted token"),
     (["neuron-factors", "a", "--factors", "0"], "factors must be a whole number from 1 to 32"),

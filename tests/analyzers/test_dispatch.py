@@ -201,7 +201,7 @@ def test_out_of_memory_is_a_sentence_and_the_next_run_is_right(dispatcher: Dispa
         raise error
 
     hook = model.anatomy.blocks[1].register_forward_hook(full)
-    with pytest.raises(InputError, match=r"There is not enough memory for this on cpu \(\d+ tokens\)"):
+    with pytest.raises(InputError, match=r"There is not enough memory for this on cpu \(a text of \d+ characters\)"):
         answer(dispatcher, asked(method="gradient"))
     hook.remove()
     assert np.array_equal(answer(dispatcher, asked(method="gradient")).result.scores, expected.result.scores)

@@ -190,7 +190,7 @@ def test_rankings_take_their_settings(client: Client) -> None:
         ("layer_predictions", {"top": 51}, "top must be"),
         ("rankings", {"position": 0, "watch": [" the"]}, "position"),
         ("rankings", {"position": 99, "watch": [" the"]}, "position"),
-        ("rankings", {"watch": [f" w{n}" for n in range(17)]}, "at most 16"),
+        ("rankings", {"watch": [f" w{n}" for n in range(17)]}, "At most 16"),
         ("rankings", {"watch": [""]}, "watch is empty"),
         ("rankings", {"watch": [" the", ""]}, "watch is empty"),
         ("rankings", {"watch": ["x" * 20_001]}, "watch"),
