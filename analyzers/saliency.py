@@ -316,7 +316,8 @@ def _assembled(
             ]
         )
     numbers = [scores, np.array(list(values.values())), *([] if hidden is None else [hidden])]
-    if not all(np.isfinite(array).all() for array in numbers):
+    errors = [x for c in found.values() if c is not None for x in (c.error, c.total, c.map_change)]
+    if not all(np.isfinite(array).all() for array in [*numbers, np.array(errors)]):
         raise InputError("not_finite", what="the saliency")
     totals = scores.sum(1, keepdims=True)
     shares = (
