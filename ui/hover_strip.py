@@ -6,6 +6,7 @@ or by Gradio's template engine.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ class Notice(gr.HTML):
         return
 
     def postprocess(self, value: Any) -> Any:
-        return value
+        """As text: Gradio sends what changed inside an object, and its page can miss that; a text is replaced whole."""
+        return json.dumps(value) if isinstance(value, dict) else value
 
     def api_info(self) -> dict[str, Any]:
         return {"type": "object", "description": "kind and lines"}

@@ -2,7 +2,7 @@ const draw = () => {
   const home = element.querySelector(".ecco-notice");
   if (!home) return;
   home.replaceChildren();
-  const value = props.value;
+  const value = props.value ? JSON.parse(props.value) : null;
   if (!value || !Array.isArray(value.lines)) return;
   for (const line of value.lines) {
     const paragraph = document.createElement("p");
