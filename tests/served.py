@@ -157,7 +157,15 @@ class Visit:
         return found
 
     def open_tab(self, name: str) -> None:
-        self.page.get_by_role("tab", name=name, exact=True).click()
+        """On a narrow screen the tabs that do not fit stand in a menu."""
+        tab = self.page.get_by_role("tab", name=name, exact=True)
+        hidden = self.page.locator(".overflow-dropdown button").get_by_text(name, exact=True)
+        tab.or_(hidden).first.wait_for(state="attached")
+        if tab.count() == 0:
+            self.page.locator(".overflow-menu > button").click()
+            hidden.click()
+        else:
+            tab.click()
 
     def answered(self, strip: str, text: str = "") -> None:
         """Wait until a tab's strip stands, with this text in it, and Run is back."""
