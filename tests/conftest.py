@@ -26,6 +26,7 @@ pytest_plugins = ["served"]
 torch.set_num_threads(1)  # tiny tensors: two threads of each worker would only wait for each other
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One worker has the app and the browser, or each would start its own."""
     for item in items:

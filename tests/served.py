@@ -119,16 +119,7 @@ class Visit:
         self.watch_for_stop()
         self.page.click("#run")
         self.page.wait_for_function("window.stopShown > 0", timeout=30_000)
-        self.ended()
-
-    def ended(self) -> None:
-        """Wait until Stop is gone and the status line says how it went."""
-        self.page.wait_for_selector("#status p:not(.busy)", state="attached", timeout=30_000)
-        self.page.wait_for_selector("#stop", state="hidden", timeout=30_000)
-
-    def status(self) -> str:
-        """What the status line says; not what Gradio lays over it."""
-        return "\n".join(self.page.locator("#status p").all_inner_texts())
+        self.page.wait_for_selector("#run", state="visible", timeout=30_000)
 
     def press_until(self, button: str, selector: str) -> None:
         """Press a button until something is there: a click before the page's script is ready is lost."""
@@ -166,12 +157,15 @@ class Visit:
         return found
 
     def open_tab(self, name: str) -> None:
-        """On a narrow screen the last tabs are in a menu."""
-        tab = self.page.get_by_role("tab", name=name, exact=True).locator("visible=true")
+        """On a narrow screen the tabs that do not fit stand in a menu."""
+        tab = self.page.get_by_role("tab", name=name, exact=True)
+        hidden = self.page.locator(".overflow-dropdown button").get_by_text(name, exact=True)
+        tab.or_(hidden).first.wait_for(state="attached")
         if tab.count() == 0:
             self.page.locator(".overflow-menu > button").click()
-            tab = self.page.locator(".overflow-dropdown button", has_text=name)
-        tab.click()
+            hidden.click()
+        else:
+            tab.click()
 
     def answered(self, strip: str, text: str = "") -> None:
         """Wait until a tab's strip stands, with this text in it, and Run is back."""
@@ -181,7 +175,7 @@ class Visit:
             arg=[f"#{strip}-strip", text],
             timeout=30_000,
         )
-        self.ended()
+        self.page.wait_for_selector("#run", state="attached", timeout=30_000)
 
     def drawn(self, name: str) -> str:
         """The text of a strip, as it is drawn."""
