@@ -29,6 +29,19 @@ CHROMIUM_ARGUMENTS = [
 ]
 
 
+WRITE_DOWN_RUNS = """
+    window.completed = new Set();  // events that have ended
+    window.runs = new Set();  // events that said how a run goes
+    const parse = JSON.parse;
+    JSON.parse = (text, ...rest) => {
+        const found = parse(text, ...rest);
+        if (found && found.msg === "process_completed") window.completed.add(found.event_id);
+        if (found && found.event_id && /Loading|Generating|Computing|Done in/.test(text)) window.runs.add(found.event_id);
+        return found;
+    };
+"""
+
+
 @pytest.fixture(scope="session")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where `python app.py` serves a tiny GPT-2 from a models folder."""
@@ -88,6 +101,7 @@ class Visit:
         self.requests: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("request", self._requested)
+        self.page.add_init_script(WRITE_DOWN_RUNS)
         self.page.goto(address)
         self.page.wait_for_selector("#run", state="attached", timeout=30_000)
 
@@ -115,11 +129,21 @@ class Visit:
         self.page.wait_for_selector("#run", state="visible", timeout=30_000)
 
     def press_run(self) -> None:
-        """Press Run in whatever tab is open, and wait until it has ended."""
-        self.watch_for_stop()
-        self.page.click("#run")
-        self.page.wait_for_function("window.stopShown > 0", timeout=30_000)
-        self.page.wait_for_selector("#run", state="visible", timeout=30_000)
+        """Press Run in whatever tab is open, and wait until that run has ended."""
+        with self.page.expect_response(lambda reply: "/queue/join" in reply.url, timeout=30_000) as reply:
+            self.page.click("#run")
+        event = reply.value.json()["event_id"]
+        self.page.wait_for_function("event => window.completed.has(event)", arg=event, timeout=30_000)
+        self.ended()
+
+    def ended(self) -> None:
+        """Wait until Stop is gone and the status line says how it went."""
+        self.page.wait_for_selector("#status p:not(.busy)", state="attached", timeout=30_000)
+        self.page.wait_for_selector("#stop", state="hidden", timeout=30_000)
+
+    def status(self) -> str:
+        """What the status line says; not what Gradio lays over it."""
+        return "\n".join(self.page.locator("#status p").all_inner_texts())
 
     def press_until(self, button: str, selector: str) -> None:
         """Press a button until something is there: a click before the page's script is ready is lost."""
@@ -134,48 +158,28 @@ class Visit:
                 continue
         raise AssertionError(f"{selector} did not come")
 
-    def watch_for_stop(self) -> None:
-        """Count from now on how often Stop appears, which is how a visitor sees that a run began."""
-        self.page.evaluate(
-            """() => {
-                window.stopShown = 0;
-                window.stopWatch?.disconnect();
-                const shown = () => document.querySelector("#stop")?.offsetParent != null;
-                let before = shown();
-                window.stopWatch = new MutationObserver(() => {
-                    const now = shown();
-                    if (now && !before) window.stopShown += 1;
-                    before = now;
-                });
-                window.stopWatch.observe(document.body, { childList: true, subtree: true, attributes: true });
-            }"""
-        )
-
-    def stop_was_shown(self) -> int:
-        """How often, since `watch_for_stop`."""
-        found: int = self.page.evaluate("window.stopShown")
+    def runs(self) -> int:
+        """How many runs have said since the page was opened how they go."""
+        found: int = self.page.evaluate("window.runs.size")
         return found
 
     def open_tab(self, name: str) -> None:
-        """On a narrow screen the tabs that do not fit stand in a menu."""
-        tab = self.page.get_by_role("tab", name=name, exact=True)
-        hidden = self.page.locator(".overflow-dropdown button").get_by_text(name, exact=True)
-        tab.or_(hidden).first.wait_for(state="attached")
+        """On a narrow screen the last tabs are in a menu."""
+        tab = self.page.get_by_role("tab", name=name, exact=True).locator("visible=true")
         if tab.count() == 0:
             self.page.locator(".overflow-menu > button").click()
-            hidden.click()
-        else:
-            tab.click()
+            tab = self.page.locator(".overflow-dropdown button", has_text=name)
+        tab.click()
 
     def answered(self, strip: str, text: str = "") -> None:
         """Wait until a tab's strip stands, with this text in it, and Run is back."""
         self.page.wait_for_selector(f"#{strip}-strip .output", timeout=30_000)
         self.page.wait_for_function(
-            "([strip, text]) => document.querySelector(strip).innerText.includes(text)",
-            arg=[f"#{strip}-strip", text],
+            "([parts, text]) => [...document.querySelectorAll(parts)].map(part => part.textContent).join('').includes(text)",
+            arg=[f"#{strip}-strip .shown", text],
             timeout=30_000,
         )
-        self.page.wait_for_selector("#run", state="attached", timeout=30_000)
+        self.ended()
 
     def drawn(self, name: str) -> str:
         """The text of a strip, as it is drawn."""

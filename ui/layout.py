@@ -338,15 +338,9 @@ def _connect(
     def stopped(request: gr.Request) -> dict[Any, Any]:
         return {controls.status: notice("info", say("stopped", language_of(request))), **idle}
 
-    controls.stop.click(
-        stopped,
-        None,
-        [*buttons, controls.status],
-        cancels=[*runs, *(event for tab in tabs for event in tab.events)],
-        queue=False,
-        show_progress="hidden",
-        api_visibility="private",
-    )
+    # Cancelled first and said after it, or a last word of the run would come after "Stopped".
+    cancelled = controls.stop.click(None, cancels=[*runs, *(event for tab in tabs for event in tab.events)])
+    cancelled.then(stopped, None, [*buttons, controls.status], queue=False, **quiet)
 
 
 def _model_for(dispatcher: Dispatcher, analysis: str, named: str | None) -> Callable[[Any], str]:

@@ -89,6 +89,10 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
             ),
         }
 
+    def show_fresh(found: Answer, wanted: int | None, language: Language) -> dict[Any, Any]:
+        """As `show`, for a run: a grid of what was there before would not belong to it."""
+        return {**show(found, wanted, language), grid: None, overview_line: notice("info"), cell: notice("info")}
+
     def show_second(first: Answer, second: Answer, language: Language) -> dict[Any, Any]:
         from ui.charts import layer_predictions as charts
 
@@ -140,8 +144,8 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
         settings={"top": top, "layer": layer},
         answer=answer,
         empty=strip,
-        outputs=outputs,
-        show=show,
+        outputs=[*outputs, grid, overview_line, cell],
+        show=show_fresh,
         extras=extras,
         second=second_request,
         show_second=show_second,
