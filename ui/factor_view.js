@@ -57,7 +57,7 @@ const draw = () => {
   const home = element.querySelector(".ecco-factors");
   if (!home) return;
   home.replaceChildren();
-  value = props.value;
+  value = props.value ? JSON.parse(props.value) : null;
   fills = [];
   if (!value || !Array.isArray(value.factors)) {
     home.append(make("div", "empty", value && value.empty ? value.empty : ""));

@@ -110,7 +110,7 @@ const draw = () => {
   const home = element.querySelector(".ecco-strip");
   if (!home) return;
   home.replaceChildren();
-  value = props.value;
+  value = props.value ? JSON.parse(props.value) : null;
   glyphs = []; fills = []; rows = new Map();
   if (!value || !Array.isArray(value.glyphs)) {
     home.append(make("div", "empty", value && value.empty ? value.empty : ""));

@@ -36,7 +36,8 @@ class HoverStrip(gr.HTML):
         return
 
     def postprocess(self, value: Any) -> Any:
-        return value
+        """As text: Gradio sends what changed inside an object, and its page can miss that; a text is replaced whole."""
+        return json.dumps(value) if isinstance(value, dict) else value
 
     def api_info(self) -> dict[str, Any]:
         return {"type": "object", "description": "glyphs and numbers, as drawn"}

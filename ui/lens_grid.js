@@ -9,7 +9,7 @@ const draw = () => {
   const home = element.querySelector(".ecco-grid");
   if (!home) return;
   home.replaceChildren();
-  const value = props.value;
+  const value = props.value ? JSON.parse(props.value) : null;
   if (!value || !Array.isArray(value.body)) return;
   home.append(make("div", "title", value.title), make("div", "note", value.note));
   const table = make("table"), head = make("thead"), body = make("tbody"), top = make("tr");
@@ -43,7 +43,8 @@ const cell_of = (event) => (event.target instanceof Element ? event.target.close
 element.addEventListener("click", (event) => {
   const cell = cell_of(event);
   if (!cell) return;
-  const row = props.value.body[Number(cell.dataset.row)], head = props.value.heads[Number(cell.dataset.column)];
+  const drawnValue = JSON.parse(props.value);
+  const row = drawnValue.body[Number(cell.dataset.row)], head = drawnValue.heads[Number(cell.dataset.column)];
   trigger("select", { index: [row.layer, head.position] });
 });
 element.addEventListener("keydown", (event) => {

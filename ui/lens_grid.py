@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ class LensGrid(gr.HTML):
         return
 
     def postprocess(self, value: Any) -> Any:
-        return value
+        """As text: Gradio sends what changed inside an object, and its page can miss that; a text is replaced whole."""
+        return json.dumps(value) if isinstance(value, dict) else value
 
     def api_info(self) -> dict[str, Any]:
         return {"type": "object", "description": "heads and cells, as drawn"}
