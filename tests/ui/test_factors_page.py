@@ -260,10 +260,10 @@ def model_of(seen: Any) -> str:
 def press_example(seen: Any, label: str) -> None:
     """Press it, and wait until its answer stands."""
     button = f"#examples button:has-text('{label}')"
-    seen.watch_for_stop()
+    before = seen.runs()
     seen.page.click(button)
-    seen.page.wait_for_function("window.stopShown > 0", timeout=30_000)
-    seen.page.wait_for_selector("#run", state="visible", timeout=120_000)
+    seen.page.wait_for_function("before => window.runs.size > before", arg=before, timeout=60_000)
+    seen.ended()
 
 
 @pytest.mark.skipif(not bundled("minilm-l6"), reason="the bundled encoder is not installed")

@@ -273,10 +273,7 @@ def test_the_grid_of_another_text_does_not_stay(visit: Any) -> None:
     seen.page.fill("#text textarea", "the mat")
     seen.page.keyboard.press("Tab")
     seen.press_run()
-    seen.page.wait_for_function(
-        "document.querySelector('#predictions-strip').innerText.replaceAll('·', ' ').startsWith('the mat')"
-    )
-    assert seen.page.locator("#overview-grid button").count() == 0
+    seen.page.wait_for_function("document.querySelectorAll('#overview-grid button').length === 0")
 
 
 def test_moving_to_another_token_keeps_the_grid(visit: Any) -> None:
