@@ -34,7 +34,7 @@ class TokenChange:
 
 @dataclass(frozen=True, eq=False)
 class Ablation:
-    """The next token after the last one of the completion, before and after.
+    """The next token after the last one of the completion (a masked model's: the first hidden one), before and after.
 
     Evidence that these neurons matter to this prediction on this text; other neurons may do the same work, and a
     model pushed off its usual activations may answer for reasons of its own.
@@ -62,17 +62,27 @@ def ablate_neurons(
         raise InputError("not_a_number", name="scale", low=0, high=2, value=settings.scale)
     if not settings.neurons:
         raise InputError("no_neurons_chosen")
-    projections = model.down_projections
+    if completion.kind == "masked" and not completion.outputs:
+        raise InputError("no_mask", model=completion.model)
+    projections = model.down_projections(settings.side)
+
+    def said() -> Tensor:
+        if completion.kind != "masked":
+            return model.next_logits(completion.ids, completion.n_source)[0]
+        row = completion.row_of(completion.outputs[0].position)
+        ids, rows = (torch.tensor(numbers, device=model.device) for numbers in ([completion.ids], [row]))
+        return torch.as_tensor(model.run(ids, rows)[0, 0].float())
+
     yield Progress(0.0)
     logits: list[Tensor] = []
-    recorded = record_activations(projections, lambda: logits.append(model.next_logits(completion.ids, None)[0]))
+    recorded = record_activations(projections, lambda: logits.append(said()))
     for one in settings.neurons:
         if not (0 <= one.layer < len(recorded) and 0 <= one.neuron < recorded[one.layer].shape[-1]):
             raise InputError("no_such_neuron", neuron=one.neuron, layer=one.layer, model=model.facts.id)
     before = logits[0].double().log_softmax(-1)
     yield Progress(0.5)
     with scaled_neurons(projections, settings.neurons, settings.scale):
-        after = model.next_logits(completion.ids, None)[0].double().log_softmax(-1)
+        after = said().double().log_softmax(-1)
     if not bool(torch.isfinite(after).all()):
         raise InputError("not_finite", what="probability")
     kl = float((before.exp() * (before - after)).sum().clamp_min(0))

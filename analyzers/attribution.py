@@ -1,15 +1,16 @@
 """The mathematics of attribution: values, gradients, path integrals and occlusion, for many explained tokens at once.
 
 Attention is causal, so one forward over the whole completion serves every explained token: what comes after a token
-changes nothing before it. The head runs at the explained positions only, and its gradient is taken once: each value
-depends on its own row of the head's input alone, so only the products with the blocks' Jacobian are done per token,
-batched. Equal to one call per token; see tests and `benchmarks/saliency.py`.
+changes nothing before it. (A masked model's hidden tokens are all read from one text, and a decoder's from one source.)
+The head runs at the explained positions only, and its gradient is taken once: each value depends on its own row of the
+head's input alone, so only the products with the blocks' Jacobian are done per token, batched. Equal to one call per
+token; see tests and `benchmarks/saliency.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -31,16 +32,28 @@ class Question:
     """Which scalars are explained: one per target, read off the logits at `rows`."""
 
     rows: Int[Tensor, " target"]
-    """Position before the explained one: its logits predict it."""
+    """Rows of the model's output that predict the explained tokens."""
     ids: Int[Tensor, " target"]
     target: Target
     contrast_id: int | None = None
     """B of logit(A) − logit(B), for the target `contrast`."""
+    n_source: int = 0
+    """How many of the positions are the source's (seq2seq)."""
+
+    @property
+    def n_targets(self) -> int:
+        return len(self.rows)
 
     def only(self, chosen: Sequence[int]) -> Question:
         """The same question of some of its targets."""
         index = torch.tensor(list(chosen), device=self.rows.device, dtype=torch.long)
-        return Question(self.rows[index], self.ids[index], self.target, self.contrast_id)
+        return replace(self, rows=self.rows[index], ids=self.ids[index])
+
+    def ask(
+        self, model: LanguageModel, embedded: Float[Tensor, "batch position d_model"]
+    ) -> Float[Tensor, "batch target"]:
+        """The scalars, from one forward."""
+        return self.values(model.logits_at(embedded, self.rows, self.n_source))
 
     def values(self, logits: Float[Tensor, "batch target vocab"]) -> Float[Tensor, "batch target"]:
         """The scalar of each target. Half precision is read as float32."""
@@ -55,6 +68,23 @@ class Question:
         return log_probability if self.target == "log-probability" else log_probability.exp()
 
 
+@dataclass(frozen=True, eq=False)
+class Likeness:
+    """The one scalar of an encoder: the cosine of its vector of a text with the vector of another text."""
+
+    other: Float[Tensor, " d_model"]
+    n_targets: int = 1
+
+    def only(self, _chosen: Sequence[int]) -> Likeness:
+        return self
+
+    def ask(
+        self, model: LanguageModel, embedded: Float[Tensor, "batch position d_model"]
+    ) -> Float[Tensor, "batch target"]:
+        """The cosine, −1 to 1, as a batch of one target."""
+        return torch.cosine_similarity(model.pooled(embedded), self.other, dim=-1).unsqueeze(-1)
+
+
 def gauss_legendre(points: int) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights on [0, 1]; exact for polynomials up to degree 2·points − 1."""
     nodes, weights = np.polynomial.legendre.leggauss(points)
@@ -63,24 +93,28 @@ def gauss_legendre(points: int) -> tuple[np.ndarray, np.ndarray]:
 
 @torch.no_grad()
 def evaluate(
-    model: LanguageModel, embedded: Float[Tensor, "batch position d_model"], question: Question
+    model: LanguageModel, embedded: Float[Tensor, "batch position d_model"], question: Question | Likeness
 ) -> Float[Tensor, "batch target"]:
     """The targets' values, no gradient."""
-    return question.values(model.logits_at(embedded, question.rows))
+    return question.ask(model, embedded)
 
 
 def gradients(
-    model: LanguageModel, embedded: Float[Tensor, "batch position d_model"], question: Question
+    model: LanguageModel, embedded: Float[Tensor, "batch position d_model"], question: Question | Likeness
 ) -> Iterator[tuple[slice, Float[Tensor, "some_targets batch position d_model"]]]:
     """∂value/∂embedding of every target, a few targets at a time, in order. Never touches the weights' gradients."""
-    n_targets = len(question.rows)
+    n_targets = question.n_targets
     with torch.enable_grad():
         embedded = embedded.detach().requires_grad_(True)
+        if isinstance(question, Likeness):
+            (gradient,) = torch.autograd.grad(question.ask(model, embedded).sum(), embedded)
+            yield slice(0, 1), gradient.unsqueeze(0)
+            return
         entered: list[Tensor] = []
         assert model.anatomy.head is not None  # the dispatcher hands over models that predict
-        hook = model.anatomy.head.register_forward_pre_hook(lambda _module, args: entered.append(args[0]))
+        hook = model.anatomy.head.register_forward_hook(lambda _module, args, _out: entered.append(args[0]))
         try:
-            values = question.values(model.logits_at(embedded, question.rows))
+            values = question.ask(model, embedded)
         finally:
             hook.remove()
         (head_input,) = entered
@@ -110,12 +144,12 @@ def integrate(
     model: LanguageModel,
     embedded: Float[Tensor, "position d_model"],
     baseline: Float[Tensor, "position d_model"],
-    question: Question,
+    question: Question | Likeness,
     points: int,
 ) -> Iterator[Progress[Float[Tensor, "target position d_model"]]]:
     """Integrated gradients (Sundararajan et al. 2017): (x − x′) ∘ ∫ ∇f(x′ + α(x − x′)) dα by Gauss–Legendre."""
     nodes, weights = gauss_legendre(points)
-    n_targets, n_positions = len(question.rows), embedded.shape[0]
+    n_targets, n_positions = question.n_targets, embedded.shape[0]
     total = embedded.new_zeros(n_targets, *embedded.shape)
     step = _points_at_once(model, n_positions, n_targets)
     for start in range(0, points, step):
@@ -133,7 +167,7 @@ def occlude(
     model: LanguageModel,
     embedded: Float[Tensor, "position d_model"],
     baseline: Float[Tensor, "position d_model"],
-    question: Question,
+    question: Question | Likeness,
     groups: Sequence[Sequence[int]],
 ) -> Iterator[Progress[Float[Tensor, "group target"]]]:
     """Each target's value with the embeddings at one group of positions replaced by the baseline's (Zeiler & Fergus

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -17,11 +17,24 @@ from analyzers.tokens import Token
 
 @dataclass(frozen=True)
 class Completion:
-    """Prompt and continuation, token by token. Position p is predicted from position p − 1."""
+    """What a model reads and what it predicts, token by token.
+
+    Position p of a causal model is predicted from position p − 1, at row p − 1. A masked model predicts each hidden
+    position at its own row, from both sides. The tokens of a seq2seq model are the source's, then the target's, whose
+    rows count from the target's first token.
+    """
 
     model: str
     tokens: tuple[Token, ...]
     n_prompt: int
+    """Tokens that were given: everything before the first generated one; all of a masked model's."""
+    kind: str = "causal"
+    n_source: int = 0
+    """How many of the tokens are the source's (seq2seq)."""
+    answers: tuple[Token, ...] = ()
+    """What a masked model says, or was asked to say, at each hidden position."""
+    second: tuple[Token, ...] = ()
+    """The text that an encoder compares with."""
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -33,8 +46,31 @@ class Completion:
 
     @property
     def outputs(self) -> tuple[Token, ...]:
-        """The tokens after the prompt."""
-        return self.tokens[self.n_prompt :]
+        """The predicted tokens: those after the prompt, or what stands for the hidden ones."""
+        return self.answers if self.kind == "masked" else self.tokens[self.n_prompt :]
+
+    @property
+    def readable(self) -> range:
+        """Positions whose prediction can be read; a token that was not written yet is the last of them."""
+        if self.kind == "masked":
+            return range(self.n_positions)
+        return range(self.n_source + 1, self.n_positions + 1)
+
+    def row_of(self, position: int) -> int:
+        """Row of the model's output that predicts a position."""
+        return position if self.kind == "masked" else position - 1 - self.n_source
+
+    def token_at(self, position: int) -> Token | None:
+        """The token that stands, or is said, at a position; None where none was written."""
+        answer = next((token for token in self.answers if token.position == position), None)
+        return answer or (self.tokens[position] if position < self.n_positions else None)
+
+    def seen_from(self, position: int) -> tuple[int, ...]:
+        """Positions whose tokens a prediction rests on: the earlier ones, or all that is not hidden."""
+        if self.kind != "masked":
+            return tuple(range(position))
+        hidden = {token.position for token in self.answers}
+        return tuple(p for p in range(self.n_positions) if p not in hidden)
 
 
 def complete(model: LanguageModel, text: str, generation: Generation) -> Iterator[Completion]:
@@ -42,44 +78,110 @@ def complete(model: LanguageModel, text: str, generation: Generation) -> Iterato
 
     Sampling: temperature, then top-k (Fan et al. 2018), then top-p (Holtzman et al. 2020), drawn by a generator
     of its own in float64 on the CPU, so the same seed gives the same ids whatever ran before. Stops after an
-    end-of-text token. An encoder's text is read as it is. Raises InputError for a text that is empty or too long for the model or the limits.
+    end-of-text token. A masked model answers for every `[MASK]`, in one step; an encoder's text is read as it is.
+    Raises InputError for a text that is empty or too long for the model or the limits, and for settings that this kind
+    of model does not have.
     """
+    kind = model.facts.kind
     prompt = model.encode(text)
-    wanted = generation.generate
-    if model.facts.kind == "encoder":
-        if generation.target_text is not None:
-            raise InputError("encoder_continues_nothing", model=model.facts.id)
-        wanted = 0
-    if generation.target_text is not None:
-        continuation = model.encode(generation.target_text, name="target_text", opening=False)
-        wanted = len(continuation)
-        if wanted > LIMITS.new_tokens:
-            raise InputError("too_many_to_score", n=wanted, limit=LIMITS.new_tokens)
-    limit = min(LIMITS.tokens(model.device.type), model.max_positions)
-    if len(prompt) + wanted > limit:
-        raise InputError("too_many_tokens", n=len(prompt), limit=limit, wanted=wanted)
-    if generation.target_text is not None:
-        yield _completion(model, [*prompt, *continuation], len(prompt))
+    if generation.hide is not None and kind != "masked":
+        raise InputError("hides_nothing", model=model.facts.id)
+    if kind in ("masked", "encoder"):
+        _check_length(model, len(prompt), 0)
+        yield (
+            _filled(model, text, prompt, generation) if kind == "masked" else _compared(model, text, prompt, generation)
+        )
         return
-    if wanted == 0:
-        yield Completion(model.facts.id, model.read(text, prompt, len(prompt)), len(prompt))
+    n_source = len(prompt) if kind == "seq2seq" else 0
+    prompt = [*prompt, *model.opening]
+    continuation: list[int] | None = None
+    if generation.target_text is not None:
+        continuation = model.encode(
+            generation.target_text, name="target_text", opening=False, is_target=kind == "seq2seq"
+        )
+        _check_score(len(continuation))
+    _check_length(model, len(prompt), generation.generate if continuation is None else len(continuation))
+
+    def completion(ids: list[int]) -> Completion:
+        tokens = model.read(ids, text=text if len(ids) == len(prompt) else None, n_source=n_source)
+        return Completion(model.facts.id, tokens, len(prompt), kind, n_source)
+
+    if continuation is not None:
+        yield completion([*prompt, *continuation])
         return
-    yield from _generate(model, prompt, generation)
-
-
-def _generate(model: LanguageModel, prompt: list[int], generation: Generation) -> Iterator[Completion]:
     random = torch.Generator().manual_seed(generation.seed)
     ids = list(prompt)
-    yield _completion(model, ids, len(prompt))
-    cache, fresh = None, prompt
+    yield completion(ids)
+    state = None
     while len(ids) < len(prompt) + generation.generate:
-        logits, cache = model.next_logits(fresh if cache is not None else ids, cache)
-        chosen = _sample(logits, generation, random) if generation.sample else int(logits.argmax())
-        ids.append(chosen)
-        fresh = [chosen]
-        yield _completion(model, ids, len(prompt))
-        if chosen in model.end_ids:
+        logits, state = model.next_logits(ids, n_source, state)
+        ids.append(_choose(logits, generation, random))
+        yield completion(ids)
+        if ids[-1] in model.end_ids:
             return
+
+
+def _check_score(n: int) -> None:
+    if n > LIMITS.new_tokens:
+        raise InputError("too_many_to_score", n=n, limit=LIMITS.new_tokens)
+
+
+def _check_length(model: LanguageModel, n: int, wanted: int) -> None:
+    limit = min(LIMITS.tokens(model.device.type), model.max_positions)
+    if n + wanted > limit:
+        raise InputError("too_many_tokens", n=n, limit=limit, wanted=wanted)
+
+
+def _filled(model: LanguageModel, text: str, ids: list[int], generation: Generation) -> Completion:
+    """A masked model's text: what it says at each mask, or the token that `hide` took away, or `target_text`."""
+    assert model.mask_id is not None
+    before = model.read(ids, text=text)
+    said: dict[int, int] = {}
+    if generation.hide is not None:
+        able = [token.position for token in before if not token.special]
+        if generation.hide not in able:
+            raise InputError("cannot_hide", position=generation.hide, model=model.facts.id)
+        said[generation.hide] = ids[generation.hide]
+        ids = [model.mask_id if p == generation.hide else id for p, id in enumerate(ids)]
+    masks = [p for p, id in enumerate(ids) if id == model.mask_id]
+    if len(masks) > LIMITS.new_tokens:
+        raise InputError("too_many_masks", n=len(masks), limit=LIMITS.new_tokens)
+    if generation.target_text is not None:
+        words = model.encode(generation.target_text, name="target_text", opening=False)
+        if len(words) != len(masks):
+            raise InputError("masks_and_words", n=len(words), masks=len(masks))
+        said = dict(zip(masks, words, strict=True))
+    if masks and len(said) < len(masks):
+        random = torch.Generator().manual_seed(generation.seed)
+        with torch.no_grad():
+            logits = model.run(torch.tensor([ids], device=model.device), torch.tensor(masks, device=model.device))[0]
+        for row, position in zip(logits.float(), masks, strict=True):
+            said.setdefault(position, _choose(row, generation, random))
+    tokens = tuple(
+        replace(model.read([model.mask_id])[0], position=p, glyph_start=p) if p == generation.hide else token
+        for p, token in enumerate(before)
+    )
+    answers = tuple(_answer(model, position, said[position]) for position in masks)
+    return Completion(model.facts.id, tokens, len(ids), "masked", answers=answers)
+
+
+def _answer(model: LanguageModel, position: int, id: int) -> Token:
+    text = model.reader.text_of(id)
+    return Token(position, id, text, model.read([id])[0].special, position, text)
+
+
+def _compared(model: LanguageModel, text: str, ids: list[int], generation: Generation) -> Completion:
+    """An encoder's text, and the second one that it is compared with, if any."""
+    second: tuple[Token, ...] = ()
+    if generation.target_text is not None:
+        other = model.encode(generation.target_text, name="target_text")
+        _check_length(model, len(other), 0)
+        second = model.read(other, text=generation.target_text)
+    return Completion(model.facts.id, model.read(ids, text=text), len(ids), "encoder", second=second)
+
+
+def _choose(logits: torch.Tensor, generation: Generation, random: torch.Generator) -> int:
+    return _sample(logits, generation, random) if generation.sample else int(logits.argmax())
 
 
 def _sample(logits: torch.Tensor, generation: Generation, random: torch.Generator) -> int:
@@ -89,10 +191,6 @@ def _sample(logits: torch.Tensor, generation: Generation, random: torch.Generato
     before = probabilities.cumsum(-1) - probabilities
     kept = torch.where(before < generation.top_p, probabilities, torch.zeros_like(probabilities))
     return int(ids[torch.multinomial(kept, 1, generator=random)])
-
-
-def _completion(model: LanguageModel, ids: list[int], n_prompt: int) -> Completion:
-    return Completion(model.facts.id, model.reader.read(ids), n_prompt)
 
 
 @dataclass(frozen=True)

@@ -16,4 +16,7 @@ class Generation:
     top_p: float = 1.0
     seed: int = 0
     target_text: str | None = None
-    """A continuation to score instead of generating; its own leading space counts."""
+    """A continuation to score instead of generating; its own leading space counts. For a masked model the words that
+    stand for its masks, one token each; for an encoder the text to compare with."""
+    hide: int | None = None
+    """Masked models: the position of a token to hide, and to explain."""

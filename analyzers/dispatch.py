@@ -76,7 +76,7 @@ class Dispatcher:
         seconds: dict[str, float] = {}
         started = time.perf_counter()
         source = self.store.find(request.model or self.store.default_id())
-        served = KINDS.get(request.analysis, ("causal",))
+        served = KINDS.get(request.analysis, PREDICTING)
         if source.kind == "encoder" and source.kind not in served:
             raise InputError("kind_not_served", model=source.id)
         model: LanguageModel | None = None
@@ -150,8 +150,9 @@ _FUNCTIONS = {
     "ablation": ("analyzers.ablation", "ablate_neurons"),
 }
 
-KINDS = {"neuron-factors": ("causal", "encoder")}
-"""Kinds of models that an analysis reads, where they are more than causal ones."""
+PREDICTING = ("causal", "masked", "seq2seq")
+KINDS = {"saliency": (*PREDICTING, "encoder"), "neuron-factors": (*PREDICTING, "encoder")}
+"""Kinds of models that an analysis reads, where they are more than those that predict tokens."""
 
 
 def _analysis(name: str) -> Any:

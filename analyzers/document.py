@@ -35,10 +35,10 @@ def document(answer: Answer, language: Language = "en") -> dict[str, Any]:
 
 
 def saliency_part(result: Saliency) -> dict[str, Any]:
-    """`scores` and `shares`: one list per explained token, one number per earlier token."""
+    """`scores` and `shares`: one list per explained token, one number per token up to the last that it rests on."""
 
     def ragged(rows: Any) -> list[list[float]]:
-        return [[float(x) for x in row[:position]] for row, position in zip(rows, result.explained, strict=True)]
+        return [[float(x) for x in row[: max(seen) + 1]] for row, seen in zip(rows, result.seen, strict=True)]
 
     return {
         "method": result.method,
@@ -48,6 +48,7 @@ def saliency_part(result: Saliency) -> dict[str, Any]:
         "aggregate": result.aggregate,
         "whole_words": result.whole_words,
         "explained": list(result.explained),
+        "said": [{"id": token.id, "text": token.text} for token in result.said],
         "values": [float(value) for value in result.values],
         "scores": ragged(result.scores),
         "shares": None if result.shares is None else ragged(result.shares),
@@ -120,6 +121,7 @@ def neuron_factors_part(result: NeuronFactors) -> dict[str, Any]:
         "left_out": list(result.left_out),
         "scaled": result.scaled,
         "parts": result.parts,
+        "side": result.side,
         "error": float(result.error),
         "iterations": result.iterations,
         "converged": result.converged,

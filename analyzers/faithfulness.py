@@ -65,22 +65,28 @@ def compute_faithfulness(
     explained, or a number that is not finite.
     """
     position = settings.position
-    if not completion.n_prompt <= position < completion.n_positions or len(settings.scores) != position:
-        first, last = completion.n_prompt, completion.n_positions - 1
+    said = {token.position: token for token in completion.outputs}
+    seen = completion.seen_from(position) if position in said else ()
+    if position not in said or len(settings.scores) != len(seen):
+        first, last = min(said, default=0), max(said, default=0)
         raise InputError("position_not_explained", position=position, first=first, last=last)
-    embedded = model.embed(completion.ids[:position])
-    baseline = baseline_embedding(model, settings.baseline).expand_as(embedded)
+    ids = completion.ids if completion.kind == "masked" else completion.ids[:position]
+    embedded = model.embed(ids, completion.n_source)
+    baseline = baseline_embedding(model, settings.baseline, ids, completion.n_source)
     question = Question(
-        torch.tensor([position - 1], device=model.device),
-        torch.tensor([completion.ids[position]], device=model.device),
+        torch.tensor([completion.row_of(position)], device=model.device),
+        torch.tensor([said[position].id], device=model.device),
         "log-probability",
+        n_source=completion.n_source,
     )
-    counts = np.unique(np.linspace(0, position, min(position, settings.steps) + 1).round().astype(int))
+    n = len(seen)
+    counts = np.unique(np.linspace(0, n, min(n, settings.steps) + 1).round().astype(int))
     random = np.random.default_rng(0)
     by_score = np.argsort(-np.asarray(settings.scores), kind="stable")
-    orders = [by_score, *(random.permutation(position) for _ in range(settings.orders))]
-    groups = [order[:n].tolist() for order in orders for n in counts]
-    groups += [order[n:].tolist() for order in orders for n in counts]
+    orders = [by_score, *(random.permutation(n) for _ in range(settings.orders))]
+    places = [np.asarray(seen)[order] for order in orders]
+    groups = [order[:n].tolist() for order in places for n in counts]
+    groups += [order[n:].tolist() for order in places for n in counts]
     values: np.ndarray | None = None
     for step in occlude(model, embedded, baseline, question, groups):
         if step.result is None:

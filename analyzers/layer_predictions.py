@@ -82,7 +82,7 @@ class LayerOverview:
     layers: tuple[int, ...]
     """−1 is the embedding row."""
     positions: tuple[int, ...]
-    """Of the predicted tokens: 1 to n_positions, the last of which was never written."""
+    """Of the predicted tokens: `Completion.readable`. Of a causal model the last was never written."""
     ids: Int[np.ndarray, "layer position"]
     texts: Mapping[int, str]
     """Id → text, of the ids in `ids`."""
@@ -115,13 +115,18 @@ def predict_from_each_layer(
     read = layers if layers[-1] == last else (*layers, last)
     yield Progress(0.0)
     (chunk,) = stream_logits(
-        model, completion.ids, [position - 1], read, without_final_norm=settings.without_final_norm
+        model,
+        completion.ids,
+        [completion.row_of(position)],
+        read,
+        n_source=completion.n_source,
+        without_final_norm=settings.without_final_norm,
     )
     logits = chunk.logits[0, : len(layers)]
     log_probabilities = logits.log_softmax(-1)
     likeliest, ids = log_probabilities.exp().topk(min(top, logits.shape[-1]), dim=-1)
     texts = _texts(model, set(ids.flatten().tolist()))
-    chosen = completion.tokens[position] if position < completion.n_positions else None
+    chosen = completion.token_at(position)
     rank = ties = probability = None
     if chosen is not None:
         targets = torch.full((len(layers),), chosen.id, device=logits.device)
@@ -157,25 +162,35 @@ def overview_of_each_layer(
 
     Raises InputError for logits that are not finite.
     """
-    n = completion.n_positions
+    positions = completion.readable
+    n = len(positions)
+    rows = [completion.row_of(position) for position in positions]
     layers = tuple(range(EMBEDDING, model.facts.n_layers))
     ids = np.zeros((len(layers), n), dtype=np.int64)
     probability = np.zeros((len(layers), n))
     self_check = 0.0
     yield Progress(0.0)
-    for chunk in stream_logits(model, completion.ids, range(n), layers, without_final_norm=settings.without_final_norm):
+    for chunk in stream_logits(
+        model,
+        completion.ids,
+        rows,
+        layers,
+        n_source=completion.n_source,
+        without_final_norm=settings.without_final_norm,
+    ):
         highest, likeliest = chunk.logits.max(-1)
         ids[:, chunk.rows] = likeliest.T.cpu().numpy()
         probability[:, chunk.rows] = (highest - chunk.logits.logsumexp(-1)).exp().T.double().cpu().numpy()
         self_check = chunk.self_check
         if chunk.fraction < 1:
             yield Progress(chunk.fraction)
-    actual = np.array([*completion.ids[1:], -1])
+    there = [completion.token_at(position) for position in positions]
+    actual = np.array([-1 if token is None else token.id for token in there])
     result = LayerOverview(
         tokens=completion.tokens,
         n_prompt=completion.n_prompt,
         layers=layers,
-        positions=tuple(range(1, n + 1)),
+        positions=tuple(positions),
         ids=ids,
         texts=MappingProxyType(_texts(model, set(ids.flatten().tolist()))),
         probability=probability,

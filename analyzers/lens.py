@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from analyzers.anatomy import TOLERANCE, observed, read_out
+from analyzers.anatomy import is_rounding, observed, read_out
 from analyzers.completion import Completion
 from analyzers.errors import InputError
 from analyzers.model import LanguageModel
@@ -48,22 +48,25 @@ def stream_logits(
     rows: Sequence[int],
     layers: Sequence[int],
     *,
+    n_source: int = 0,
     without_final_norm: bool = False,
 ) -> Iterator[LensChunk]:
     """Logits of every asked layer at every asked position, a few whole positions at a time, from one forward.
 
-    `rows` are the positions read (position p is predicted at row p − 1); `layers` ascend, −1 is the input of the first
+    `rows` are the rows read (`Completion.row_of`), of a seq2seq model the decoder's; `layers` ascend, −1 is the input of the first
     block, and the last of them is the last block. `without_final_norm` is ecco's reading: the norm is passed over on
     every layer but the last. Never more than `CELLS` × vocabulary logits exist at once (for a model deeper than `CELLS`
     layers: one position's).
 
-    Raises InputError where a logit is not finite, or where the last layer is not the model's own output.
+    Raises InputError for a model without a head, where a logit is not finite, or where the last layer is not the model's own output.
     """
     if not rows or layers[-1] != model.facts.n_layers - 1:
         raise ValueError("the lens reads at least one row, and the last block last")
+    if model.anatomy.head is None:
+        raise InputError("kind_not_served", model=model.facts.id)
     n_checked = min(CHECKED, len(rows))
     checked = [round(i * (len(rows) - 1) / max(1, n_checked - 1)) for i in range(n_checked)]
-    hidden, own = _observe(model, ids, rows, layers, [rows[i] for i in checked])
+    hidden, own = _observe(model, ids, rows, layers, [rows[i] for i in checked], n_source)
     own_of = dict(zip(checked, own, strict=True))
     cells = min(CELLS, max(1, NUMBERS // model.facts.vocab))
     size = max(1, cells // len(layers))
@@ -79,13 +82,17 @@ def stream_logits(
 
 
 def predicted_position(completion: Completion, position: int | None) -> int:
-    """The position of the predicted token that is asked for: by default the first after the prompt.
+    """The position of the predicted token that is asked for: by default the first after the prompt, or the first hidden.
 
-    Position 0 is predicted from nothing. Position n_positions is the token that would have come next.
-    Raises InputError for any other.
+    A causal model predicts position 0 from nothing; position n_positions is the token that would have come next.
+    Raises InputError for a position that is not predicted.
     """
+    if position is None and completion.kind == "masked":
+        if not completion.outputs:
+            raise InputError("no_mask", model=completion.model)
+        return completion.outputs[0].position
     asked = completion.n_prompt if position is None else position
-    return check_integer("position", asked, 1, completion.n_positions)
+    return check_integer("position", asked, completion.readable[0], completion.readable[-1])
 
 
 def check_integer(name: str, value: int, low: int, high: int) -> int:
@@ -124,7 +131,12 @@ def divergence(
 
 @torch.no_grad()
 def _observe(
-    model: LanguageModel, ids: Sequence[int], rows: Sequence[int], layers: Sequence[int], checked: Sequence[int]
+    model: LanguageModel,
+    ids: Sequence[int],
+    rows: Sequence[int],
+    layers: Sequence[int],
+    checked: Sequence[int],
+    n_source: int,
 ) -> tuple[Float[Tensor, "row layer d_model"], Float[Tensor, "checked vocab"]]:
     """Block outputs at `rows`, and the model's own logits at `checked`, from the model's own forward over `ids`."""
     wanted = set(layers)
@@ -135,11 +147,8 @@ def _observe(
             kept[layer] = hidden[0, list(rows)].to(model.device)
 
     with observed(model.anatomy, see):
-        own = model.module(
-            input_ids=torch.tensor([list(ids)], device=model.device),
-            use_cache=False,
-            logits_to_keep=torch.tensor(list(checked), device=model.device),
-        ).logits
+        given = torch.tensor([list(ids)], device=model.device)
+        own = model.run(given, torch.tensor(list(checked), device=model.device), n_source=n_source)
     return torch.stack([kept[layer] for layer in layers], dim=1), own[0].float()
 
 
@@ -167,6 +176,6 @@ def _refuse_infinite(logits: Float[Tensor, "row layer vocab"], rows: Sequence[in
 
 def _checked(model: LanguageModel, lens: Float[Tensor, " vocab"], own: Float[Tensor, " vocab"]) -> float:
     difference = float((lens - own).abs().max())
-    if not difference <= TOLERANCE * max(1.0, float(own.abs().max())):
+    if not is_rounding(difference, own):
         raise InputError("lens_disproved", model=model.facts.id, difference=f"{difference:.3g}")
     return difference

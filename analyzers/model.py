@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,17 @@ from jaxtyping import Float, Int
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+)
 from transformers.utils import logging as transformers_logging
 
-from analyzers.anatomy import Anatomy, dissect
+from analyzers.anatomy import Anatomy, dissect, run_at
 from analyzers.converted import converted_folder, is_whole
 from analyzers.errors import InputError
 from analyzers.limits import LIMITS
@@ -39,6 +46,15 @@ BROKEN = (
 """What the libraries raise for files that are no model; the last two descend from Exception alone."""
 
 PROBE = "The cat sat on the mat because it was tired."
+MASK = "[MASK]"
+"""How a user writes the mask, whatever the vocabulary calls it."""
+FAMILIES = {
+    "causal": AutoModelForCausalLM,
+    "masked": AutoModelForMaskedLM,
+    "seq2seq": AutoModelForSeq2SeqLM,
+    "encoder": AutoModel,
+}
+"""Kind → what loads it."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +76,9 @@ class ModelFacts:
 class LanguageModel:
     """A language model with its tokenizer and its proven anatomy, weights frozen, in float32.
 
-    Of the kinds, `causal` models predict the next token; an `encoder` has no head and predicts none.
+    Four kinds: `causal` predicts the next token; `masked` a hidden token, from both sides; `seq2seq` reads a source and
+    writes a target; an `encoder` has no head and predicts none. Ids of a seq2seq model are the source's, then the
+    target's: `n_source` says how many are the source's, and rows count from the target's first token.
 
     Not safe for two threads at once: hooks sit on the one shared module. `store.ModelStore.job` owns the lock.
     """
@@ -69,11 +87,20 @@ class LanguageModel:
         self.module = module.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.reader = TokenReader(tokenizer)
-        self._probe = tokenizer(PROBE, return_tensors="pt").input_ids[:, :16].to(module.device)
-        self.anatomy: Anatomy = dissect(module, self._probe, id, has_head=kind == "causal")
-        config = module.config.get_text_config()
-        self.max_positions = int(getattr(config, "max_position_embeddings", None) or 2**31)
+        self.mask_id: int | None = tokenizer.mask_token_id if kind == "masked" else None
+        if kind == "masked" and self.mask_id is None:
+            raise InputError("anatomy_part_missing", model=id, part="mask token")
+        config = module.config.get_text_config(decoder=True) if kind == "seq2seq" else module.config.get_text_config()
         generation = getattr(module, "generation_config", None)
+        self.opening: tuple[int, ...] = _opening(generation, module.config) if kind == "seq2seq" else ()
+        """What a decoder starts from."""
+        self._probe = tokenizer(PROBE, return_tensors="pt").input_ids[:, :16].to(module.device)
+        target = None
+        if kind == "seq2seq":
+            target = torch.cat([torch.tensor([self.opening], device=module.device), self._probe[:, :8]], dim=1)
+        self._target_probe = target
+        self.anatomy: Anatomy = dissect(module, self._probe, id, has_head=kind != "encoder", target=target)
+        self.max_positions = _max_positions(module, config, tokenizer)
         end = generation.eos_token_id if generation is not None else tokenizer.eos_token_id
         self.end_ids = frozenset(end if isinstance(end, list) else [] if end is None else [end])
         candidates = (tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id)
@@ -90,6 +117,7 @@ class LanguageModel:
             device=str(module.device.type),
             self_check=self.anatomy.max_difference,
         )
+        self._down_projections: dict[str, tuple[torch.nn.Module, ...]] = {}
 
     @property
     def device(self) -> torch.device:
@@ -103,69 +131,149 @@ class LanguageModel:
     @property
     def n_block_parameters(self) -> int:
         """Weights one token passes on its way through the blocks; the work of a forward is twice this a token."""
-        return sum(weight.numel() for block in self.anatomy.blocks for weight in block.parameters())
+        blocks = (*self.anatomy.blocks, *self.anatomy.source_blocks)
+        return sum(weight.numel() for block in blocks for weight in block.parameters())
 
-    def encode(self, text: str, *, name: str = "text", opening: bool = True) -> list[int]:
-        """Ids of a text; `opening` adds what the tokenizer puts before a text (`<s>`, `[CLS]`).
+    def encode(self, text: str, *, name: str = "text", opening: bool = True, is_target: bool = False) -> list[int]:
+        """Ids of a text; `opening` adds what the tokenizer puts around a text (`<s>`, `[CLS]` … `[SEP]`). `is_target`
+        reads it as a seq2seq model's target. In a masked model's text `[MASK]` is its mask.
 
         Raises InputError for text that is empty, longer than the limit, holds half a character, or makes no token.
         """
         check_text(text, name)
-        ids = list(self.tokenizer(text, add_special_tokens=opening).input_ids)
+        texts = {"text_target": text} if is_target else {"text": self._with_mask(text)}
+        ids = list(self.tokenizer(**texts, add_special_tokens=opening).input_ids)
         if not ids:
             raise InputError("no_tokens", model=self.facts.id)
         return ids
 
-    def read(self, text: str, ids: Sequence[int], n_prompt: int) -> tuple[Token, ...]:
-        """Tokens of ids whose first `n_prompt` are the text's own. A WordPiece vocabulary does not know white space, so
-        there the text itself says where it stands."""
-        if not self.reader.is_word_piece or n_prompt != len(ids):
+    def _with_mask(self, text: str) -> str:
+        return text if self.mask_id is None else text.replace(MASK, str(self.tokenizer.mask_token))
+
+    def read(self, ids: Sequence[int], *, text: str | None = None, n_source: int = 0) -> tuple[Token, ...]:
+        """Tokens of ids, those of a seq2seq model with their side. A WordPiece vocabulary does not know white space, so
+        there the `text` that all the ids come from says where it stands."""
+        if n_source:
+            source = self.reader.read(ids[:n_source])
+            target = self.reader.read(ids[n_source:], n_source)
+            return (*(replace(t, side="source") for t in source), *(replace(t, side="target") for t in target))
+        if text is None or not self.reader.is_word_piece:
             return self.reader.read(ids)
+        text = self._with_mask(text)
         offsets = self.tokenizer(text, return_offsets_mapping=True).offset_mapping
         spaced = [start > 0 and text[start - 1].isspace() for start, _ in offsets]
         return self.reader.read(ids, spaced=spaced)
 
-    def embed(self, ids: Sequence[int]) -> Float[Tensor, "position d_model"]:
+    def embed(self, ids: Sequence[int], n_source: int = 0) -> Float[Tensor, "position d_model"]:
         """The vectors that enter the model as `inputs_embeds`. Position embeddings are not among them."""
-        embedded: Tensor = self.anatomy.embedding(torch.tensor(ids, device=self.device))
-        return embedded.detach()
+        given = torch.tensor(ids, device=self.device)
+        parts = self._embeddings
+        sides = (given,) if len(parts) == 1 else (given[:n_source], given[n_source:])
+        embedded = [
+            embedding(some) if scale == 1 else embedding(some) * scale
+            for (embedding, scale), some in zip(parts, sides, strict=True)
+        ]
+        return torch.cat(embedded).detach()
+
+    @property
+    def _embeddings(self) -> tuple[tuple[torch.nn.Module, float], ...]:
+        """Each embedding with its scale: the one, or the source's and the target's."""
+        anatomy = self.anatomy
+        one = (anatomy.embedding, anatomy.embedding_scale)
+        return (one,) if anatomy.target_embedding is None else (one, (anatomy.target_embedding, anatomy.target_scale))
+
+    def mean_embedding(self, n_positions: int, n_source: int = 0) -> Float[Tensor, "position d_model"]:
+        """Mean over the whole vocabulary of what the embedding layer gives, at every position."""
+        first, *others = self._means
+        return torch.cat([first.expand(n_source, -1), (others or [first])[0].expand(n_positions - n_source, -1)])
 
     @cached_property
-    def mean_embedding(self) -> Float[Tensor, " d_model"]:
-        """Mean over the whole vocabulary of what the embedding layer gives."""
+    def _means(self) -> tuple[Float[Tensor, " d_model"], ...]:
         ids = torch.arange(self.facts.vocab, device=self.device)
+        means = []
         with torch.no_grad():
-            total = sum(self.anatomy.embedding(some).double().sum(0) for some in ids.split(4096))
-        return torch.as_tensor(total / self.facts.vocab)
+            for embedding, scale in self._embeddings:
+                total = sum(embedding(some).double().sum(0) for some in ids.split(4096))
+                means.append(torch.as_tensor(total) / self.facts.vocab * scale)
+        return tuple(means)
 
-    @cached_property
-    def down_projections(self) -> tuple[torch.nn.Module, ...]:
-        """Each block's MLP down projection, found when first asked for. Raises InputError for a model without."""
-        return find_down_projections(self.anatomy.blocks, lambda: self.run(self._probe), self.facts.id)
+    def down_projections(self, side: str = "target") -> tuple[torch.nn.Module, ...]:
+        """Each block's MLP down projection, found when first asked for; `source` are the encoder's of a seq2seq model.
+        Raises InputError for a model without."""
+        if side not in self._down_projections:
+            blocks = self.anatomy.source_blocks if side == "source" else self.anatomy.blocks
+            probe = self._probe if self._target_probe is None else torch.cat([self._probe, self._target_probe], dim=1)
+            n_source = 0 if self._target_probe is None else self._probe.shape[1]
+            found = find_down_projections(blocks, lambda: self.run(probe, n_source=n_source), self.facts.id)
+            self._down_projections[side] = found
+        return self._down_projections[side]
 
-    def run(self, ids: Int[Tensor, "batch position"]) -> Any:
-        """One forward of the model itself, for what hooks see on the way; the head runs at the last position only."""
+    def run(self, ids: Int[Tensor, "batch position"], rows: Tensor | None = None, *, n_source: int = 0) -> Any:
+        """One forward of the model itself: its logits at `rows` (None: at the last), or an encoder's output."""
         if self.facts.kind == "encoder":
             return self.module(input_ids=ids)
-        return self.module(input_ids=ids, use_cache=False, logits_to_keep=1)
+        if rows is None:
+            rows = torch.tensor([ids.shape[1] - n_source - 1], device=self.device)
+        sides = {"input_ids": ids}
+        if n_source:
+            sides = {"input_ids": ids[:, :n_source], "decoder_input_ids": ids[:, n_source:]}
+        return run_at(self.module, self.anatomy, rows, **sides).logits
 
     @torch.no_grad()
-    def next_logits(self, ids: Sequence[int], cache: Any) -> tuple[Float[Tensor, " vocab"], Any]:
-        """Logits after `ids`, float32; with the cache of an earlier call only the ids since then are given."""
-        out = self.module(
-            input_ids=torch.tensor([list(ids)], device=self.device),
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        return out.logits[0, -1].float(), out.get("past_key_values")
+    def next_logits(
+        self, ids: Sequence[int], n_source: int = 0, state: Any = None
+    ) -> tuple[Float[Tensor, " vocab"], Any]:
+        """Logits of a causal or seq2seq model after `ids`, float32; with the state of an earlier call only the ids since
+        then are computed."""
+        n_seen, cache, source = state or (n_source, None, None)
+        fresh = torch.tensor([list(ids[n_seen:])], device=self.device)
+        sides: dict[str, Any] = {"input_ids": fresh}
+        if n_source:
+            if source is None:
+                source = self.module.get_encoder()(input_ids=torch.tensor([list(ids[:n_source])], device=self.device))
+            sides = {"encoder_outputs": source, "decoder_input_ids": fresh}
+        if cache is not None:
+            sides["past_key_values"] = cache
+        last = torch.tensor([fresh.shape[1] - 1], device=self.device)
+        out = run_at(self.module, self.anatomy, last, **sides, use_cache=True)
+        cache = out.get("past_key_values")
+        return out.logits[0, -1].float(), None if cache is None else (len(ids), cache, source)
 
     def logits_at(
-        self, embedded: Float[Tensor, "batch position d_model"], rows: Tensor
+        self, embedded: Float[Tensor, "batch position d_model"], rows: Tensor, n_source: int = 0
     ) -> Float[Tensor, "batch row vocab"]:
-        """Logits at the positions `rows` only: the head is run for no other."""
-        logits: Tensor = self.module(inputs_embeds=embedded, use_cache=False, logits_to_keep=rows).logits
+        """Logits at `rows` only: the head is run for no other."""
+        if n_source == 0:
+            inputs = {"inputs_embeds": embedded}
+        else:
+            inputs = {"inputs_embeds": embedded[:, :n_source], "decoder_inputs_embeds": embedded[:, n_source:]}
+        logits: Tensor = run_at(self.module, self.anatomy, rows, **inputs).logits
         return logits
+
+    def pooled(self, embedded: Float[Tensor, "batch position d_model"]) -> Float[Tensor, "batch d_model"]:
+        """An encoder's vector of a text: the mean of its last hidden states over all tokens (Reimers & Gurevych 2019)."""
+        return torch.as_tensor(self.module(inputs_embeds=embedded).last_hidden_state.mean(1))
+
+
+def _opening(generation: Any, config: Any) -> tuple[int, ...]:
+    """The token that a decoder starts from, and the one it is made to write first, if any (BART)."""
+    of = {name: getattr(generation, name, None) for name in ("decoder_start_token_id", "forced_bos_token_id")}
+    start = of["decoder_start_token_id"]
+    if start is None:
+        start = getattr(config, "decoder_start_token_id", None)
+    ids = (0 if start is None else start, of["forced_bos_token_id"])
+    return tuple(int(id) for id in ids if id is not None)
+
+
+def _max_positions(module: Any, config: Any, tokenizer: Any) -> int:
+    """How many tokens the model reads: what its configuration and its tokenizer say, less the rows that a padded table of
+    positions keeps for itself (RoBERTa)."""
+    n = int(getattr(config, "max_position_embeddings", None) or 2**31)
+    for part in module.modules():
+        if isinstance(part, torch.nn.Embedding) and part.num_embeddings == n and part.padding_idx is not None:
+            n -= part.padding_idx + 1
+            break
+    return int(min(n, tokenizer.model_max_length))
 
 
 def check_text(text: str, name: str) -> None:
@@ -191,7 +299,7 @@ def pick_device(device: str) -> str:
 def load_model(
     folder: Path, id: str, *, kind: str = "causal", device: str = "auto", gguf_file: str | None = None
 ) -> LanguageModel:
-    """A language model of a kind that is served (`causal`, `encoder`) from a folder, with no network, no remote code and no pickles, in float32.
+    """A language model from a folder, with no network, no remote code and no pickles, in float32.
 
     A GGUF file is dequantised once into a cache of safetensors (0.4 s to load instead of 13 s). Raises InputError, by
     name, for missing or non-finite weights, a broken file, or an anatomy that does not prove out.
@@ -199,8 +307,7 @@ def load_model(
     try:
         if gguf_file is not None:
             folder = _converted(folder, gguf_file, id)
-        family = AutoModel if kind == "encoder" else AutoModelForCausalLM
-        module, info = family.from_pretrained(
+        module, info = FAMILIES[kind].from_pretrained(
             folder,
             dtype=torch.float32,
             local_files_only=True,

@@ -55,8 +55,8 @@ class Factor:
     promoted: tuple[PromotedToken, ...]
     """Tokens by falling logit: the down-projection columns of `top_neurons`, weighted by how strongly each fires in
     the factor, through final norm and head as if nothing else had been written (Geva et al. 2022). A rough reading:
-    later layers see it first, and a norm that follows the MLP inside the block (Gemma) is passed over. Empty for an
-    encoder, which has no head."""
+    later layers see it first, and a norm that follows the MLP inside the block (Gemma, BERT) is passed over. Empty for
+    an encoder, which has no head, and for the source's side of a model with two stacks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +75,8 @@ class NeuronFactors:
     scaled: bool
     """Whether each layer was brought to unit Frobenius norm."""
     parts: Parts
+    side: str | None
+    """Which stack of a model with two: `source` or `target`."""
     error: float
     """‖X − WH‖ / ‖X‖ (Frobenius), in float64: 0 is exact, 1 explains nothing."""
     iterations: int
@@ -104,14 +106,18 @@ def factorize_neurons(
     layers or a number of factors that cannot be, for fewer than 2 tokens, where nothing fires or a number is not
     finite, and for a model whose MLPs cannot be read (mixture of experts).
     """
-    layers = _layers(model, settings)
+    if settings.side == "source" and not completion.n_source:
+        raise InputError("no_source_side", model=completion.model)
+    every = model.down_projections(settings.side)
+    layers = _layers(model, settings, len(every))
     kept = _kept(completion, settings)
     wanted = _n_factors(settings, len(kept))
-    projections = [model.down_projections[layer] for layer in layers]
+    projections = [every[layer] for layer in layers]
     yield Progress(0.0)
     ids = torch.tensor([completion.ids], device=model.device)
-    activations = record_activations(projections, lambda: model.run(ids))
-    matrix = activation_matrix(activations, kept, settings)
+    activations = record_activations(projections, lambda: model.run(ids, n_source=completion.n_source))
+    first = completion.n_source if settings.side == "target" else 0
+    matrix = activation_matrix(activations, [position - first for position in kept], settings)
     if not bool(torch.isfinite(matrix.values).all()):
         raise InputError("not_finite", what="activation")
     if not bool(matrix.values.any()):
@@ -143,8 +149,8 @@ def activation_matrix(
     return ActivationMatrix(values, tuple(layer.shape[1] for layer in layers), tuple(scales))
 
 
-def _layers(model: LanguageModel, settings: NeuronFactorsSettings) -> tuple[int, ...]:
-    top = model.facts.n_layers - 1
+def _layers(model: LanguageModel, settings: NeuronFactorsSettings, n_layers: int) -> tuple[int, ...]:
+    top = n_layers - 1
     if settings.preset != "all" and settings.first_layer is None and settings.last_layer is None:
         return ({"first": 0, "middle": top // 2, "last": top}[settings.preset],)
     first = 0 if settings.first_layer is None else settings.first_layer
@@ -155,12 +161,14 @@ def _layers(model: LanguageModel, settings: NeuronFactorsSettings) -> tuple[int,
 
 
 def _kept(completion: Completion, settings: NeuronFactorsSettings) -> tuple[int, ...]:
-    def is_kept(token: Token) -> bool:
-        return settings.include_first_token if token.position == 0 else settings.include_special or not token.special
+    side = [token for token in completion.tokens if token.side in (None, settings.side)]
 
-    kept = tuple(token.position for token in completion.tokens if is_kept(token))
+    def is_kept(token: Token) -> bool:
+        return settings.include_first_token if token is side[0] else settings.include_special or not token.special
+
+    kept = tuple(token.position for token in side if is_kept(token))
     if len(kept) < 2:
-        raise InputError("too_few_tokens", n=len(kept), total=completion.n_positions)
+        raise InputError("too_few_tokens", n=len(kept), total=len(side))
     return kept
 
 
@@ -185,7 +193,7 @@ def _result(
     found: Factorization,
 ) -> NeuronFactors:
     strongest = [_strongest(pattern, layers, matrix.widths, settings.parts) for pattern in found.patterns]
-    promoted = _promoted(model, layers, matrix, settings.parts, strongest)
+    promoted = _promoted(model, layers, matrix, settings, strongest)
     factors = []
     for weights, pattern, neurons, tokens in zip(found.weights.T, found.patterns, strongest, promoted, strict=True):
         row: list[float | None] = [None] * completion.n_positions
@@ -203,6 +211,7 @@ def _result(
         left_out=left_out,
         scaled=not settings.unscaled,
         parts=settings.parts,
+        side=settings.side if completion.n_source else None,
         error=found.error,
         iterations=found.iterations,
         converged=found.converged,
@@ -234,18 +243,18 @@ def _promoted(
     model: LanguageModel,
     layers: tuple[int, ...],
     matrix: ActivationMatrix,
-    parts: Parts,
+    settings: NeuronFactorsSettings,
     strongest: Sequence[tuple[FactorNeuron, ...]],
 ) -> list[tuple[PromotedToken, ...]]:
     """Tokens for each factor. The last row read out is an empty stream, whose logits (biases) are taken off."""
-    if model.anatomy.head is None:
+    if model.anatomy.head is None or settings.side == "source":
         return [() for _ in strongest]
     written = torch.zeros(len(strongest) + 1, model.facts.d_model, device=model.device)
     for layer, scale, width in zip(layers, matrix.scales, matrix.widths, strict=True):
-        projection = model.down_projections[layer]
+        projection = model.down_projections()[layer]
         here = [(row, one) for row, neurons in enumerate(strongest) for one in neurons if one.layer == layer]
         if here:
-            n_neurons = width // 2 if parts == "split" else width
+            n_neurons = width // 2 if settings.parts == "split" else width
             firing = torch.zeros(len(written), n_neurons, device=model.device, dtype=model.module.dtype)
             for row, one in here:
                 firing[row, one.neuron] += one.weight * scale * (1 if one.part == "positive" else -1)

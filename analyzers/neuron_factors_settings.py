@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Parts = Literal["positive", "split"]
+Side = Literal["target", "source"]
 Preset = Literal["all", "first", "middle", "last"]
 Part = Literal["positive", "negative"]
 DEFAULT_FACTORS = 8
@@ -32,6 +33,8 @@ class NeuronFactorsSettings:
     """Join the layers as they are (ecco). Otherwise each is scaled to unit Frobenius norm, or the loudest would be all."""
     parts: Parts = "positive"
     """`positive`: what is below zero counts as zero (ecco). `split`: it counts as neurons of its own, sign turned."""
+    side: Side = "target"
+    """Of a model with two stacks: the decoder's blocks on the target's tokens, or the encoder's on the source's."""
 
 
 @dataclass(frozen=True)
@@ -53,5 +56,7 @@ class AblationSettings:
     neurons: tuple[FactorNeuron, ...]
     scale: float = 0.0
     """0 silences them, 1 changes nothing, 2 doubles them."""
+    side: Side = "target"
+    """As in `NeuronFactorsSettings`."""
     top: int = 10
     """Likeliest tokens to report, before and after."""

@@ -48,7 +48,7 @@ class Rankings:
     tokens: tuple[Token, ...]
     n_prompt: int
     outputs: tuple[Token, ...]
-    """The tokens after the prompt; empty where none was asked for."""
+    """The tokens after the prompt, or what stands for the hidden ones; empty where there are none."""
     ranks: Int[np.ndarray, "layer output"]
     """1 + the number of vocabulary entries with a higher logit: 1 is the likeliest; ties share the better rank."""
     ties: Int[np.ndarray, "layer output"]
@@ -60,7 +60,7 @@ class Rankings:
     commitment: tuple[int | None, ...]
     """Per output the first layer from which its rank stays 1; None where it does not end at 1."""
     predicted: tuple[Token, ...]
-    """Every token of the text but the first, which nothing predicts: what the two below are about."""
+    """Every token that something predicts (not a causal model's first, not a source's): what the two below are about."""
     commitment_all: tuple[int | None, ...] | None
     """Per predicted token; None in an early result, while the prompt is still being read."""
     log_probability_all: Float[np.ndarray, " predicted"] | None
@@ -81,23 +81,30 @@ def rank_at_each_layer(
     words are read first and yielded as an early result; then the prompt. Raises InputError for a word that is empty,
     for too many of them, for a position that there is not, and for logits that are not finite.
     """
-    position = predicted_position(completion, settings.position)
+    position = _position(completion, settings)
     watched, notes = _resolve(model, settings.watch)
     if settings.without_final_norm:
         notes = (*notes, Sentence.of("read_without_norm"))
-    n = completion.n_positions
-    first = list(range(completion.n_prompt, n))
+    first = [token.position for token in completion.outputs]
     if watched and position not in first:
         first.append(position)
-    order = [*first, *(p for p in range(1, n) if p not in first)]
+    written = [p for p in completion.readable if p < completion.n_positions]
+    order = [*first, *(p for p in written if p not in first)]
     if not order:
         raise InputError("nothing_to_explain")
     found = _Found(model, completion, order, watched, position)
     yield Progress(0.0)
     layers = range(-1, model.facts.n_layers)
-    rows = [p - 1 for p in order]
+    rows = [completion.row_of(p) for p in order]
     is_early_due = 0 < len(first) < len(order)
-    for chunk in stream_logits(model, completion.ids, rows, layers, without_final_norm=settings.without_final_norm):
+    for chunk in stream_logits(
+        model,
+        completion.ids,
+        rows,
+        layers,
+        n_source=completion.n_source,
+        without_final_norm=settings.without_final_norm,
+    ):
         found.take(chunk)
         if chunk.fraction == 1:
             yield Progress(1.0, found.rankings(settings, notes, is_whole=True))
@@ -112,6 +119,13 @@ def commitment_layer(ranks: Int[np.ndarray, "layer token"]) -> tuple[int | None,
     """Per token the first row from which its rank stays 1, or None where the last rank is not 1."""
     stays = np.logical_and.accumulate((ranks == 1)[::-1], axis=0)[::-1]
     return tuple(int(column.argmax()) if column[-1] else None for column in stays.T)
+
+
+def _position(completion: Completion, settings: RankingsSettings) -> int:
+    """Where words are watched. A text that hides nothing is ranked all the same, so there it need not be anywhere."""
+    if completion.kind == "masked" and not completion.outputs and settings.position is None and not settings.watch:
+        return 0
+    return predicted_position(completion, settings.position)
 
 
 def _resolve(model: LanguageModel, words: tuple[str, ...]) -> tuple[tuple[NamedToken, ...], tuple[Sentence, ...]]:
@@ -137,7 +151,9 @@ class _Found:
         n_rows, n = model.facts.n_layers + 1, completion.n_positions
         self.completion, self.order, self.watched, self.position = completion, order, watched, position
         # The token after the last was never written: its column is filled for a made-up id and never shown.
-        self.ids = torch.tensor([*completion.ids, 0], device=model.device)
+        said = {token.position: token.id for token in completion.outputs}
+        ids = [said.get(position, id) for position, id in enumerate(completion.ids)]
+        self.ids = torch.tensor([*ids, 0], device=model.device)
         self.ranks = np.zeros((n_rows, n + 1), dtype=np.int64)
         self.ties = np.zeros((n_rows, n + 1), dtype=np.int64)
         self.log_probability = np.zeros(n + 1)
@@ -167,7 +183,9 @@ class _Found:
             self.watch_probability[:, column] = log_probability(logits, targets).exp().double().cpu().numpy()
 
     def rankings(self, settings: RankingsSettings, notes: tuple[Sentence, ...], *, is_whole: bool) -> Rankings:
-        completion, n_prompt, n = self.completion, self.completion.n_prompt, self.completion.n_positions
+        completion = self.completion
+        outputs = [token.position for token in completion.outputs]
+        predicted = [p for p in completion.readable if p < completion.n_positions]
         ranks = self.ranks[1:]
         watch = None
         if self.watched:
@@ -181,16 +199,16 @@ class _Found:
             )
         return Rankings(
             tokens=completion.tokens,
-            n_prompt=n_prompt,
+            n_prompt=completion.n_prompt,
             outputs=completion.outputs,
-            ranks=ranks[:, n_prompt:n].copy(),
-            ties=self.ties[1:, n_prompt:n].copy(),
-            embedding_ranks=self.ranks[0, n_prompt:n].copy(),
-            log_probability=self.log_probability[n_prompt:n].copy(),
-            commitment=commitment_layer(ranks[:, n_prompt:n]),
-            predicted=completion.tokens[1:],
-            commitment_all=commitment_layer(ranks[:, 1:n]) if is_whole else None,
-            log_probability_all=self.log_probability[1:n].copy() if is_whole else None,
+            ranks=ranks[:, outputs],
+            ties=self.ties[1:, outputs],
+            embedding_ranks=self.ranks[0, outputs],
+            log_probability=self.log_probability[outputs],
+            commitment=commitment_layer(ranks[:, outputs]),
+            predicted=tuple(said for p in predicted if (said := completion.token_at(p)) is not None),
+            commitment_all=commitment_layer(ranks[:, predicted]) if is_whole else None,
+            log_probability_all=self.log_probability[predicted] if is_whole else None,
             watch=watch,
             without_final_norm=settings.without_final_norm,
             self_check=self.self_check,

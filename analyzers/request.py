@@ -15,7 +15,7 @@ from analyzers.completion_settings import Generation
 from analyzers.errors import InputError
 from analyzers.layer_predictions_settings import MOST_PREDICTIONS, LayerPredictionsSettings
 from analyzers.limits import LIMITS
-from analyzers.neuron_factors_settings import NeuronFactorsSettings, Parts
+from analyzers.neuron_factors_settings import NeuronFactorsSettings, Parts, Side
 from analyzers.rankings_settings import RankingsSettings
 from analyzers.saliency_settings import Aggregate, Baseline, Method, SaliencySettings, Target
 from analyzers.sentences import quoted
@@ -51,7 +51,14 @@ COMMON: tuple[Setting, ...] = (
     Setting("top_k", "integer", 50, "sample from the k likeliest tokens", 1, LIMITS.top_k),
     Setting("top_p", "number", 1.0, "sample from the smallest set that holds this probability", 0.01, 1.0),
     Setting("seed", "integer", 0, "seed of the sampling", 0, 2**32 - 1),
-    Setting("target_text", "text", None, "score this continuation instead of generating", optional=True),
+    Setting(
+        "target_text",
+        "text",
+        None,
+        "score this continuation instead of generating; the words for a masked model's masks; an encoder's second text",
+        optional=True,
+    ),
+    Setting("hide", "integer", None, "masked models: hide the token at this position", 0, 2**20, optional=True),
     Setting("device", "choice", "auto", "where to compute", choices=("auto", "cpu", "cuda")),
 )
 
@@ -62,7 +69,7 @@ SALIENCY: tuple[Setting, ...] = (
         "choice",
         "probability",
         "the number that is explained",
-        choices=tuple(t for t in get_args(Target) if t != "contrast"),
+        choices=tuple(t for t in get_args(Target) if t not in ("contrast", "similarity")),
     ),
     Setting("contrast", "text", None, "explain logit(token) − logit(this token) instead", optional=True),
     Setting("aggregate", "choice", "l2", "magnitudes (l2) or signed sums (sum)", choices=get_args(Aggregate)),
@@ -99,6 +106,7 @@ NEURON_FACTORS: tuple[Setting, ...] = (
     Setting("include_special", "flag", False, "factorise the other special tokens too"),
     Setting("unscaled", "flag", False, "join the layers as they are, as ecco did"),
     Setting("parts", "choice", "positive", "positive activations, or both halves", choices=get_args(Parts)),
+    Setting("side", "choice", "target", "which stack of an encoder-decoder model", choices=get_args(Side)),
 )
 
 SETTINGS: dict[str, tuple[Setting, ...]] = {

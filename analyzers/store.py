@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from analyzers.model import LanguageModel
 
 POLL_SECONDS = 0.2
-LOADED_KINDS = ("causal", "encoder")
+LOADED_KINDS = ("causal", "masked", "seq2seq", "encoder")
 """Kinds of models that can be loaded; which analysis serves which is the dispatcher's to say."""
 DOWNLOADED = ["*.json", "*.safetensors", "*.txt", "*.model"]
 
@@ -129,12 +129,8 @@ class ModelStore:
             with self._lock:
                 if key in self._loaded:
                     return self._loaded[key]
-            if source.kind is not None and source.kind not in LOADED_KINDS:
-                raise InputError("kind_not_loaded", model=source.id, kind=source.kind)
             folder = source.folder or _download(source)
             kind = source.kind or kind_of_folder(folder, source.id)
-            if kind not in LOADED_KINDS:
-                raise InputError("kind_not_loaded", model=source.id, kind=kind)
             loaded = load_model(folder, source.id, kind=kind, device=device, gguf_file=source.gguf_file)
             with self._lock:
                 self._loaded[key] = loaded

@@ -31,8 +31,8 @@ def saliency_lines(result: Saliency) -> list[str]:
     """A block of lines per explained token."""
     lines: list[str] = []
     for row, position in enumerate(result.explained):
-        lines += ["", f"{position:>4} {_padded(result.tokens[position], 18)} {describe(result, row)}"]
-        for token in result.tokens[:position]:
+        lines += ["", f"{position:>4} {_padded(result.said[row], 18)} {describe(result, row)}"]
+        for token in (result.tokens[seen] for seen in result.seen[row]):
             score = result.scores[row, token.position]
             share = None if result.shares is None else result.shares[row, token.position]
             shown = f"{score:+12.6f}" if share is None else f"{share:7.1%} {'█' * round(share * BAR_CELLS)}"

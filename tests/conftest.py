@@ -1,4 +1,4 @@
-"""Tiny random models of each family, built from their configs, and a byte-level tokenizer trained in memory. No network."""
+"""What the tests share: the models of `families`, the real bundled one, the app in a browser. No network."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
-from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
-from tokenizers.models import BPE
+from families import CAUSAL, tiny_model, tiny_module, tiny_tokenizer
 
 from analyzers.catalog import FALLBACK, bundled_folder, find_row
 from analyzers.completion import Completion, Generation, complete
@@ -38,88 +36,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 TEXT = "the café: the keys to the cabinet, the 👩‍🚀 and <b> are"
 """An accent, the same word twice, an emoji split over tokens, and something that looks like HTML."""
-
-_CORPUS = [
-    "the keys to the cabinet are on the table and the cat sat on the mat",
-    "Heathrow airport is located in the city of London and the countries are listed",
-    "café naïve 東京 は 日本 の 首都 です",
-]
-
-SMALL: dict[str, Any] = dict(vocab_size=384, bos_token_id=0, eos_token_id=0, pad_token_id=0)
-LLAMA_LIKE: dict[str, Any] = SMALL | dict(
-    hidden_size=32,
-    intermediate_size=64,
-    num_hidden_layers=3,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-    max_position_embeddings=128,
-)
-CAUSAL: dict[str, tuple[str, dict[str, Any]]] = {
-    "gpt2": ("GPT2", SMALL | dict(n_embd=32, n_layer=3, n_head=4, n_positions=128)),
-    "llama": ("Llama", LLAMA_LIKE),
-    "gpt_neox": (
-        "GPTNeoX",
-        SMALL
-        | dict(
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=3,
-            num_attention_heads=4,
-            max_position_embeddings=128,
-        ),
-    ),
-    "opt": (
-        "OPT",
-        SMALL
-        | dict(
-            hidden_size=32,
-            ffn_dim=64,
-            num_hidden_layers=3,
-            num_attention_heads=4,
-            max_position_embeddings=128,
-            word_embed_proj_dim=16,
-            do_layer_norm_before=True,
-        ),
-    ),
-    "qwen3": ("Qwen3", LLAMA_LIKE | dict(head_dim=8)),
-    "gemma2": ("Gemma2", LLAMA_LIKE | dict(head_dim=8, final_logit_softcapping=5.0, query_pre_attn_scalar=8)),
-    "cohere": ("Cohere", LLAMA_LIKE | dict(logit_scale=0.3)),
-    "granite": ("Granite", LLAMA_LIKE | dict(logits_scaling=3.0, embedding_multiplier=2.0)),
-}
-"""Family → (class stem, config values) of every causal family that the tests build."""
-
-
-@cache
-def tiny_tokenizer() -> Any:
-    """A byte-level BPE tokenizer: 256 bytes, a few merges, `<|end|>` as its end of text (id 0)."""
-    tokenizer = Tokenizer(BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=384, special_tokens=["<|end|>"], initial_alphabet=alphabet)
-    tokenizer.train_from_iterator(_CORPUS, trainer)
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token="<|end|>", bos_token="<|end|>", pad_token="<|end|>"
-    )
-
-
-def tiny_module(family: str, dtype: torch.dtype = torch.float32) -> Any:
-    """A fresh random model, seeded; weights spread wide enough that its answers differ from uniform."""
-    stem, values = CAUSAL[family]
-    config = getattr(transformers, f"{stem}Config")(**values)
-    torch.manual_seed(0)
-    name = f"{stem}LMHeadModel" if stem == "GPT2" else f"{stem}ForCausalLM"
-    module = getattr(transformers, name)(config)
-    with torch.no_grad():
-        for weight in module.parameters():
-            weight.add_(torch.randn_like(weight) * 0.15)
-    return module.to(dtype).eval()
-
-
-@cache
-def tiny_model(family: str, dtype: torch.dtype = torch.float32) -> LanguageModel:
-    """The same, loaded: tokenizer, anatomy, lock-free. Shared between tests, as the app shares it."""
-    return LanguageModel(tiny_module(family, dtype), tiny_tokenizer(), f"tiny-{family}")
 
 
 @pytest.fixture(params=sorted(CAUSAL))

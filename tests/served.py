@@ -45,7 +45,7 @@ WRITE_DOWN_RUNS = """
 @pytest.fixture(scope="session")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where `python app.py` serves a tiny GPT-2 from a models folder."""
-    from conftest import tiny_module, tiny_tokenizer
+    from families import tiny_module, tiny_tokenizer
 
     folder = tmp_path_factory.mktemp("models")
     tiny_module("gpt2").save_pretrained(folder / "tiny")

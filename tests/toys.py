@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import transformers
-from conftest import tiny_tokenizer
+from families import tiny_tokenizer
 from torch import Tensor, nn
 from transformers.utils import ModelOutput
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import CAUSAL, TEXT, tiny_model, tiny_module
+from conftest import TEXT
+from families import CAUSAL, tiny_model, tiny_module
 from torch import Tensor, nn
 from toys import copy_module, linear_module, loaded
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import FeatureAblation, InputXGradient, IntegratedGradients, Saliency
-from conftest import CAUSAL, completed, tiny_model
+from conftest import completed
+from families import CAUSAL, tiny_model
 from torch import Tensor
 from toys import linear_module, loaded
 

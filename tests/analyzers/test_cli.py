@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import tiny_module
+from families import tiny_module
 
 from analyzers.__main__ import main
 

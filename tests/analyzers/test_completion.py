@@ -8,7 +8,8 @@ from itertools import pairwise
 
 import pytest
 import torch
-from conftest import TEXT, completed, tiny_model, tiny_module
+from conftest import TEXT, completed
+from families import tiny_model, tiny_module
 
 from analyzers.completion import _sample, complete, resolve_token
 from analyzers.completion_settings import Generation

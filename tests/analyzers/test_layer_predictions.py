@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import CAUSAL, TEXT, completed, tiny_model
+from conftest import TEXT, completed
+from families import CAUSAL, tiny_model
 from lens_by_hand import lens_by_hand, min_rank
 
 from analyzers import lens

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import CAUSAL, TEXT, completed, tiny_model, tiny_module, tiny_tokenizer
+from conftest import TEXT, completed
+from families import CAUSAL, tiny_model, tiny_module, tiny_tokenizer
 from lens_by_hand import lens_by_hand, min_rank
 
 from analyzers import lens

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import completed, tiny_model, tiny_module, tiny_tokenizer
+from conftest import completed
+from families import tiny_model, tiny_module, tiny_tokenizer
 from scipy.optimize import nnls
 from torch import Tensor
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from conftest import CAUSAL, LLAMA_LIKE, SMALL, TEXT, completed, tiny_model, tiny_module
+from conftest import TEXT, completed
+from families import CAUSAL, FAMILIES, LLAMA_LIKE, SMALL, tiny_model, tiny_module
 from torch import Tensor, nn
 
 from analyzers.errors import InputError
@@ -21,7 +22,7 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "phi3": ("Phi3ForCausalLM", LLAMA_LIKE),
     "phi": ("PhiForCausalLM", LLAMA_LIKE | dict(num_key_value_heads=4)),
     "falcon": ("FalconForCausalLM", SMALL | dict(hidden_size=32, num_hidden_layers=3, num_attention_heads=4)),
-    "opt_post_norm": ("OPTForCausalLM", CAUSAL["opt"][1] | dict(do_layer_norm_before=False)),
+    "opt_post_norm": ("OPTForCausalLM", FAMILIES["opt"].values | dict(do_layer_norm_before=False)),
     "bert": ("BertModel", ENCODER),
     "distilbert": ("DistilBertModel", dict(vocab_size=384, dim=32, n_layers=3, n_heads=4, hidden_dim=64)),
     "t5": ("T5Model", T5),

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import completed, tiny_model, tiny_module
+from conftest import completed
+from families import tiny_model, tiny_module
 from toys import copy_module, linear_module, loaded
 
 from analyzers import saliency

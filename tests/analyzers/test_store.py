@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import completed, tiny_module, tiny_tokenizer
+from conftest import completed
+from families import tiny_module, tiny_tokenizer
 from safetensors.torch import load_file, save_file
 
 from analyzers import catalog, store

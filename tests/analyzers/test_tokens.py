@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import transformers
-from conftest import TEXT, tiny_tokenizer
+from conftest import TEXT
+from families import tiny_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import completed, tiny_model
+from conftest import completed
+from families import tiny_model
 
 from analyzers.layer_predictions import (
     LayerOverview,

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import completed, tiny_model
+from conftest import completed
+from families import tiny_model
 
 from analyzers.progress import finish
 from analyzers.rankings import Rankings, rank_at_each_layer

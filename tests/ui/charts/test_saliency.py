@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import completed, tiny_model
+from conftest import completed
+from families import tiny_model
 
 from analyzers.errors import InputError
 from analyzers.faithfulness import compute_faithfulness

@@ -3,7 +3,8 @@ from __future__ import annotations
 import base64
 
 import numpy as np
-from conftest import completed, tiny_model
+from conftest import completed
+from families import tiny_model
 
 from analyzers.progress import finish
 from analyzers.saliency import Saliency, SaliencySettings, compute_saliency
