@@ -260,10 +260,14 @@ def _connect(
                         elif tab.show_second is not None and first is not None:
                             updates |= tab.show_second(first, answer, language)
                     except Exception as error:  # a picture that cannot be drawn is said, and the buttons come back
-                        updates[controls.status] = notice("error", sentence_for(error, language))
+                        yield {controls.status: notice("error", sentence_for(error, language)), **idle}
+                        return
                     first = answer if each is asked else first
-                yield updates
-        yield idle
+                # The last word and the buttons come in one update: whoever reads it can press Run again.
+                is_last = said["kind"] == "error" or (said["kind"] != "busy" and (each is second or second is None))
+                yield updates | idle if is_last else updates
+                if is_last:
+                    return
 
     def run(request: gr.Request, name: Any, *values: Any) -> Iterator[dict[Any, Any]]:
         language = language_of(request)

@@ -20,7 +20,7 @@ def test_hover_repaints_with_no_request(visit: Any) -> None:
     after = seen.colours()
     assert before != after
     assert any(colour not in ("", "transparent") for colour in after)
-    assert seen.requests == []
+    assert seen.asked() == []
 
 
 def test_arrow_keys_do_what_hover_does(visit: Any) -> None:
@@ -33,7 +33,7 @@ def test_arrow_keys_do_what_hover_does(visit: Any) -> None:
     seen.page.keyboard.press("ArrowRight")
     assert seen.colours() != first
     assert seen.page.inner_text("#saliency-strip .reading") != reading
-    assert seen.requests == []
+    assert seen.asked() == []
     assert seen.page.evaluate("document.activeElement.dataset.position") == outputs.nth(1).get_attribute(
         "data-position"
     )
@@ -79,12 +79,9 @@ def test_hostile_text_is_drawn_literally(visit: Any) -> None:
 
 def test_bad_input_is_a_sentence_and_the_buttons_come_back(visit: Any) -> None:
     seen = visit()
-    seen.page.fill("#text textarea", "")
+    seen.write("")
     seen.page.click("#run")
-    seen.page.wait_for_selector("#status p.error")
-    assert "Type one, or choose an example" in seen.page.inner_text("#status")
-    assert seen.page.is_visible("#run")
-    assert not seen.page.is_visible("#stop")
+    seen.refused("Type one, or choose an example")
     seen.run("the keys", 1)
     assert seen.page.locator("#status p.error").count() == 0
 
@@ -113,6 +110,7 @@ def test_nothing_is_wider_than_the_screen(visit: Any, options: dict[str, Any]) -
     if width < 700 and not seen.page.is_visible("#run"):
         seen.page.click("#sidebar .toggle-button")
     seen.run("the café: the keys to the 東京 cabinet", 3)
+    seen.page.wait_for_selector("#saliency-chart svg.marks", state="attached")
     assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
     words = {"ja-JP": "実行"}.get(options.get("locale", ""), "Run")
     assert seen.page.inner_text("#run") == words
