@@ -153,10 +153,10 @@ class Visit:
         self.press("run")
         self.ended()
 
-    def press_example(self, label: str) -> None:
+    def press_example(self, id: str) -> None:
         """Press an example, and wait until its run has ended."""
         before = self.runs()
-        self.page.click(f"#examples button:has-text('{label}')")
+        self.page.click(f"#{id}")
         self.page.wait_for_function(
             "before => window.runs.size > before && [...window.runs].every(event => window.ended.has(event))",
             arg=before,
@@ -179,9 +179,13 @@ class Visit:
             timeout=30_000,
         )
 
+    def said(self, notice: str) -> str:
+        """What the notice of this id says; not the clock that Gradio lays over it."""
+        return "\n".join(self.page.locator(f"#{notice} p").all_inner_texts())
+
     def status(self) -> str:
-        """What the status line says; not what Gradio lays over it."""
-        return "\n".join(self.page.locator("#status p").all_inner_texts())
+        """What the status line says."""
+        return self.said("status")
 
     def runs(self) -> int:
         """How many runs have said since the page was opened how they go."""
@@ -213,11 +217,16 @@ class Visit:
         )
         return found
 
-    def changed(self, selector: str, before: str) -> None:
-        """Wait until an element says something else."""
+    def changed(self, notice: str, before: str) -> str:
+        """Wait until a notice says something, and something else; what it says then."""
         self.page.wait_for_function(
-            "([selector, text]) => document.querySelector(selector).innerText !== text", arg=[selector, before]
+            """([selector, before]) => {
+                const said = [...document.querySelectorAll(selector)].map(line => line.innerText).join("\\n");
+                return said && said !== before;
+            }""",
+            arg=[f"#{notice} p", before],
         )
+        return self.said(notice)
 
     def choose(self, label: str, choice: str) -> None:
         """Pick a choice of the drop-down of this label that is on screen."""

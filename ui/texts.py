@@ -39,6 +39,13 @@ TEXTS: dict[str, tuple[str, str]] = {
     "run": ("Run", "実行"),
     "stop": ("Stop", "停止"),
     "examples": ("Examples", "例"),
+    "example_first_layer": ("first layer", "最初の層"),
+    "example_last_layer": ("last layer", "最後の層"),
+    "example_sampled": ("sampled", "サンプリング"),
+    "stand_in": (
+        "This example was tried on {missed}, which is not at hand and cannot be downloaded now; {model} stands in for it.",
+        "この例は {missed} で試されたものですが、手元になく、今はダウンロードもできません。代わりに {model} を使いました。",
+    ),
     # --- how a run goes
     "ready": ("Ready. Choose an example or press Run.", "準備完了。例を選ぶか「実行」を押してください。"),
     "phase_waiting": (

@@ -20,6 +20,9 @@ CSS = """
 #title h1 { margin: 0 0 .1em; font-size: 1.5rem; }
 #title p { margin: 0; opacity: .75; font-size: .9rem; }
 #examples { gap: 6px; }
+#examples p { margin: 6px 0 0; font-size: .8rem; opacity: .75; }
+#examples .example { gap: 4px; flex-wrap: nowrap; }
+#examples .example button:not(:first-child) { flex: 0 0 auto; padding-inline: 8px; }
 #settings-row { gap: 8px 12px; }
 #examples button { justify-content: flex-start; text-align: left; white-space: normal; }
 #text textarea { font-size: 1.05rem; }

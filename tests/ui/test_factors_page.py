@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from analyzers.catalog import find_row, is_at_hand
-from ui.layout import EXAMPLES
 
 HOSTILE = "<img src=x onerror=window.hurt=1> ${1+1} {{7*7}}"
 TEXT = "the keys to the cabinet are on the table and the cat sat on the mat"
@@ -64,10 +63,10 @@ def test_a_run_draws_a_row_per_factor_and_every_token_once(visit: Any) -> None:
     assert colours[0] == "transparent"
     assert any(colour.startswith("rgba(230, 118, 27") or colour == "rgb(230, 118, 27)" for colour in colours)
     assert pressed(seen) == ["0"]
-    line = seen.page.inner_text("#factors-line")
+    line = seen.said("factors-line")
     assert line.startswith("NMF · layers 0 to 2 · ")
     assert "left out: the" in line
-    assert "promote" in seen.page.inner_text("#factors-promoted")
+    assert "promote" in seen.said("factors-promoted")
 
 
 def test_hovering_a_factor_relights_the_text_without_asking_the_server(visit: Any) -> None:
@@ -102,11 +101,11 @@ def test_hovering_a_token_names_its_factors(visit: Any) -> None:
 def test_a_click_pins_the_factor_and_the_panels_follow(visit: Any) -> None:
     seen = visit()
     factorise(seen)
-    before = seen.page.inner_text("#factors-promoted")
+    before = seen.said("factors-promoted")
     assert before.startswith("Factor 1:")
     seen.page.locator(ROWS).nth(2).click()
-    seen.changed("#factors-promoted", before)
-    assert seen.page.inner_text("#factors-promoted").startswith("Factor 3:")
+    seen.changed("factors-promoted", before)
+    assert seen.said("factors-promoted").startswith("Factor 3:")
     assert pressed(seen) == ["2"]
     pinned = fills(seen)
     seen.page.locator(ROWS).nth(4).hover()
@@ -124,18 +123,18 @@ def test_arrow_keys_move_between_factors_and_enter_pins(visit: Any) -> None:
         seen.page.keyboard.press(key)
         assert seen.page.evaluate("document.activeElement.dataset.factor") == factor, key
         assert reading(seen).startswith(f"Factor {int(factor) + 1}:")
-    before = seen.page.inner_text("#factors-promoted")
+    before = seen.said("factors-promoted")
     seen.page.keyboard.press("Enter")
-    seen.changed("#factors-promoted", before)
+    seen.changed("factors-promoted", before)
     assert pressed(seen) == ["1"]
 
 
 def test_turning_neurons_down_draws_the_next_token_before_and_after(visit: Any) -> None:
     seen = visit()
     factorise(seen)
-    before = seen.page.inner_text("#factors-promoted")
+    before = seen.said("factors-promoted")
     seen.page.locator(ROWS).nth(1).click()
-    seen.changed("#factors-promoted", before)
+    seen.changed("factors-promoted", before)
     seen.page.locator("#cause").get_by_text("From seeing to cause").click()
     assert not seen.page.is_visible("#cause-chart svg.marks")
     seen.press("cause-run")
@@ -190,7 +189,7 @@ def test_a_range_of_layers_is_asked_for_and_kept(visit: Any) -> None:
     seen.page.get_by_label("From layer", exact=True).fill("1")
     seen.page.get_by_label("To layer (inclusive)", exact=True).fill("2")
     factorise(seen)
-    assert seen.page.inner_text("#factors-line").startswith("NMF · layers 1 to 2 · ")
+    assert seen.said("factors-line").startswith("NMF · layers 1 to 2 · ")
     assert seen.page.locator(f"{ROWS} .shares i").count() == 8 * 2
     seen.page.get_by_label("To layer (inclusive)", exact=True).fill("0")
     seen.page.keyboard.press("Tab")
@@ -250,24 +249,23 @@ def model_of(seen: Any) -> str:
 
 @pytest.mark.skipif(not bundled("minilm-l6"), reason="the bundled encoder is not installed")
 def test_an_example_of_the_encoder_runs_on_it_and_the_next_on_a_model_that_can(visit: Any) -> None:
-    label = next(label for label, analysis, values in EXAMPLES if values.get("model") == "minilm-l6")
     seen = visit()
     factorise(seen)
     before = model_of(seen)
     assert before.startswith("tiny")
-    seen.press_example(label)
+    seen.press_example("example-3-neuron-factors")
     assert seen.status().startswith("Done in ")
     assert model_of(seen).startswith("MiniLM")
-    assert "minilm-l6" in seen.page.inner_text("#status")
+    assert "minilm-l6" in seen.said("status")
     drawn = "".join(seen.page.locator("#factor-view .text .shown").all_inner_texts())
     assert "·crows" in drawn
     assert "[SEP]" in drawn
-    assert seen.page.inner_text("#factors-line").endswith("left out: nothing")
+    assert seen.said("factors-line").endswith("left out: nothing")
     seen.page.wait_for_selector("#factors-promoted p", state="detached")
     seen.page.locator("#cause").get_by_text("From seeing to cause").click()
     seen.page.click("#cause-run")
     seen.page.wait_for_selector("#cause :text('An encoder predicts no next token.')")
-    seen.press_example(EXAMPLES[0][0])
+    seen.press_example("example-1-saliency")
     assert seen.status().startswith("Done in ")
     assert model_of(seen) == before
     assert seen.page.locator("p.error").count() == 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ui.layout import EXAMPLES
+from ui.examples import EXAMPLES, Example
 
 HOSTILE = "<img src=x onerror=window.hurt=1> ${1+1} {{7*7}}"
 TEXT = "the keys to the cabinet"
@@ -38,7 +38,7 @@ def test_opening_a_tab_answers_for_the_same_text(visit: Any) -> None:
     seen.open_tab(PREDICTIONS)
     seen.answered("predictions")
     assert seen.drawn("predictions").replace("·", " ").startswith(TEXT)
-    assert "Position" in seen.page.inner_text("#predictions-line")
+    assert "Position" in seen.said("predictions-line")
     seen.open_tab(RANKINGS)
     seen.answered("rankings")
     assert seen.drawn("rankings").replace("·", " ").startswith(TEXT)
@@ -71,7 +71,7 @@ def test_an_example_that_opens_its_tab_runs_once(visit: Any) -> None:
     seen = visit()
     seen.run(TEXT, 1)
     before = seen.runs()
-    seen.page.click(f"#examples button:has-text('{EXAMPLES[3][0]}')")
+    seen.page.click("#example-7-layer-predictions")
     seen.answered("predictions", "The·capital")
     seen.page.wait_for_timeout(2_000)
     assert seen.runs() == before + 1
@@ -175,7 +175,7 @@ def test_watched_words_are_chips_with_ids_and_lines(visit: Any) -> None:
     watch(seen, " is\n are")
     seen.press_run()
     seen.page.wait_for_selector("#watch-chart svg.marks", timeout=20_000)
-    chips = seen.page.locator("#rankings-chips p").inner_text()
+    chips = seen.said("rankings-chips")
     ids = re.fullmatch(r"“·is” = id (\d+) · “·are” = id (\d+)", chips.strip())
     assert ids is not None, chips
     legend = seen.page.locator("#watch-chart svg.marks").text_content()
@@ -311,24 +311,28 @@ def test_hostile_text_is_drawn_literally_everywhere(visit: Any) -> None:
     assert "�" not in seen.page.inner_text("body")
 
 
-@pytest.mark.parametrize("number", range(2, 8), ids=lambda number: f"example-{number + 1}")
-def test_an_example_opens_its_tab_and_ends_well(visit: Any, number: int) -> None:
-    label, analysis, values = EXAMPLES[number]
+@pytest.mark.parametrize(
+    "example",
+    [example for example in EXAMPLES if example.analysis in ("layer-predictions", "rankings")],
+    ids=lambda example: example.id,
+)
+def test_an_example_opens_its_tab_and_ends_well(visit: Any, example: Example) -> None:
+    values = example.values
     seen = visit()
-    seen.press_example(label)
+    seen.press_example(example.id)
     assert seen.page.input_value("#text textarea") == values["text"]
     selected = seen.page.locator("[role=tab][aria-selected=true]").inner_text()
-    assert selected == {"layer-predictions": PREDICTIONS, "rankings": RANKINGS}[analysis]
-    assert seen.drawn(STRIPS[analysis]).replace("·", " ").startswith(values["text"].replace("\n", "↵"))
+    assert selected == {"layer-predictions": PREDICTIONS, "rankings": RANKINGS}[example.analysis]
+    assert seen.drawn(STRIPS[example.analysis]).replace("·", " ").startswith(values["text"].replace("\n", "↵"))
     assert seen.status().startswith("Done in ")
     assert seen.page.locator("p.error").count() == 0
     panel = seen.page.locator("[role=tabpanel]:visible")
-    pictures = {"Heathrow / ␣Heathrow": 4, "The keys to the cabinet: is / are": 2}.get(label, 1)
+    pictures = {8: 4, 10: 2}.get(example.number, 1)
     panel.locator("svg.marks").nth(pictures - 1).wait_for(state="visible", timeout=20_000)
     assert panel.locator("svg.marks:visible").count() == pictures
     if "watch" in values:
         words = values["watch"].split("\n")
-        assert seen.page.locator("#rankings-chips p").inner_text().count(" = id ") == len(words)
+        assert seen.said("rankings-chips").count(" = id ") == len(words)
 
 
 @pytest.mark.parametrize("options", [{"viewport": {"width": 390, "height": 844}}, {"locale": "ja-JP"}, {}], ids=str)

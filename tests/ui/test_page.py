@@ -44,15 +44,13 @@ def test_arrow_keys_do_what_hover_does(visit: Any) -> None:
 def test_a_click_or_enter_pins_a_token_below(visit: Any) -> None:
     seen = visit()
     seen.run("the keys to the cabinet", 4)
-    line = seen.page.locator("#saliency-line")
-    before = line.inner_text()
+    before = seen.said("saliency-line")
     seen.page.locator("#saliency-strip .output").nth(3).click()
-    seen.page.wait_for_function("text => document.querySelector('#saliency-line').innerText !== text", arg=before)
-    assert "Occlusion" in line.inner_text()
-    pinned = line.inner_text()
+    pinned = seen.changed("saliency-line", before)
+    assert "Occlusion" in pinned
     seen.page.locator("#saliency-strip .output").nth(1).focus()
     seen.page.keyboard.press("Enter")
-    seen.page.wait_for_function("text => document.querySelector('#saliency-line').innerText !== text", arg=pinned)
+    seen.changed("saliency-line", pinned)
 
 
 def test_hostile_text_is_drawn_literally(visit: Any) -> None:
@@ -91,7 +89,7 @@ def test_a_contrast_of_several_tokens_says_which_one_counts(visit: Any) -> None:
     seen.page.fill("#contrast textarea, #contrast input", "zebra")
     seen.run("the keys to the", 1)
     seen.page.wait_for_selector("#status p.warning")
-    assert "tokens for this model" in seen.page.inner_text("#status")
+    assert "tokens for this model" in seen.said("status")
 
 
 @pytest.mark.parametrize(
