@@ -65,7 +65,7 @@ def drawn_rows(chart: dict[str, Any], *keys: str) -> list[tuple[Any, ...]]:
 
 def grid_of(chart: dict[str, Any]) -> dict[str, Any]:
     """The layered part: cells, outlines, words."""
-    found: dict[str, Any] = chart["hconcat"][0] if "hconcat" in chart else chart
+    found: dict[str, Any] = chart["hconcat"][-1] if "hconcat" in chart else chart
     return found
 
 
@@ -161,7 +161,7 @@ def test_entropy_and_divergence_stand_beside_each_layer(made: LayerPredictions) 
         ("1", 1.0, 1.0),
         ("2", 0.5, 0.0),
     ]
-    fields = [part["encoding"]["x"] for part in chart["hconcat"][1:]]
+    fields = [part["encoding"]["x"] for part in chart["hconcat"][:-1]]
     assert [(x["field"], x["title"]) for x in fields] == [
         ("entropy", "entropy (nats)"),
         ("kl", "KL to final (nats)"),
@@ -293,3 +293,15 @@ def test_a_real_result_is_a_valid_chart(language: Any, compact: bool) -> None:
         chart = predictions_chart(result, language, compact=compact).to_dict()
         json.dumps(chart, allow_nan=False)
         assert len(drawn_rows(chart, "token")) == 40
+
+
+def test_two_pictures_name_their_texts(made: LayerPredictions) -> None:
+    subtitle = predictions_chart(made, "en", compact=True, text=" the keys\nto ").to_dict()["title"]["subtitle"]
+    assert subtitle[0] == "“·the keys↵to·”"
+    long = predictions_chart(made, "en", compact=True, text="x" * 100).to_dict()["title"]["subtitle"]
+    assert long[0] == f"“{'x' * 43}…”"
+
+
+def test_what_is_left_of_the_self_check_in_float32_is_called_rounding(made: LayerPredictions) -> None:
+    assert line(replace(made, self_check=3e-5), "en").endswith("max difference 0.00003 (float32 rounding)")
+    assert line(replace(made, self_check=0.5), "en").endswith("max difference 0.5")
