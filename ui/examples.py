@@ -52,8 +52,13 @@ class Example:
         """Label of the model that it was tried on, where another stands in for it."""
         if not self.models or model == self.models[0]:
             return None
-        row = catalog.find_row(self.models[0])
-        return None if row is None else row.label
+        return label_of(self.models[0])
+
+
+def label_of(id: str) -> str:
+    """As the catalog calls a model."""
+    row = catalog.find_row(id)
+    return id if row is None else row.label
 
 
 def _can_be_had(id: str, analysis: str) -> bool:

@@ -17,8 +17,8 @@ from analyzers.sentences import Language
 from analyzers.store import LOADED_KINDS
 from ui.endpoints import add_endpoints
 from ui.errors import language_of, sentence_for
-from ui.examples import EXAMPLES, Example
-from ui.hover_strip import Notice, notice
+from ui.examples import EXAMPLES, Example, label_of
+from ui.hover_strip import Notice, empty, notice
 from ui.i18n import I18N, T
 from ui.running import follow, page_request
 from ui.tabs import layer_predictions, neuron_factors, rankings, saliency
@@ -41,7 +41,17 @@ FOLD_ON_PHONE = """() => { if (window.innerWidth < 768) document.querySelector("
 def launch_options() -> dict[str, Any]:
     """What the app is launched with, everywhere: tests pass the same."""
     return {
-        "theme": gr.themes.Default(primary_hue="orange", neutral_hue="zinc", font=["system-ui", "sans-serif"]),
+        "theme": gr.themes.Default(primary_hue="orange", neutral_hue="zinc", font=["system-ui", "sans-serif"]).set(
+            # Gradio's own greys for what explains a control are too faint to read on a projector.
+            block_info_text_color="*neutral_600",
+            block_info_text_color_dark="*neutral_300",
+            block_label_text_color="*neutral_700",
+            block_label_text_color_dark="*neutral_200",
+            body_text_color_subdued="*neutral_600",
+            body_text_color_subdued_dark="*neutral_300",
+            input_placeholder_color="*neutral_500",
+            input_placeholder_color_dark="*neutral_400",
+        ),
         "css": CSS,
         "i18n": I18N,
         "show_error": False,
@@ -60,6 +70,8 @@ class Controls:
     settings: dict[str, gr.components.Component]
     run: gr.Button
     stop: gr.Button
+    stop_here: gr.Button
+    """Stop once more, beside the status line: the sidebar may be folded."""
     status: Notice
     examples: tuple[gr.Button, ...]
 
@@ -70,6 +82,10 @@ def build_app(dispatcher: Dispatcher) -> gr.Blocks:
         with gr.Sidebar(width=380, elem_id="sidebar"):
             controls = _controls(dispatcher)
         pinned = gr.State(None)
+        # Above the tabs and always in view: with the sidebar folded or scrolled, a run still says how it goes.
+        with gr.Row(elem_id="bar"):
+            controls.status.render()
+            controls.stop_here.render()
         tabs: list[Tab] = []
         items: list[gr.Tab] = []
         with gr.Tabs() as tab_bar:
@@ -82,7 +98,7 @@ def build_app(dispatcher: Dispatcher) -> gr.Blocks:
 
         def greet(request: gr.Request) -> list[Any]:
             language = language_of(request)
-            return [notice("info", say("ready", language)), *([{"empty": say("strip_empty", language)}] * len(strips))]
+            return [notice("info", say("ready", language)), *(empty(tab.analysis, language) for tab in tabs)]
 
         app.load(greet, None, [controls.status, *strips], queue=False, show_progress="hidden", api_visibility="private")
         add_endpoints(dispatcher)
@@ -107,7 +123,8 @@ def _controls(dispatcher: Dispatcher) -> Controls:
     with gr.Row():
         run = gr.Button(T("run"), variant="primary", elem_id="run")
         stop = gr.Button(T("stop"), variant="stop", visible=False, elem_id="stop")
-    status = Notice(notice("info"), elem_id="status")
+    status = Notice(notice("info"), elem_id="status", render=False)
+    stop_here = gr.Button(T("stop"), variant="stop", size="sm", visible=False, elem_id="stop-here", render=False)
     model = gr.Dropdown(
         _model_choices(dispatcher),
         value=dispatcher.store.default_id(),
@@ -140,7 +157,7 @@ def _controls(dispatcher: Dispatcher) -> Controls:
         "seed": seed,
         "target_text": target_text,
     }
-    return Controls(settings, run, stop, status, examples)
+    return Controls(settings, run, stop, stop_here, status, examples)
 
 
 def _example_buttons() -> tuple[gr.Button, ...]:
@@ -179,7 +196,9 @@ def _connect(
     selected = gr.State(tabs[0].analysis)
     last_text = gr.State(None)  # what the shared controls asked for last; None before the first run
     stand_in = gr.State(None)  # (what the example was tried on, what runs, its text) where the two differ
-    idle = {controls.run: gr.update(visible=True), controls.stop: gr.update(visible=False)}
+    stops = [controls.stop, controls.stop_here]
+    idle = {controls.run: gr.update(visible=True), **{stop: gr.update(visible=False) for stop in stops}}
+    busy = {controls.run: gr.update(visible=False), **{stop: gr.update(visible=True) for stop in stops}}
 
     def asked_for(tab: Tab, values: tuple[Any, ...], position: int | None) -> tuple[Request, Request | None]:
         """The run, and the one beside it. Raises InputError."""
@@ -200,8 +219,7 @@ def _connect(
         stands: tuple[str, str, str] | None = None,
     ) -> Iterator[dict[Any, Any]]:
         yield {
-            controls.run: gr.update(visible=False),
-            controls.stop: gr.update(visible=True),
+            **busy,
             last_text: (asked.model, asked.text, asked.generation),
             pinned: position,
         }
@@ -227,7 +245,7 @@ def _connect(
                     yield updates
                     continue
                 if stands is not None and stands[1:] == (asked.model, asked.text) and said["kind"] != "error":
-                    told = say("stand_in", language, missed=stands[0], model=stands[1])
+                    told = say("stand_in", language, missed=stands[0], model=label_of(stands[1]))
                     updates[controls.status] = notice("warning", *said["lines"], told)
                 yield updates | idle
                 return
@@ -242,7 +260,7 @@ def _connect(
             return
         yield from run_tab(tab, asked, second, None, language, stands)
 
-    buttons = [controls.run, controls.stop]
+    buttons = [controls.run, *stops]
     everything = [*buttons, controls.status, last_text, pinned, *(output for tab in tabs for output in tab.outputs)]
     outputs = list(dict.fromkeys(everything))
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
@@ -307,8 +325,9 @@ def _connect(
         return {controls.status: notice("info", say("stopped", language_of(request))), **idle}
 
     # Cancelled first and said after it, or a last word of the run would come after "Stopped".
-    cancelled = controls.stop.click(None, cancels=[*runs, *(event for tab in tabs for event in tab.events)])
-    cancelled.then(stopped, None, [*buttons, controls.status], queue=False, **quiet)
+    for stop in stops:
+        cancelled = stop.click(None, cancels=[*runs, *(event for tab in tabs for event in tab.events)])
+        cancelled.then(stopped, None, [*buttons, controls.status], queue=False, **quiet)
 
 
 def is_answered(before: Answer, asked: Request, position: int | None) -> bool:

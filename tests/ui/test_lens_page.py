@@ -50,7 +50,7 @@ def test_before_the_first_run_opening_a_tab_runs_nothing(visit: Any) -> None:
     seen.open_tab(PREDICTIONS)
     seen.page.wait_for_timeout(1_000)
     assert seen.page.locator("#predictions-strip .output").count() == 0
-    assert "The text will stand here" in seen.page.inner_text("#predictions-strip")
+    assert "What each layer would have said" in seen.page.inner_text("#predictions-strip")
 
 
 def test_a_tab_that_has_answered_does_not_run_again(visit: Any) -> None:
