@@ -39,7 +39,7 @@ WRITE_DOWN_RUNS = """
         if (found && found.msg === "process_completed") {
             setTimeout(() => requestAnimationFrame(() => window.ended.add(found.event_id)), 300);
         }
-        if (found && found.event_id && /Loading|Generating|Computing|Done in/.test(text)) window.runs.add(found.event_id);
+        if (found && found.event_id && text.includes(String.raw`\\"busy\\"`)) window.runs.add(found.event_id);
         return found;
     };
 """

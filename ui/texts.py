@@ -73,7 +73,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "empty_saliency_how": (
         "Press Run or choose an example. Then hover a predicted token, tap it or reach it with ← →: the tokens that drove "
         "it light up, with their share.",
-        "「実行」を押すか、例を選んでください。予測されたトークンにマウスを合わせる・タップする・← → で選ぶと、それを導いたトークンに"
+        "「実行」を押すか、例を選んでください。予測されたトークンにマウスを合わせる・タップする・← → で選ぶと、それを導いたトークンに"
         "色と割合が付きます。",
     ),
     "empty_layer-predictions": ("What each layer would have said", "各層なら何と言ったか"),

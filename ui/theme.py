@@ -24,7 +24,8 @@ CSS = """
 #examples .example { gap: 4px; flex-wrap: nowrap; }
 #examples .example button:not(:first-child) { flex: 0 0 auto; padding-inline: 8px; }
 #settings-row > .form { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 240px), 1fr)); gap: 0; background: var(--block-background-fill); }
-#bar { position: sticky; top: 0; z-index: 30; background: var(--body-background-fill); align-items: center; padding: 2px 0; }
+#bar { position: sticky; top: 0; z-index: 30; background: var(--body-background-fill); align-items: center; padding: 0; }
+#bar #status { padding: 0; }
 #bar #stop-here { flex: 0 0 auto; min-width: 90px; }
 #examples button { justify-content: flex-start; text-align: left; white-space: normal; }
 .dark #factors-leading :is(.token.highlighted, .legend-item), .dark #saliency-highlighted .token.highlighted { color: white !important; }

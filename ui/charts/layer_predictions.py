@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from typing import Any
-from unicodedata import east_asian_width
 
 import altair as alt
 import numpy as np
@@ -13,12 +12,12 @@ import numpy as np
 from analyzers.layer_predictions import LayerOverview, LayerPredictions
 from analyzers.sentences import Language
 from analyzers.tokens import named, visible
-from ui.charts.saliency import as_text, styled, wrapped
+from ui.charts.saliency import as_text, letters, styled, wrapped
 from ui.texts import say
 from ui.theme import AGAINST_HEX, FOR_HEX
 
 MOST_COLUMNS = 60
-CELL = 60
+CELL = 62
 """Width of a cell in pixels: ten of them, the layers' names, entropy and KL stand on the page without scrolling."""
 
 
@@ -48,9 +47,8 @@ def rows(result: LayerPredictions) -> list[dict[str, Any]]:
 def predictions_chart(
     result: LayerPredictions, language: Language, *, compact: bool = False, text: str | None = None
 ) -> alt.HConcatChart | alt.LayerChart:
-    """Layers down, predictions across, the background their probability (0 to 1, fixed). Entropy and KL stand first, where
-    they are in view however many predictions there are; not if `compact`, for two pictures side by side, which then name
-    their `text`."""
+    """Layers down, predictions across, the background their probability (0 to 1, fixed); beside it entropy and KL,
+    unless `compact`, for two pictures side by side, which then name their `text`."""
     names = {layer: layer_name(layer, language) for layer in result.layers}
     values = [
         row | {"layer": names[row["layer"]], "token": _short(row["token"])} | {"size": _font(_short(row["token"]))}
@@ -61,7 +59,7 @@ def predictions_chart(
     bare = alt.Y("layer:N", sort=order, title=None, axis=None)
     base = alt.Chart(alt.InlineData(values=values)).encode(
         x=alt.X("rank:O", title=say("axis_rank_order", language), axis=alt.Axis(orient="top", labelAngle=0)),
-        y=layers if compact else bare,
+        y=layers,
         tooltip=[
             alt.Tooltip("layer:N", title=say("axis_layer", language)),
             alt.Tooltip("rank:O", title=say("rank", language)),
@@ -92,13 +90,13 @@ def predictions_chart(
         .mark_bar(fill=colour)
         .encode(
             x=alt.X(f"{name}:Q", title=say(name, language), axis=alt.Axis(orient="top", tickCount=3)),
-            y=layers if name == "entropy" else bare,
+            y=bare,
             tooltip=[alt.Tooltip("layer:N"), alt.Tooltip(f"{name}:Q", format=".3f", title=say(name, language))],
         )
         .properties(width=58, height=alt.Step(26))
         for name, colour in (("entropy", "#8b8b94"), ("kl", AGAINST_HEX))
     ]
-    return styled(alt.hconcat(*beside, grid, spacing=14, title=_title(result, language)))
+    return styled(alt.hconcat(grid, *beside, spacing=14, title=_title(result, language)))
 
 
 def line(result: LayerPredictions, language: Language) -> str:
@@ -210,8 +208,8 @@ def shortened(text: str, most: int = 44) -> str:
 
 def _font(text: str) -> int:
     """Size of a cell's letters: what is long is written smaller, so that it stays in its cell."""
-    width = sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
-    return 14 if width <= 7 else 11 if width <= 10 else 9
+    width = letters(text)
+    return 14 if width <= 7 else 11 if width <= 9 else 10
 
 
 def _short(text: str, most: int = 12) -> str:

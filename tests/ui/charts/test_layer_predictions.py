@@ -65,7 +65,7 @@ def drawn_rows(chart: dict[str, Any], *keys: str) -> list[tuple[Any, ...]]:
 
 def grid_of(chart: dict[str, Any]) -> dict[str, Any]:
     """The layered part: cells, outlines, words."""
-    found: dict[str, Any] = chart["hconcat"][-1] if "hconcat" in chart else chart
+    found: dict[str, Any] = chart["hconcat"][0] if "hconcat" in chart else chart
     return found
 
 
@@ -161,7 +161,7 @@ def test_entropy_and_divergence_stand_beside_each_layer(made: LayerPredictions) 
         ("1", 1.0, 1.0),
         ("2", 0.5, 0.0),
     ]
-    fields = [part["encoding"]["x"] for part in chart["hconcat"][:-1]]
+    fields = [part["encoding"]["x"] for part in chart["hconcat"][1:]]
     assert [(x["field"], x["title"]) for x in fields] == [
         ("entropy", "entropy (nats)"),
         ("kl", "KL to final (nats)"),
