@@ -30,8 +30,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "address" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("app"))
-            # A browser on a busy machine can be late; what is broken fails three times.
-            item.add_marker(pytest.mark.flaky(reruns=2))
 
 
 TEXT = "the café: the keys to the cabinet, the 👩‍🚀 and <b> are"

@@ -30,13 +30,16 @@ CHROMIUM_ARGUMENTS = [
 
 
 WRITE_DOWN_RUNS = """
-    window.completed = new Set();  // events that have ended
+    window.ended = new Set();  // events that have ended, and whose last word is drawn
     window.runs = new Set();  // events that said how a run goes
     const parse = JSON.parse;
     JSON.parse = (text, ...rest) => {
         const found = parse(text, ...rest);
-        if (found && found.msg === "process_completed") window.completed.add(found.event_id);
-        if (found && found.event_id && /Loading|Generating|Computing|Done in/.test(text)) window.runs.add(found.event_id);
+        // A value is drawn within a quarter of a second of its message, and a frame.
+        if (found && found.msg === "process_completed") {
+            setTimeout(() => requestAnimationFrame(() => window.ended.add(found.event_id)), 300);
+        }
+        if (found && found.event_id && text.includes(String.raw`\\"busy\\"`)) window.runs.add(found.event_id);
         return found;
     };
 """
@@ -103,60 +106,86 @@ class Visit:
         self.page.on("request", self._requested)
         self.page.add_init_script(WRITE_DOWN_RUNS)
         self.page.goto(address)
-        self.page.wait_for_selector("#run", state="attached", timeout=30_000)
+        # The greeting comes from the page's own script: before it stands, a click can be lost.
+        self.page.wait_for_selector("#status p", state="attached", timeout=30_000)
 
     def _requested(self, request: Any) -> None:
         self.requests.append(request.url)
         if not request.url.startswith(("http://127.0.0.1", "data:", "blob:")):
             self.foreign.append(request.url)
 
+    def asked(self) -> list[str]:
+        """What the server was asked to do since `requests` was cleared: neither its files nor the page's heartbeat."""
+        return [
+            url for url in self.requests if "/gradio_api/" in url and "heartbeat" not in url and "/file=" not in url
+        ]
+
+    def write(self, text: str, new_tokens: int | None = None) -> None:
+        """Fill in the shared controls."""
+        self.page.fill("#text textarea", text)
+        if new_tokens is not None:
+            self.page.fill("#generate input[type=number]", str(new_tokens))
+        self.page.keyboard.press("Tab")
+
     def run(self, text: str, new_tokens: int = 3) -> None:
         """Type a text, press Run, wait for the strip."""
-        self.page.fill("#text textarea", text)
-        self.page.fill("#generate input[type=number]", str(new_tokens))
-        self.page.keyboard.press("Tab")
-        # A click before the page's script is ready is lost; on a busy machine that can take seconds.
-        from playwright.sync_api import TimeoutError
+        self.write(text, new_tokens)
+        self.press_run()
+        self.answered("saliency", text[:1])
 
-        for _ in range(5):
-            self.page.click("#run")
-            try:
-                self.page.wait_for_selector("#stop, #saliency-strip .output, #status p", timeout=5_000)
-                break
-            except TimeoutError:
-                continue
-        self.page.wait_for_selector("#saliency-strip .output", timeout=30_000)
-        self.page.wait_for_selector("#run", state="visible", timeout=30_000)
+    def press(self, button: str) -> None:
+        """Press the button of this id, and wait until what it asked of the server has ended and is drawn."""
+        component = self.page.evaluate(
+            "id => window.gradio_config.components.find(one => one.props.elem_id === id).id", button
+        )
+
+        def is_its(reply: Any) -> bool:
+            # A tab that was just opened asks the queue too.
+            return "/queue/join" in reply.url and reply.request.post_data_json["trigger_id"] == component
+
+        with self.page.expect_response(is_its, timeout=30_000) as reply:
+            self.page.click(f"#{button}")
+        event = reply.value.json()["event_id"]
+        self.page.wait_for_function("event => window.ended.has(event)", arg=event, timeout=60_000)
 
     def press_run(self) -> None:
         """Press Run in whatever tab is open, and wait until that run has ended."""
-        with self.page.expect_response(lambda reply: "/queue/join" in reply.url, timeout=30_000) as reply:
-            self.page.click("#run")
-        event = reply.value.json()["event_id"]
-        self.page.wait_for_function("event => window.completed.has(event)", arg=event, timeout=30_000)
+        self.press("run")
+        self.ended()
+
+    def press_example(self, id: str) -> None:
+        """Press an example, and wait until its run has ended."""
+        before = self.runs()
+        self.page.click(f"#{id}")
+        self.page.wait_for_function(
+            "before => window.runs.size > before && [...window.runs].every(event => window.ended.has(event))",
+            arg=before,
+            timeout=60_000,
+        )
+        self.ended()
+
+    def refused(self, sentence: str) -> None:
+        """Wait until the status line says an error that holds this sentence, and Run is back."""
+        self.page.locator("#status p.error", has_text=sentence).wait_for(state="attached", timeout=30_000)
         self.ended()
 
     def ended(self) -> None:
-        """Wait until Stop is gone and the status line says how it went."""
+        """Wait until Stop is gone, Run is back, and the status line says how it went."""
         self.page.wait_for_selector("#status p:not(.busy)", state="attached", timeout=30_000)
         self.page.wait_for_selector("#stop", state="hidden", timeout=30_000)
+        # On a phone the sidebar has folded away over Run, which is then there but not in view.
+        self.page.wait_for_function(
+            "() => { const run = document.querySelector('#run'); return run && getComputedStyle(run).display !== 'none'; }",
+            timeout=30_000,
+        )
+
+    def said(self, notice: str) -> str:
+        """What the notice of this id says; not the clock that Gradio lays over it."""
+        return "\n".join(self.page.locator(f"#{notice} p").all_inner_texts())
 
     def status(self) -> str:
-        """What the status line says; not what Gradio lays over it."""
-        return "\n".join(self.page.locator("#status p").all_inner_texts())
-
-    def press_until(self, button: str, selector: str) -> None:
-        """Press a button until something is there: a click before the page's script is ready is lost."""
-        from playwright.sync_api import TimeoutError
-
-        for _ in range(5):
-            self.page.click(button)
-            try:
-                self.page.wait_for_selector(selector, timeout=10_000)
-                return
-            except TimeoutError:
-                continue
-        raise AssertionError(f"{selector} did not come")
+        """What the status line says."""
+        return self.said("status")
 
     def runs(self) -> int:
         """How many runs have said since the page was opened how they go."""
@@ -188,11 +217,16 @@ class Visit:
         )
         return found
 
-    def changed(self, selector: str, before: str) -> None:
-        """Wait until an element says something else."""
+    def changed(self, notice: str, before: str) -> str:
+        """Wait until a notice says something, and something else; what it says then."""
         self.page.wait_for_function(
-            "([selector, text]) => document.querySelector(selector).innerText !== text", arg=[selector, before]
+            """([selector, before]) => {
+                const said = [...document.querySelectorAll(selector)].map(line => line.innerText).join("\\n");
+                return said && said !== before;
+            }""",
+            arg=[f"#{notice} p", before],
         )
+        return self.said(notice)
 
     def choose(self, label: str, choice: str) -> None:
         """Pick a choice of the drop-down of this label that is on screen."""

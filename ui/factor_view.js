@@ -35,7 +35,7 @@ const name_factors = (position) => {
   const token = `“${value.names[position]}”`;
   if (strengths[0][0] < 0) return fill_in(value.words.left_out, { token, position });
   const named = strengths.filter(([x]) => x >= 0.05).sort((a, b) => b[0] - a[0]).slice(0, 4);
-  const factors = named.map(([x, label]) => `${label} ${(100 * x).toFixed(0)} %`).join(", ") || "–";
+  const factors = named.map(([x, label]) => `${label} ${(100 * x).toFixed(0)}%`).join(", ") || "–";
   return fill_in(value.words.token, { token, position, factors });
 };
 const sparkline = (factor) => {
@@ -53,6 +53,23 @@ const sparkline = (factor) => {
   svg.append(path);
   return svg;
 };
+// Before the first run: what will stand here, in outline.
+const draw_empty = (home, said) => {
+  const empty = make("div", "empty"), ghost = make("div", "ghost");
+  ghost.setAttribute("aria-hidden", "true");
+  for (const [colour, heights] of [["#e6761b", [0, 3, 0, 9, 4, 0, 0, 7, 0, 2, 10, 0]], ["#3b82f6", [8, 0, 2, 0, 0, 6, 9, 0, 0, 5, 0, 1]]]) {
+    const row = make("div", "");
+    for (const height of heights) {
+      const bar = make("i");
+      bar.style.height = `${10 * height}%`;
+      bar.style.backgroundColor = colour;
+      row.append(bar);
+    }
+    ghost.append(row);
+  }
+  empty.append(make("b", "", said.empty), ghost, make("p", "", said.how || ""));
+  home.append(empty);
+};
 const draw = () => {
   const home = element.querySelector(".ecco-factors");
   if (!home) return;
@@ -60,7 +77,7 @@ const draw = () => {
   value = props.value ? JSON.parse(props.value) : null;
   fills = [];
   if (!value || !Array.isArray(value.factors)) {
-    home.append(make("div", "empty", value && value.empty ? value.empty : ""));
+    if (value && value.empty) draw_empty(home, value);
     return;
   }
   numbers = unpack(value.matrix);
@@ -79,7 +96,7 @@ const draw = () => {
       const bar = make("i");
       bar.style.height = `${(100 * share) / largest}%`;
       bar.style.backgroundColor = safe_colour(factor.colour);
-      bar.title = `${(100 * share).toFixed(1)} %`;
+      bar.title = `${(100 * share).toFixed(1)}%`;
       shares.append(bar);
     }
     row.append(label, sparkline(number), shares);

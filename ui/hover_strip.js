@@ -16,7 +16,7 @@ const make = (tag, name, text) => {
 };
 // The strength of a colour is the square root of the share: fixed from 0 to 100 %, the same for every text.
 const colour = (x) => (x === 0 ? "transparent" : `rgba(${x > 0 ? FOR : AGAINST}, ${STRONGEST * Math.sqrt(Math.min(1, Math.abs(x)))})`);
-const percent = (x) => `${(100 * x).toFixed(Math.abs(x) < 0.1 ? 1 : 0)} %`;
+const percent = (x) => `${(100 * x).toFixed(Math.abs(x) < 0.1 ? 1 : 0)}%`;
 const figure = (x) => (value.is_percent ? percent(x) : String(Number(x.toPrecision(3))));
 const fill_in = (template, values) => template.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? values[name] : whole));
 const is_reading = () => value.readings !== undefined;  // fixed colours and a line per token, no matrix
@@ -24,6 +24,23 @@ const cell = (position) => {
   if (is_reading()) return value.fills[position] || 0;
   const row = rows.get(viewed);
   return row === undefined || position >= viewed || position >= value.width ? 0 : numbers[row * value.width + position];
+};
+
+const minus = (text) => text.replace("-", "−");
+// A number that would run into the one before it stands a line lower; where there is no room either, it waits to be hovered.
+const make_room = () => {
+  const shown = glyphs.filter(({ number }) => number.textContent);
+  for (const { number } of shown) number.className = "number";
+  const boxes = shown.map(({ number }) => number.getBoundingClientRect());
+  const ends = [-Infinity, -Infinity];
+  let line = null;
+  shown.forEach(({ number }, i) => {
+    const box = boxes[i];
+    if (line === null || Math.abs(box.top - line) > 4) { line = box.top; ends.fill(-Infinity); }
+    const level = ends.findIndex((end) => box.left > end + 1);
+    if (level < 0) number.textContent = "";
+    else { ends[level] = box.right; if (level) number.classList.add("lower"); }
+  });
 };
 
 const paint = () => {
@@ -36,8 +53,9 @@ const paint = () => {
     }
     if (is_reading()) continue;
     const big = Math.abs(total) >= 0.005 && parts[0] < viewed;
-    number.textContent = !big ? "" : value.is_share ? String(Math.round(100 * total)) : (total * value.scale).toPrecision(2);
+    number.textContent = !big ? "" : minus(value.is_share ? String(Math.round(100 * total)) : (total * value.scale).toPrecision(2));
   }
+  if (!is_reading()) make_room();
   for (const button of element.querySelectorAll(".output")) {
     const position = Number(button.dataset.position);
     button.classList.toggle("viewed", position === viewed);
@@ -95,7 +113,7 @@ const draw_legend = (home) => {
   }
   const marks = value.is_signed ? [-1, -0.3, -0.1, 0, 0.1, 0.3, 1] : [0, 0.1, 0.3, 1];
   for (const mark of marks) {
-    const swatch = make("span", "swatch", value.is_share ? `${Math.round(100 * Math.abs(mark))} %` : String(Number((mark * value.scale).toPrecision(2))));
+    const swatch = make("span", "swatch", value.is_share ? `${Math.round(100 * Math.abs(mark))}%` : String(Number((mark * value.scale).toPrecision(2))));
     swatch.style.backgroundColor = colour(mark);
     swatches.append(swatch);
   }
@@ -106,6 +124,20 @@ const draw_legend = (home) => {
   home.append(legend);
 };
 
+// Before the first run: what will stand here, in outline.
+const GHOST = [[56, 0.3], [70, 0.5], [24, 0], [74, 0.05], [26, 0], [34, 0], [40, 0.25], [26, 0.08], [80, 0]];
+const draw_empty = (home, said) => {
+  const empty = make("div", "empty"), ghost = make("div", "ghost");
+  ghost.setAttribute("aria-hidden", "true");
+  for (const [width, strength] of GHOST) {
+    const word = make("i", "");
+    word.style.width = `${width}px`;
+    if (strength) word.style.backgroundColor = `rgba(${FOR}, ${strength})`;
+    ghost.append(word);
+  }
+  empty.append(make("b", "", said.empty), ghost, make("p", "", said.how || ""));
+  home.append(empty);
+};
 const draw = () => {
   const home = element.querySelector(".ecco-strip");
   if (!home) return;
@@ -113,7 +145,7 @@ const draw = () => {
   value = props.value ? JSON.parse(props.value) : null;
   glyphs = []; fills = []; rows = new Map();
   if (!value || !Array.isArray(value.glyphs)) {
-    home.append(make("div", "empty", value && value.empty ? value.empty : ""));
+    if (value && value.empty) draw_empty(home, value);
     return;
   }
   numbers = is_reading() ? new Float32Array(0) : unpack(value.matrix);

@@ -12,6 +12,9 @@ from typing import Any
 
 import gradio as gr
 
+from analyzers.sentences import Language
+from ui.texts import say
+
 _FOLDER = Path(__file__).parent
 
 
@@ -66,6 +69,11 @@ class Notice(gr.HTML):
 
     def api_info(self) -> dict[str, Any]:
         return {"type": "object", "description": "kind and lines"}
+
+
+def empty(analysis: str, language: Language) -> dict[str, Any]:
+    """The value of a tab's strip or view before its first run: what will stand there, and how to get it."""
+    return {"empty": say(f"empty_{analysis}", language), "how": say(f"empty_{analysis}_how", language)}
 
 
 def notice(kind: str, *lines: str) -> dict[str, Any]:

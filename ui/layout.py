@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
 
 from analyzers import catalog
-from analyzers.dispatch import KINDS, Answer, Dispatcher
+from analyzers.dispatch import Answer, Dispatcher
 from analyzers.errors import InputError
 from analyzers.limits import LIMITS
 from analyzers.request import COMMON, SETTINGS, Request
@@ -17,76 +17,14 @@ from analyzers.sentences import Language
 from analyzers.store import LOADED_KINDS
 from ui.endpoints import add_endpoints
 from ui.errors import language_of, sentence_for
-from ui.hover_strip import Notice, notice
+from ui.examples import EXAMPLES, Example, label_of
+from ui.hover_strip import Notice, empty, notice
 from ui.i18n import I18N, T
 from ui.running import follow, page_request
 from ui.tabs import layer_predictions, neuron_factors, rankings, saliency
 from ui.tabs.tab import Tab
 from ui.texts import say
 from ui.theme import CSS
-
-CITIES = "The countries of the European Union are:\n1. Austria\n2. Belgium\n3. Bulgaria\n4."
-WILDLIFE = (
-    "Other species I saw on foot were Japanese grass lizards moving along the edges of the road, horseflies or "
-    "carpenter bees flying near flowers with low buzzing sounds, small birds that I don’t see very often, and "
-    "crows. I also heard a low buzzing sound coming from the high voltage lines. I thought the horseflies and "
-    "carpenter bees, which fly with a low buzzing sound for their size, might alert humans and other animals "
-    "with their sound."
-)
-EXAMPLES: tuple[tuple[str, str, dict[str, Any]], ...] = (
-    (
-        "Heathrow airport is located in the city of …",
-        "saliency",
-        {"text": "Heathrow airport is located in the city of", "generate": 1, "method": "integrated-gradients"},
-    ),
-    (
-        "In summer, when I hear the sound of cicadas, …",
-        "saliency",
-        {
-            "text": "In summer, when I hear the sound of cicadas,",
-            "generate": 10,
-            "sample": True,
-            "seed": 1,
-            "method": "integrated-gradients",
-        },
-    ),
-    (
-        "␣Heathrow airport is located in the city of …",
-        "layer-predictions",
-        {"text": " Heathrow airport is located in the city of", "generate": 1},
-    ),
-    (
-        "␣The capital of Japan is the city of …",
-        "layer-predictions",
-        {"text": " The capital of Japan is the city of", "generate": 1},
-    ),
-    (
-        "Heathrow / ␣Heathrow",
-        "rankings",
-        {
-            "text": "Heathrow airport is located in the city of",
-            "generate": 1,
-            "watch": " London",
-            "compare": "text",
-            "compare_text": " Heathrow airport is located in the city of",
-        },
-    ),
-    ("Good afternoon.␣ …", "rankings", {"text": "Good afternoon. ", "generate": 10}),
-    ("The keys to the cabinet: is / are", "rankings", {"text": "The keys to the cabinet", "watch": " is\n are"}),
-    ("␣1, 1, …", "layer-predictions", {"text": " 1, 1,", "generate": 1}),
-    (
-        "Other species I saw on foot … (MiniLM, factors)",
-        "neuron-factors",
-        {"text": WILDLIFE, "model": "minilm-l6", "include_special": True, "include_first_token": True},
-    ),
-    (
-        "Other species I saw on foot … (SmolLM2, factors)",
-        "neuron-factors",
-        {"text": WILDLIFE, "model": "smollm2-135m-instruct", "generate": 0},
-    ),
-    ("The countries of the European Union are: …", "saliency", {"text": CITIES, "generate": 20}),
-)
-"""Label, the tab it opens, and the settings that differ from the defaults."""
 
 TABS = (
     ("saliency", saliency.build_tab),
@@ -103,7 +41,17 @@ FOLD_ON_PHONE = """() => { if (window.innerWidth < 768) document.querySelector("
 def launch_options() -> dict[str, Any]:
     """What the app is launched with, everywhere: tests pass the same."""
     return {
-        "theme": gr.themes.Default(primary_hue="orange", neutral_hue="zinc", font=["system-ui", "sans-serif"]),
+        "theme": gr.themes.Default(primary_hue="orange", neutral_hue="zinc", font=["system-ui", "sans-serif"]).set(
+            # Gradio's own greys for what explains a control are too faint to read on a projector.
+            block_info_text_color="*neutral_600",
+            block_info_text_color_dark="*neutral_300",
+            block_label_text_color="*neutral_700",
+            block_label_text_color_dark="*neutral_200",
+            body_text_color_subdued="*neutral_600",
+            body_text_color_subdued_dark="*neutral_300",
+            input_placeholder_color="*neutral_500",
+            input_placeholder_color_dark="*neutral_400",
+        ),
         "css": CSS,
         "i18n": I18N,
         "show_error": False,
@@ -122,6 +70,8 @@ class Controls:
     settings: dict[str, gr.components.Component]
     run: gr.Button
     stop: gr.Button
+    stop_here: gr.Button
+    """Stop once more, beside the status line: the sidebar may be folded."""
     status: Notice
     examples: tuple[gr.Button, ...]
 
@@ -132,6 +82,10 @@ def build_app(dispatcher: Dispatcher) -> gr.Blocks:
         with gr.Sidebar(width=380, elem_id="sidebar"):
             controls = _controls(dispatcher)
         pinned = gr.State(None)
+        # Above the tabs and always in view: with the sidebar folded or scrolled, a run still says how it goes.
+        with gr.Row(elem_id="bar"):
+            controls.status.render()
+            controls.stop_here.render()
         tabs: list[Tab] = []
         items: list[gr.Tab] = []
         with gr.Tabs() as tab_bar:
@@ -144,7 +98,7 @@ def build_app(dispatcher: Dispatcher) -> gr.Blocks:
 
         def greet(request: gr.Request) -> list[Any]:
             language = language_of(request)
-            return [notice("info", say("ready", language)), *([{"empty": say("strip_empty", language)}] * len(strips))]
+            return [notice("info", say("ready", language)), *(empty(tab.analysis, language) for tab in tabs)]
 
         app.load(greet, None, [controls.status, *strips], queue=False, show_progress="hidden", api_visibility="private")
         add_endpoints(dispatcher)
@@ -158,7 +112,7 @@ def _controls(dispatcher: Dispatcher) -> Controls:
         gr.Markdown("# Eccolens")
         gr.Markdown(T("tagline"))
     text = gr.Textbox(
-        value=EXAMPLES[0][2]["text"],
+        value=EXAMPLES[0].values["text"],
         label=T("text"),
         info=T("text_info"),
         lines=3,
@@ -169,7 +123,8 @@ def _controls(dispatcher: Dispatcher) -> Controls:
     with gr.Row():
         run = gr.Button(T("run"), variant="primary", elem_id="run")
         stop = gr.Button(T("stop"), variant="stop", visible=False, elem_id="stop")
-    status = Notice(notice("info"), elem_id="status")
+    status = Notice(notice("info"), elem_id="status", render=False)
+    stop_here = gr.Button(T("stop"), variant="stop", size="sm", visible=False, elem_id="stop-here", render=False)
     model = gr.Dropdown(
         _model_choices(dispatcher),
         value=dispatcher.store.default_id(),
@@ -190,7 +145,7 @@ def _controls(dispatcher: Dispatcher) -> Controls:
         )
     gr.Markdown(T("examples"))
     with gr.Column(elem_id="examples"):
-        examples = tuple(gr.Button(label, size="sm") for label, _, _ in EXAMPLES)
+        examples = _example_buttons()
     settings: dict[str, gr.components.Component] = {
         "text": text,
         "model": model,
@@ -202,7 +157,21 @@ def _controls(dispatcher: Dispatcher) -> Controls:
         "seed": seed,
         "target_text": target_text,
     }
-    return Controls(settings, run, stop, status, examples)
+    return Controls(settings, run, stop, stop_here, status, examples)
+
+
+def _example_buttons() -> tuple[gr.Button, ...]:
+    """In the order of `EXAMPLES`: a heading per tab, an experiment per row, its variants small beside it."""
+    buttons = []
+    for name, _ in TABS:
+        gr.Markdown(T(name))
+        of_tab = [example for example in EXAMPLES if example.analysis == name]
+        for number in dict.fromkeys(example.number for example in of_tab):
+            with gr.Row(elem_classes=["example"]):
+                for example in (one for one in of_tab if one.number == number):
+                    label = T(example.label) if example.is_variant else example.label
+                    buttons.append(gr.Button(label, size="sm", min_width=60, elem_id=example.id))
+    return tuple(buttons)
 
 
 def _model_choices(dispatcher: Dispatcher) -> list[tuple[str, str]]:
@@ -226,7 +195,10 @@ def _connect(
     widgets = [*controls.settings.values(), *(widget for _, _, widget in own)]
     selected = gr.State(tabs[0].analysis)
     last_text = gr.State(None)  # what the shared controls asked for last; None before the first run
-    idle = {controls.run: gr.update(visible=True), controls.stop: gr.update(visible=False)}
+    stand_in = gr.State(None)  # (what the example was tried on, what runs, its text) where the two differ
+    stops = [controls.stop, controls.stop_here]
+    idle = {controls.run: gr.update(visible=True), **{stop: gr.update(visible=False) for stop in stops}}
+    busy = {controls.run: gr.update(visible=False), **{stop: gr.update(visible=True) for stop in stops}}
 
     def asked_for(tab: Tab, values: tuple[Any, ...], position: int | None) -> tuple[Request, Request | None]:
         """The run, and the one beside it. Raises InputError."""
@@ -239,11 +211,15 @@ def _connect(
         return asked, None if tab.second is None else tab.second(asked, extras)
 
     def run_tab(
-        tab: Tab, asked: Request, second: Request | None, position: int | None, language: Language
+        tab: Tab,
+        asked: Request,
+        second: Request | None,
+        position: int | None,
+        language: Language,
+        stands: tuple[str, str, str] | None = None,
     ) -> Iterator[dict[Any, Any]]:
         yield {
-            controls.run: gr.update(visible=False),
-            controls.stop: gr.update(visible=True),
+            **busy,
             last_text: (asked.model, asked.text, asked.generation),
             pinned: position,
         }
@@ -260,12 +236,21 @@ def _connect(
                         elif tab.show_second is not None and first is not None:
                             updates |= tab.show_second(first, answer, language)
                     except Exception as error:  # a picture that cannot be drawn is said, and the buttons come back
-                        updates[controls.status] = notice("error", sentence_for(error, language))
+                        yield {controls.status: notice("error", sentence_for(error, language)), **idle}
+                        return
                     first = answer if each is asked else first
-                yield updates
-        yield idle
+                # The last word and the buttons come in one update: whoever reads it can press Run again.
+                is_last = said["kind"] == "error" or (said["kind"] != "busy" and (each is second or second is None))
+                if not is_last:
+                    yield updates
+                    continue
+                if stands is not None and stands[1:] == (asked.model, asked.text) and said["kind"] != "error":
+                    told = say("stand_in", language, missed=stands[0], model=label_of(stands[1]))
+                    updates[controls.status] = notice("warning", *said["lines"], told)
+                yield updates | idle
+                return
 
-    def run(request: gr.Request, name: Any, *values: Any) -> Iterator[dict[Any, Any]]:
+    def run(request: gr.Request, name: Any, stands: Any, *values: Any) -> Iterator[dict[Any, Any]]:
         language = language_of(request)
         tab = next((tab for tab in tabs if tab.analysis == name), tabs[0])
         try:
@@ -273,39 +258,40 @@ def _connect(
         except InputError as error:
             yield {controls.status: notice("error", error.say(language)), **idle}
             return
-        yield from run_tab(tab, asked, second, None, language)
+        yield from run_tab(tab, asked, second, None, language, stands)
 
-    buttons = [controls.run, controls.stop]
+    buttons = [controls.run, *stops]
     everything = [*buttons, controls.status, last_text, pinned, *(output for tab in tabs for output in tab.outputs)]
     outputs = list(dict.fromkeys(everything))
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     alone: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
-    runs = [controls.run.click(run, [selected, *widgets], outputs, **quiet, **alone)]
-    for button, (_, analysis, chosen) in zip(controls.examples, EXAMPLES, strict=True):
-        values = [chosen[name] if name in chosen else _default(name, "") for name in shared if name != "model"]
+    runs = [controls.run.click(run, [selected, stand_in, *widgets], outputs, **quiet, **alone)]
+    for button, example in zip(controls.examples, EXAMPLES, strict=True):
+        values = [
+            example.values[name] if name in example.values else _default(name, "") for name in shared if name != "model"
+        ]
         values += [
-            chosen[name] if name in chosen and tab.analysis == analysis else _default(name, tab.analysis)
+            example.values[name]
+            if name in example.values and tab.analysis == example.analysis
+            else _default(name, tab.analysis)
             for tab, name, _ in own
         ]
-        model = _model_for(dispatcher, analysis, chosen.get("model"))
+
+        def fill_in(current: Any, example: Example = example, values: list[Any] = values) -> list[Any]:
+            model = example.model(dispatcher.store, current)
+            missed = example.missed(model)
+            stands = None if missed is None else (missed, model, example.values["text"])
+            return [model, *values, example.analysis, stands, gr.update(selected=example.analysis)]
+
+        others = [w for w in widgets if w is not controls.settings["model"]]
         fill = button.click(
-            lambda current, values=values, analysis=analysis, model=model: [
-                model(current),
-                *values,
-                analysis,
-                gr.update(selected=analysis),
-            ],
+            fill_in,
             controls.settings["model"],
-            [
-                controls.settings["model"],
-                *(w for w in widgets if w is not controls.settings["model"]),
-                selected,
-                tab_bar,
-            ],
+            [controls.settings["model"], *others, selected, stand_in, tab_bar],
             queue=False,
             **quiet,
         )
-        runs.append(fill.success(run, [selected, *widgets], outputs, **quiet, **alone))
+        runs.append(fill.success(run, [selected, stand_in, *widgets], outputs, **quiet, **alone))
     for button in (controls.run, *controls.examples):
         button.click(None, js=FOLD_ON_PHONE)
 
@@ -339,21 +325,9 @@ def _connect(
         return {controls.status: notice("info", say("stopped", language_of(request))), **idle}
 
     # Cancelled first and said after it, or a last word of the run would come after "Stopped".
-    cancelled = controls.stop.click(None, cancels=[*runs, *(event for tab in tabs for event in tab.events)])
-    cancelled.then(stopped, None, [*buttons, controls.status], queue=False, **quiet)
-
-
-def _model_for(dispatcher: Dispatcher, analysis: str, named: str | None) -> Callable[[Any], str]:
-    """The model an example runs on: the one it names; else the chosen one, unless that cannot do the analysis."""
-
-    def model(current: Any) -> str:
-        row = catalog.find_row(current) if isinstance(current, str) else None
-        is_known = row is not None or current in dispatcher.store.local_names()
-        if named is None and is_known and (row is None or row.kind in KINDS.get(analysis, ("causal",))):
-            return str(current)
-        return named or dispatcher.store.default_id()
-
-    return model
+    for stop in stops:
+        cancelled = stop.click(None, cancels=[*runs, *(event for tab in tabs for event in tab.events)])
+        cancelled.then(stopped, None, [*buttons, controls.status], queue=False, **quiet)
 
 
 def is_answered(before: Answer, asked: Request, position: int | None) -> bool:

@@ -26,7 +26,7 @@ const draw = () => {
       button.dataset.column = j;
       button.tabIndex = i === value.body.length - 1 && j === 0 ? 0 : -1;
       const named = value.cell.replace("{layer}", row.label).replace("{position}", value.heads[j].position);
-      button.title = `${named}: ${cell.text} · ${value.probability} ${(100 * cell.probability).toFixed(1)} %`;
+      button.title = `${named}: ${cell.text} · ${value.probability} ${(100 * cell.probability).toFixed(1)}%`;
       button.setAttribute("aria-label", button.title);
       button.style.backgroundColor = `rgba(${FOR}, ${STRONGEST * Math.sqrt(Math.min(1, cell.probability))})`;
       place.append(button);

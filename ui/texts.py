@@ -39,6 +39,13 @@ TEXTS: dict[str, tuple[str, str]] = {
     "run": ("Run", "実行"),
     "stop": ("Stop", "停止"),
     "examples": ("Examples", "例"),
+    "example_first_layer": ("first layer", "最初の層"),
+    "example_last_layer": ("last layer", "最後の層"),
+    "example_sampled": ("sampled", "サンプリング"),
+    "stand_in": (
+        "This example was tried on {missed}, which is not at hand and cannot be downloaded now; {model} stands in for it.",
+        "この例は {missed} で試されたものですが、手元になく、今はダウンロードもできません。代わりに {model} を使いました。",
+    ),
     # --- how a run goes
     "ready": ("Ready. Choose an example or press Run.", "準備完了。例を選ぶか「実行」を押してください。"),
     "phase_waiting": (
@@ -46,8 +53,8 @@ TEXTS: dict[str, tuple[str, str]] = {
         "他の実行がモデルを使用中です。順番を待っています…",
     ),
     "phase_loading": ("Loading {model}…", "{model} を読み込んでいます…"),
-    "phase_generating": ("Generating… {percent} %", "生成中… {percent} %"),
-    "phase_analyzing": ("Computing… {percent} %", "計算中… {percent} %"),
+    "phase_generating": ("Generating… {percent}%", "生成中… {percent}%"),
+    "phase_analyzing": ("Computing… {percent}%", "計算中… {percent}%"),
     "phase_done": (
         "Done in {seconds} s on {model} ({device}, {dtype}).",
         "{seconds} 秒で完了:{model}({device}、{dtype})。",
@@ -59,15 +66,40 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     # --- the hover strip
     "strip_label": ("Text, token by token", "トークンごとのテキスト"),
-    "strip_empty": (
-        "The text will stand here. Each predicted token can then be hovered, focused or tapped.",
-        "ここにテキストが表示されます。予測された各トークンにマウスを合わせる、フォーカスする、タップすることができます。",
+    "empty_saliency": (
+        "Which earlier tokens drove each predicted one",
+        "予測された各トークンを、前のどのトークンが導いたか",
+    ),
+    "empty_saliency_how": (
+        "Press Run or choose an example. Then hover a predicted token, tap it or reach it with ← →: the tokens that drove "
+        "it light up, with their share.",
+        "「実行」を押すか、例を選んでください。予測されたトークンにマウスを合わせる・タップする・← → で選ぶと、それを導いたトークンに"
+        "色と割合が付きます。",
+    ),
+    "empty_layer-predictions": ("What each layer would have said", "各層なら何と言ったか"),
+    "empty_layer-predictions_how": (
+        "Press Run or choose an example. Then choose any token: each layer's guesses at that place, and how sure it was.",
+        "「実行」を押すか、例を選んでください。トークンを選ぶと、その位置で各層が挙げる候補とその確率が並びます。",
+    ),
+    "empty_rankings": ("How the answer climbs to the first place", "答えが 1 位になるまで"),
+    "empty_rankings_how": (
+        "Press Run or choose an example. Then: the rank, at every layer, of the tokens that the model wrote and of those "
+        "that you name.",
+        "「実行」を押すか、例を選んでください。書かれたトークンと、指定したトークンの順位を層ごとに示します。",
+    ),
+    "empty_neuron-factors": (
+        "Which neurons fire together, on which tokens",
+        "どのニューロンが、どのトークンで一緒に反応するか",
+    ),
+    "empty_neuron-factors_how": (
+        "Press Run or choose an example. A factor is a group of neurons: hover one, and the tokens it fires on light up.",
+        "「実行」を押すか、例を選んでください。因子はニューロンの集まりです。マウスを合わせると、反応するトークンに色が付きます。",
     ),
     "strip_help": (
-        "Hover, tap or use ← → on an outlined token to see what drove it; click or Enter pins it below.",
-        "枠付きのトークンにマウスを合わせるか ← → で選ぶと、それを導いたトークンが色で示されます。クリックか Enter で下に固定。",
+        "Hover, tap or use ← → on an underlined token to see what drove it; click or Enter pins it below.",
+        "下線付きのトークンにマウスを合わせるか ← → で選ぶと、それを導いたトークンが色で示されます。クリックか Enter で下に固定。",
     ),
-    "legend_share": ("share of the score", "スコアに占める割合"),
+    "legend_share": ("share of the score; numbers in %", "スコアに占める割合(数値は %)"),
     "legend_score": ("signed score", "符号付きスコア"),
     "legend_for": ("supports it", "支持"),
     "legend_against": ("works against it", "逆方向"),
@@ -95,8 +127,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "target_contrast": ("logit − logit of “{text}” (id {id})", "ロジット −「{text}」(id {id})のロジット"),
     "contrast": ("Rather than (contrast)", "~ではなく(対比)"),
     "contrast_info": (
-        "A token; its leading space counts.",
-        "トークン(先頭の空白も区別)",
+        "a token, such as ␣Manchester",
+        "トークン(例:␣Manchester)",
     ),
     "baseline": ("Absence is", "「無い」の表現"),
     "baseline_token": ("padding/end token", "パディング/文末トークン"),
@@ -106,7 +138,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "aggregate_l2": ("magnitude → shares", "大きさ → 割合"),
     "aggregate_sum": ("signed sum", "符号付きの和"),
     "points": ("Integration points", "積分点の数"),
-    "points_auto": ("automatic (errors < 5 %)", "自動(誤差 5 % 未満まで)"),
+    "points_auto": ("automatic (errors < 5%)", "自動(誤差 5% 未満まで)"),
     "whole_words": ("Hide whole words", "単語ごとに隠す"),
     "settings": ("Method and target", "手法と説明対象"),
     "baseline_line": ("absence = {baseline}", "「無い」= {baseline}"),
@@ -189,9 +221,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "位置 {position}(位置 {before} で読み取り)・{norm}・最終層 − モデルのロジット:最大差 {check}",
     ),
     "lens_line_all": (
-        "{norm} · last layer − model's logits: max difference {check}",
-        "{norm}・最終層 − モデルのロジット:最大差 {check}",
+        "Lens: {norm} · last layer − model's logits: max difference {check}",
+        "レンズ:{norm}・最終層 − モデルのロジット:最大差 {check}",
     ),
+    "rounding": (" (float32 rounding)", "(float32 の丸め)"),
     "with_norm": (
         "each layer through the model's own final norm and head",
         "各層をモデル自身の最終正規化とヘッドで読む",
@@ -281,7 +314,7 @@ plural wins. **The strip** colours every token of the text by the first layer fr
 dark is late, none is never.
 
 **Where it misleads.**
-- A rank hides how close the race is: rank 2 at 49 % and rank 2 at 0.1 % look the same. Layer Predictions has the numbers.
+- A rank hides how close the race is: rank 2 at 49% and rank 2 at 0.1% look the same. Layer Predictions has the numbers.
 - Early ranks are a rough reading: those layers were never trained to be decoded (nostalgebraist 2020; Belrose et al.
   2023, arXiv 2303.08112).
 - Common words settle early partly because they are common, not because the model understood anything.
@@ -293,7 +326,7 @@ dark is late, none is never.
 見てください。**テキストの色**は、以後ずっと 1 位になる最初の層を表します。薄い色は早い層、濃い色は遅い層、無色は 1 位にならないトークンです。
 
 **誤解しやすい点。**
-- 順位からは差の大きさが分かりません。49 % の 2 位も 0.1 % の 2 位も同じに見えます。数値は「層ごとの予測」にあります。
+- 順位からは差の大きさが分かりません。49% の 2 位も 0.1% の 2 位も同じに見えます。数値は「層ごとの予測」にあります。
 - 初期層の順位は大まかな読み取りです。読まれるように学習していません(nostalgebraist 2020、Belrose et al. 2023、arXiv 2303.08112)。
 - よくある語が早く決まるのは、よくある語だからでもあり、モデルが理解したからとは限りません。
 - 目盛りは対数です。1,000 位から 100 位までと、10 位から 1 位までが同じ長さです。""",
@@ -412,7 +445,7 @@ probability (or logit, log-probability, or the difference to another token, Yin 
 **Methods.** *Occlusion* hides one token at a time and reports how far the number falls; it is exact by its own
 definition. *Gradient* (Simonyan et al. 2014) and *input × gradient* (Shrikumar et al. 2017) ask how the number reacts
 to a tiny change. *Integrated gradients* (Sundararajan et al. 2017) adds those reactions up on the way from "absent" to
-present; its line shows two errors, and says **not converged** when either is above 5 %: then do not read it.
+present; its line shows two errors, and says **not converged** when either is above 5%: then do not read it.
 
 **Where it misleads.**
 - Methods disagree. Look at two before you believe one; the deletion curves show which is closer to what the model does.
@@ -427,7 +460,7 @@ Yin & Neubig 2022)に、それより前の各トークンがどれだけ効い�
 
 **手法。** *遮蔽法*はトークンを 1 つずつ隠し、値がどれだけ下がるかを測ります。定義どおりの正確な値です。*勾配*(Simonyan et al.
 2014)と*入力 × 勾配*(Shrikumar et al. 2017)は、ごく小さな変化への反応を見ます。*積分勾配*(Sundararajan et al. 2017)は
-「無い」状態から「有る」状態までの反応を足し合わせます。2 つの誤差を表示し、どちらかが 5 % を超えると**収束していない**と
+「無い」状態から「有る」状態までの反応を足し合わせます。2 つの誤差を表示し、どちらかが 5% を超えると**収束していない**と
 表示します。その場合は読み取らないでください。
 
 **誤解しやすい点。**

@@ -20,8 +20,15 @@ CSS = """
 #title h1 { margin: 0 0 .1em; font-size: 1.5rem; }
 #title p { margin: 0; opacity: .75; font-size: .9rem; }
 #examples { gap: 6px; }
-#settings-row { gap: 8px 12px; }
+#examples p { margin: 6px 0 0; font-size: .8rem; opacity: .75; }
+#examples .example { gap: 4px; flex-wrap: nowrap; }
+#examples .example button:not(:first-child) { flex: 0 0 auto; padding-inline: 8px; }
+#settings-row > .form { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 240px), 1fr)); gap: 0; background: var(--block-background-fill); }
+#bar { position: sticky; top: 0; z-index: 30; background: var(--body-background-fill); align-items: center; padding: 0; }
+#bar #status { padding: 0; }
+#bar #stop-here { flex: 0 0 auto; min-width: 90px; }
 #examples button { justify-content: flex-start; text-align: left; white-space: normal; }
+.dark #factors-leading :is(.token.highlighted, .legend-item), .dark #saliency-highlighted .token.highlighted { color: white !important; }
 #text textarea { font-size: 1.05rem; }
 @media (max-width: 640px) { .gradio-container { padding: 8px !important; } }
 """

@@ -8,23 +8,19 @@ from typing import Any
 import pytest
 
 from analyzers.catalog import find_row, is_at_hand
-from ui.layout import EXAMPLES
 
 HOSTILE = "<img src=x onerror=window.hurt=1> ${1+1} {{7*7}}"
 TEXT = "the keys to the cabinet are on the table and the cat sat on the mat"
 TAB = "Neuron Factors"
 ROWS = "#factor-view .row"
-DONE = "document.querySelector('#status').innerText.startsWith('Done in ')"
 
 
 def factorise(seen: Any, text: str = TEXT, tab: str = TAB) -> None:
     """Open the tab, type a text, press Run, wait for the view."""
     seen.open_tab(tab)
-    seen.page.fill("#text textarea", text)
-    seen.page.keyboard.press("Tab")
-    seen.press_until("#run", f"{ROWS}, #status p.error")
-    seen.page.wait_for_selector("#run", state="visible", timeout=30_000)
-    seen.page.wait_for_selector(ROWS, timeout=30_000)
+    seen.write(text)
+    seen.press_run()
+    seen.page.wait_for_selector(ROWS)
 
 
 def fills(seen: Any) -> list[str]:
@@ -53,11 +49,6 @@ def pressed(seen: Any) -> list[str]:
     return found
 
 
-def quiet_requests(seen: Any) -> list[str]:
-    """What was asked of the server, the page's own heartbeat apart."""
-    return [url for url in seen.requests if "heartbeat" not in url]
-
-
 def test_a_run_draws_a_row_per_factor_and_every_token_once(visit: Any) -> None:
     seen = visit()
     factorise(seen)
@@ -72,17 +63,16 @@ def test_a_run_draws_a_row_per_factor_and_every_token_once(visit: Any) -> None:
     assert colours[0] == "transparent"
     assert any(colour.startswith("rgba(230, 118, 27") or colour == "rgb(230, 118, 27)" for colour in colours)
     assert pressed(seen) == ["0"]
-    line = seen.page.inner_text("#factors-line")
+    line = seen.said("factors-line")
     assert line.startswith("NMF · layers 0 to 2 · ")
     assert "left out: the" in line
-    assert "promote" in seen.page.inner_text("#factors-promoted")
+    assert "promote" in seen.said("factors-promoted")
 
 
 def test_hovering_a_factor_relights_the_text_without_asking_the_server(visit: Any) -> None:
     seen = visit()
     factorise(seen)
     first, said = fills(seen), reading(seen)
-    seen.page.wait_for_timeout(1_000)
     seen.requests.clear()
     seen.page.locator(ROWS).nth(1).hover()
     second = fills(seen)
@@ -94,7 +84,7 @@ def test_hovering_a_factor_relights_the_text_without_asking_the_server(visit: An
     seen.page.locator("#text textarea").hover()
     assert fills(seen) == first
     assert reading(seen) == said
-    assert quiet_requests(seen) == []
+    assert seen.asked() == []
 
 
 def test_hovering_a_token_names_its_factors(visit: Any) -> None:
@@ -111,11 +101,11 @@ def test_hovering_a_token_names_its_factors(visit: Any) -> None:
 def test_a_click_pins_the_factor_and_the_panels_follow(visit: Any) -> None:
     seen = visit()
     factorise(seen)
-    before = seen.page.inner_text("#factors-promoted")
+    before = seen.said("factors-promoted")
     assert before.startswith("Factor 1:")
     seen.page.locator(ROWS).nth(2).click()
-    seen.changed("#factors-promoted", before)
-    assert seen.page.inner_text("#factors-promoted").startswith("Factor 3:")
+    seen.changed("factors-promoted", before)
+    assert seen.said("factors-promoted").startswith("Factor 3:")
     assert pressed(seen) == ["2"]
     pinned = fills(seen)
     seen.page.locator(ROWS).nth(4).hover()
@@ -133,21 +123,22 @@ def test_arrow_keys_move_between_factors_and_enter_pins(visit: Any) -> None:
         seen.page.keyboard.press(key)
         assert seen.page.evaluate("document.activeElement.dataset.factor") == factor, key
         assert reading(seen).startswith(f"Factor {int(factor) + 1}:")
-    before = seen.page.inner_text("#factors-promoted")
+    before = seen.said("factors-promoted")
     seen.page.keyboard.press("Enter")
-    seen.changed("#factors-promoted", before)
+    seen.changed("factors-promoted", before)
     assert pressed(seen) == ["1"]
 
 
 def test_turning_neurons_down_draws_the_next_token_before_and_after(visit: Any) -> None:
     seen = visit()
     factorise(seen)
-    before = seen.page.inner_text("#factors-promoted")
+    before = seen.said("factors-promoted")
     seen.page.locator(ROWS).nth(1).click()
-    seen.changed("#factors-promoted", before)
+    seen.changed("factors-promoted", before)
     seen.page.locator("#cause").get_by_text("From seeing to cause").click()
     assert not seen.page.is_visible("#cause-chart svg.marks")
-    seen.press_until("#cause-run", "#cause-chart svg.marks")
+    seen.press("cause-run")
+    seen.page.wait_for_selector("#cause-chart svg.marks")
     said = words_of(seen, "#cause-chart")
     assert any(text.startswith("The next token, with 10 neurons of factor 2 × 0: KL ") for text in said)
     assert seen.page.locator("#cause-chart svg.marks .mark-rect path").count() >= 20
@@ -158,7 +149,8 @@ def test_three_layers_are_drawn_side_by_side(visit: Any) -> None:
     seen = visit()
     factorise(seen)
     seen.page.locator("#compare-layers").get_by_text("Compare first, middle and last layer").click()
-    seen.press_until("#compare-layers-run", "#compare-layers-chart svg.marks")
+    seen.press("compare-layers-run")
+    seen.page.wait_for_selector("#compare-layers-chart svg.marks")
     said = words_of(seen, "#compare-layers-chart")
     for start in ("layer 0, error 0.", "layer 1, error 0.", "layer 2, error 0.", "Factor 1", "Factor 8"):
         assert any(text.startswith(start) for text in said)
@@ -172,9 +164,9 @@ def test_another_run_clears_the_panels_of_the_one_before(visit: Any) -> None:
     seen = visit()
     factorise(seen)
     seen.page.locator("#cause").get_by_text("From seeing to cause").click()
-    seen.press_until("#cause-run", "#cause-chart svg.marks")
-    seen.page.fill("#text textarea", "the cat sat on the mat and the keys are on the table")
-    seen.page.keyboard.press("Tab")
+    seen.press("cause-run")
+    seen.page.wait_for_selector("#cause-chart svg.marks")
+    seen.write("the cat sat on the mat and the keys are on the table")
     seen.press_run()
     seen.page.wait_for_selector("#cause-chart svg.marks", state="hidden")
     assert pressed(seen) == ["0"]
@@ -183,12 +175,9 @@ def test_another_run_clears_the_panels_of_the_one_before(visit: Any) -> None:
 def test_too_few_tokens_are_a_sentence(visit: Any) -> None:
     seen = visit()
     seen.open_tab(TAB)
-    seen.page.fill("#text textarea", "t")
-    seen.page.fill("#generate input[type=number]", "0")
-    seen.page.keyboard.press("Tab")
-    seen.press_until("#run", "#status p.error")
-    assert "0 of 1 tokens are left to factorise; at least 2 are needed" in seen.page.inner_text("#status")
-    assert seen.page.is_visible("#run")
+    seen.write("t", 0)
+    seen.page.click("#run")
+    seen.refused("0 of 1 tokens are left to factorise; at least 2 are needed")
     assert not seen.page.is_visible("#cause-run")
 
 
@@ -200,12 +189,12 @@ def test_a_range_of_layers_is_asked_for_and_kept(visit: Any) -> None:
     seen.page.get_by_label("From layer", exact=True).fill("1")
     seen.page.get_by_label("To layer (inclusive)", exact=True).fill("2")
     factorise(seen)
-    assert seen.page.inner_text("#factors-line").startswith("NMF · layers 1 to 2 · ")
+    assert seen.said("factors-line").startswith("NMF · layers 1 to 2 · ")
     assert seen.page.locator(f"{ROWS} .shares i").count() == 8 * 2
     seen.page.get_by_label("To layer (inclusive)", exact=True).fill("0")
     seen.page.keyboard.press("Tab")
-    seen.press_until("#run", "#status p.error")
-    assert "no layers 1 to 0" in seen.page.inner_text("#status")
+    seen.page.click("#run")
+    seen.refused("no layers 1 to 0")
 
 
 def test_hostile_text_is_drawn_literally_everywhere(visit: Any) -> None:
@@ -218,7 +207,8 @@ def test_hostile_text_is_drawn_literally_everywhere(visit: Any) -> None:
         seen.page.locator(ROWS).nth(number).hover()
     seen.page.locator('#factor-view [data-position="1"]').hover(force=True)
     seen.page.locator("#cause").get_by_text("From seeing to cause").click()
-    seen.press_until("#cause-run", "#cause-chart svg.marks")
+    seen.press("cause-run")
+    seen.page.wait_for_selector("#cause-chart svg.marks")
     places = "#factor-view img, #factors-line img, #factors-promoted img, #factors-leading img, #cause-chart img"
     assert seen.page.locator(places).count() == 0
     assert seen.page.evaluate("document.querySelectorAll('img[onerror], svg [onerror], svg image').length") == 0
@@ -237,7 +227,7 @@ def test_nothing_is_wider_than_the_screen(visit: Any, options: dict[str, Any]) -
     seen.run("the café: the keys to the 東京 cabinet", 6)
     seen.open_tab(tab)
     seen.page.wait_for_selector(ROWS, timeout=30_000)
-    seen.page.wait_for_selector("#run", state="attached", timeout=30_000)
+    seen.ended()
     assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
     box = seen.page.locator("#factor-view").bounding_box()
     assert box is not None
@@ -257,35 +247,25 @@ def model_of(seen: Any) -> str:
     return found
 
 
-def press_example(seen: Any, label: str) -> None:
-    """Press it, and wait until its answer stands."""
-    button = f"#examples button:has-text('{label}')"
-    before = seen.runs()
-    seen.page.click(button)
-    seen.page.wait_for_function("before => window.runs.size > before", arg=before, timeout=60_000)
-    seen.ended()
-
-
 @pytest.mark.skipif(not bundled("minilm-l6"), reason="the bundled encoder is not installed")
 def test_an_example_of_the_encoder_runs_on_it_and_the_next_on_a_model_that_can(visit: Any) -> None:
-    label = next(label for label, analysis, values in EXAMPLES if values.get("model") == "minilm-l6")
     seen = visit()
     factorise(seen)
     before = model_of(seen)
     assert before.startswith("tiny")
-    press_example(seen, label)
-    seen.page.wait_for_function(DONE, timeout=60_000)
+    seen.press_example("example-3-neuron-factors")
+    assert seen.status().startswith("Done in ")
     assert model_of(seen).startswith("MiniLM")
-    assert "minilm-l6" in seen.page.inner_text("#status")
+    assert "minilm-l6" in seen.said("status")
     drawn = "".join(seen.page.locator("#factor-view .text .shown").all_inner_texts())
     assert "·crows" in drawn
     assert "[SEP]" in drawn
-    assert seen.page.inner_text("#factors-line").endswith("left out: nothing")
-    assert seen.page.inner_text("#factors-promoted").strip() == ""
+    assert seen.said("factors-line").endswith("left out: nothing")
+    seen.page.wait_for_selector("#factors-promoted p", state="detached")
     seen.page.locator("#cause").get_by_text("From seeing to cause").click()
     seen.page.click("#cause-run")
     seen.page.wait_for_selector("#cause :text('An encoder predicts no next token.')")
-    press_example(seen, EXAMPLES[0][0])
-    seen.page.wait_for_function(DONE, timeout=60_000)
+    seen.press_example("example-1-saliency")
+    assert seen.status().startswith("Done in ")
     assert model_of(seen) == before
     assert seen.page.locator("p.error").count() == 0

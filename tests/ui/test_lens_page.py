@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ui.layout import EXAMPLES
+from ui.examples import EXAMPLES, Example
 
 HOSTILE = "<img src=x onerror=window.hurt=1> ${1+1} {{7*7}}"
 TEXT = "the keys to the cabinet"
@@ -22,8 +22,8 @@ def cell_of(seen: Any, row: int, column: int) -> Any:
 def read_whole_text(seen: Any) -> None:
     """Open the accordion and draw the grid."""
     seen.page.get_by_text("Whole text: the top token").click()
-    seen.page.click("#overview-run")
-    seen.page.wait_for_selector("#overview-grid button", timeout=30_000)
+    seen.press("overview-run")
+    seen.page.wait_for_selector("#overview-grid button")
     seen.page.wait_for_selector("#overview-line :text('Done in ')")
 
 
@@ -38,7 +38,7 @@ def test_opening_a_tab_answers_for_the_same_text(visit: Any) -> None:
     seen.open_tab(PREDICTIONS)
     seen.answered("predictions")
     assert seen.drawn("predictions").replace("·", " ").startswith(TEXT)
-    assert "Position" in seen.page.inner_text("#predictions-line")
+    assert "Position" in seen.said("predictions-line")
     seen.open_tab(RANKINGS)
     seen.answered("rankings")
     assert seen.drawn("rankings").replace("·", " ").startswith(TEXT)
@@ -50,7 +50,7 @@ def test_before_the_first_run_opening_a_tab_runs_nothing(visit: Any) -> None:
     seen.open_tab(PREDICTIONS)
     seen.page.wait_for_timeout(1_000)
     assert seen.page.locator("#predictions-strip .output").count() == 0
-    assert "The text will stand here" in seen.page.inner_text("#predictions-strip")
+    assert "What each layer would have said" in seen.page.inner_text("#predictions-strip")
 
 
 def test_a_tab_that_has_answered_does_not_run_again(visit: Any) -> None:
@@ -71,7 +71,7 @@ def test_an_example_that_opens_its_tab_runs_once(visit: Any) -> None:
     seen = visit()
     seen.run(TEXT, 1)
     before = seen.runs()
-    seen.page.click(f"#examples button:has-text('{EXAMPLES[3][0]}')")
+    seen.page.click("#example-7-layer-predictions")
     seen.answered("predictions", "The·capital")
     seen.page.wait_for_timeout(2_000)
     assert seen.runs() == before + 1
@@ -134,7 +134,7 @@ def test_without_the_final_norm_there_are_two_pictures_and_a_warning(visit: Any)
     seen.choose("Compare side by side", "nothing")
     seen.press_run()
     seen.page.wait_for_selector("#predictions-beside svg.marks", state="hidden")
-    assert warning.count() == 0
+    warning.wait_for(state="detached")
 
 
 @pytest.mark.parametrize("tab", [PREDICTIONS, RANKINGS])
@@ -163,8 +163,7 @@ def test_another_text_that_is_empty_is_a_sentence(visit: Any) -> None:
     seen.answered("predictions")
     seen.choose("Compare side by side", "another text")
     seen.page.click("#run")
-    seen.page.wait_for_selector("#status p.error")
-    assert seen.page.is_visible("#run")
+    seen.refused("There is no text to look at")
 
 
 def test_watched_words_are_chips_with_ids_and_lines(visit: Any) -> None:
@@ -176,7 +175,7 @@ def test_watched_words_are_chips_with_ids_and_lines(visit: Any) -> None:
     watch(seen, " is\n are")
     seen.press_run()
     seen.page.wait_for_selector("#watch-chart svg.marks", timeout=20_000)
-    chips = seen.page.inner_text("#rankings-chips")
+    chips = seen.said("rankings-chips")
     ids = re.fullmatch(r"“·is” = id (\d+) · “·are” = id (\d+)", chips.strip())
     assert ids is not None, chips
     legend = seen.page.locator("#watch-chart svg.marks").text_content()
@@ -185,21 +184,19 @@ def test_watched_words_are_chips_with_ids_and_lines(visit: Any) -> None:
     watch(seen, "")
     seen.press_run()
     seen.page.wait_for_selector("#watch-chart svg.marks", state="hidden")
-    assert seen.page.inner_text("#rankings-chips").strip() == ""
+    seen.page.wait_for_selector("#rankings-chips p", state="detached")
 
 
 def test_the_other_spacing_is_added_once(visit: Any) -> None:
     seen = visit()
     seen.open_tab(RANKINGS)
     watch(seen, "is\n are")
-    box = seen.page.locator("#watch textarea")
-    add = seen.page.get_by_role("button", name="other spacing")
+    both = "is\n is\n are\nare"
     for _ in range(2):
-        before = box.input_value()
-        add.click()
-        seen.page.wait_for_timeout(700)
-        assert before in box.input_value() or before == "is\n are"
-    assert box.input_value() == "is\n is\n are\nare"
+        seen.page.get_by_role("button", name="other spacing").click()
+        seen.page.wait_for_function("text => document.querySelector('#watch textarea').value === text", arg=both)
+    seen.page.wait_for_timeout(700)
+    assert seen.page.input_value("#watch textarea") == both
 
 
 def test_too_many_watched_words_are_a_sentence(visit: Any) -> None:
@@ -209,9 +206,7 @@ def test_too_many_watched_words_are_a_sentence(visit: Any) -> None:
     seen.answered("rankings")
     watch(seen, "\n".join(f" w{n}" for n in range(17)))
     seen.page.click("#run")
-    seen.page.wait_for_selector("#status p.error")
-    assert "16" in seen.page.inner_text("#status")
-    assert seen.page.is_visible("#run")
+    seen.refused("At most 16")
 
 
 def test_a_cell_of_the_whole_text_lists_its_ten_likeliest(visit: Any) -> None:
@@ -258,7 +253,7 @@ def test_arrow_keys_move_in_the_whole_text(visit: Any) -> None:
     ):
         seen.page.keyboard.press(key)
         assert focused() == place, key
-    assert seen.requests == []
+    assert seen.asked() == []
     seen.page.keyboard.press("ArrowUp")
     seen.page.keyboard.press("Enter")
     seen.page.wait_for_selector("#overview-cell :text('Layer 1, position 1')", timeout=20_000)
@@ -295,7 +290,7 @@ def test_hostile_text_is_drawn_literally_everywhere(visit: Any) -> None:
     watch(seen, HOSTILE)
     seen.press_run()
     seen.page.wait_for_selector("#watch-chart svg.marks", timeout=20_000)
-    assert "“<” = id" in seen.page.inner_text("#rankings-chips")
+    seen.page.wait_for_selector("#rankings-chips :text('“<” = id')")
     assert HOSTILE in seen.status()
     seen.open_tab(PREDICTIONS)
     seen.answered("predictions")
@@ -316,26 +311,28 @@ def test_hostile_text_is_drawn_literally_everywhere(visit: Any) -> None:
     assert "�" not in seen.page.inner_text("body")
 
 
-@pytest.mark.parametrize("number", range(2, 8), ids=lambda number: f"example-{number + 1}")
-def test_an_example_opens_its_tab_and_ends_well(visit: Any, number: int) -> None:
-    label, analysis, values = EXAMPLES[number]
+@pytest.mark.parametrize(
+    "example",
+    [example for example in EXAMPLES if example.analysis in ("layer-predictions", "rankings")],
+    ids=lambda example: example.id,
+)
+def test_an_example_opens_its_tab_and_ends_well(visit: Any, example: Example) -> None:
+    values = example.values
     seen = visit()
-    seen.press_until(f"#examples button:has-text('{label}')", f"#{STRIPS[analysis]}-strip .output")
-    seen.page.wait_for_selector("#status :text('Done in ')", timeout=30_000)
-    seen.ended()
+    seen.press_example(example.id)
     assert seen.page.input_value("#text textarea") == values["text"]
     selected = seen.page.locator("[role=tab][aria-selected=true]").inner_text()
-    assert selected == {"layer-predictions": PREDICTIONS, "rankings": RANKINGS}[analysis]
-    assert seen.drawn(STRIPS[analysis]).replace("·", " ").startswith(values["text"].replace("\n", "↵"))
+    assert selected == {"layer-predictions": PREDICTIONS, "rankings": RANKINGS}[example.analysis]
+    assert seen.drawn(STRIPS[example.analysis]).replace("·", " ").startswith(values["text"].replace("\n", "↵"))
     assert seen.status().startswith("Done in ")
     assert seen.page.locator("p.error").count() == 0
     panel = seen.page.locator("[role=tabpanel]:visible")
-    pictures = {"Heathrow / ␣Heathrow": 4, "The keys to the cabinet: is / are": 2}.get(label, 1)
+    pictures = {8: 4, 10: 2}.get(example.number, 1)
     panel.locator("svg.marks").nth(pictures - 1).wait_for(state="visible", timeout=20_000)
     assert panel.locator("svg.marks:visible").count() == pictures
     if "watch" in values:
         words = values["watch"].split("\n")
-        assert seen.page.inner_text("#rankings-chips").count(" = id ") == len(words)
+        assert seen.said("rankings-chips").count(" = id ") == len(words)
 
 
 @pytest.mark.parametrize("options", [{"viewport": {"width": 390, "height": 844}}, {"locale": "ja-JP"}, {}], ids=str)
@@ -366,11 +363,11 @@ def test_stop_gives_the_buttons_back(visit: Any) -> None:
     seen.page.keyboard.press("Tab")
     seen.page.click("#run")
     seen.page.wait_for_selector("#stop", state="visible")
-    assert not seen.page.is_visible("#run")
+    seen.page.wait_for_selector("#run", state="hidden")
     seen.page.click("#stop")
-    seen.page.wait_for_selector("#run", state="visible", timeout=10_000)
-    assert not seen.page.is_visible("#stop")
-    seen.page.wait_for_selector("#status :text('Stopped')")
+    seen.page.wait_for_selector("#status :text('Stopped')", timeout=10_000)
+    seen.page.wait_for_selector("#run", state="visible", timeout=1_000)
+    seen.page.wait_for_selector("#stop", state="hidden", timeout=1_000)
     seen.page.wait_for_timeout(1_500)
     assert seen.status() == "Stopped. What was ready stays."
     seen.run("the keys", 1)

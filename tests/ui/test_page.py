@@ -20,7 +20,7 @@ def test_hover_repaints_with_no_request(visit: Any) -> None:
     after = seen.colours()
     assert before != after
     assert any(colour not in ("", "transparent") for colour in after)
-    assert seen.requests == []
+    assert seen.asked() == []
 
 
 def test_arrow_keys_do_what_hover_does(visit: Any) -> None:
@@ -33,7 +33,7 @@ def test_arrow_keys_do_what_hover_does(visit: Any) -> None:
     seen.page.keyboard.press("ArrowRight")
     assert seen.colours() != first
     assert seen.page.inner_text("#saliency-strip .reading") != reading
-    assert seen.requests == []
+    assert seen.asked() == []
     assert seen.page.evaluate("document.activeElement.dataset.position") == outputs.nth(1).get_attribute(
         "data-position"
     )
@@ -44,15 +44,13 @@ def test_arrow_keys_do_what_hover_does(visit: Any) -> None:
 def test_a_click_or_enter_pins_a_token_below(visit: Any) -> None:
     seen = visit()
     seen.run("the keys to the cabinet", 4)
-    line = seen.page.locator("#saliency-line")
-    before = line.inner_text()
+    before = seen.said("saliency-line")
     seen.page.locator("#saliency-strip .output").nth(3).click()
-    seen.page.wait_for_function("text => document.querySelector('#saliency-line').innerText !== text", arg=before)
-    assert "Occlusion" in line.inner_text()
-    pinned = line.inner_text()
+    pinned = seen.changed("saliency-line", before)
+    assert "Occlusion" in pinned
     seen.page.locator("#saliency-strip .output").nth(1).focus()
     seen.page.keyboard.press("Enter")
-    seen.page.wait_for_function("text => document.querySelector('#saliency-line').innerText !== text", arg=pinned)
+    seen.changed("saliency-line", pinned)
 
 
 def test_hostile_text_is_drawn_literally(visit: Any) -> None:
@@ -79,12 +77,9 @@ def test_hostile_text_is_drawn_literally(visit: Any) -> None:
 
 def test_bad_input_is_a_sentence_and_the_buttons_come_back(visit: Any) -> None:
     seen = visit()
-    seen.page.fill("#text textarea", "")
+    seen.write("")
     seen.page.click("#run")
-    seen.page.wait_for_selector("#status p.error")
-    assert "Type one, or choose an example" in seen.page.inner_text("#status")
-    assert seen.page.is_visible("#run")
-    assert not seen.page.is_visible("#stop")
+    seen.refused("Type one, or choose an example")
     seen.run("the keys", 1)
     assert seen.page.locator("#status p.error").count() == 0
 
@@ -94,7 +89,7 @@ def test_a_contrast_of_several_tokens_says_which_one_counts(visit: Any) -> None:
     seen.page.fill("#contrast textarea, #contrast input", "zebra")
     seen.run("the keys to the", 1)
     seen.page.wait_for_selector("#status p.warning")
-    assert "tokens for this model" in seen.page.inner_text("#status")
+    assert "tokens for this model" in seen.said("status")
 
 
 @pytest.mark.parametrize(
@@ -113,6 +108,7 @@ def test_nothing_is_wider_than_the_screen(visit: Any, options: dict[str, Any]) -
     if width < 700 and not seen.page.is_visible("#run"):
         seen.page.click("#sidebar .toggle-button")
     seen.run("the café: the keys to the 東京 cabinet", 3)
+    seen.page.wait_for_selector("#saliency-chart svg.marks", state="attached")
     assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
     words = {"ja-JP": "実行"}.get(options.get("locale", ""), "Run")
     assert seen.page.inner_text("#run") == words

@@ -7,15 +7,18 @@ import io
 from typing import Any
 
 import altair as alt
+import numpy as np
 
 from analyzers.layer_predictions import LayerOverview, LayerPredictions
 from analyzers.sentences import Language
 from analyzers.tokens import named, visible
-from ui.charts.saliency import as_text, styled, wrapped
+from ui.charts.saliency import as_text, letters, styled, wrapped
 from ui.texts import say
 from ui.theme import AGAINST_HEX, FOR_HEX
 
 MOST_COLUMNS = 60
+CELL = 62
+"""Width of a cell in pixels: ten of them, the layers' names, entropy and KL stand on the page without scrolling."""
 
 
 def layer_name(layer: int, language: Language) -> str:
@@ -42,16 +45,21 @@ def rows(result: LayerPredictions) -> list[dict[str, Any]]:
 
 
 def predictions_chart(
-    result: LayerPredictions, language: Language, *, compact: bool = False
+    result: LayerPredictions, language: Language, *, compact: bool = False, text: str | None = None
 ) -> alt.HConcatChart | alt.LayerChart:
     """Layers down, predictions across, the background their probability (0 to 1, fixed); beside it entropy and KL,
-    unless `compact`, for two pictures side by side."""
+    unless `compact`, for two pictures side by side, which then name their `text`."""
     names = {layer: layer_name(layer, language) for layer in result.layers}
-    values = [row | {"layer": names[row["layer"]], "token": _short(row["token"])} for row in rows(result)]
-    y = alt.Y("layer:N", sort=list(names.values()), title=say("axis_layer", language))
+    values = [
+        row | {"layer": names[row["layer"]], "token": _short(row["token"])} | {"size": _font(_short(row["token"]))}
+        for row in rows(result)
+    ]
+    order = list(names.values())
+    layers = alt.Y("layer:N", sort=order, title=say("axis_layer", language))
+    bare = alt.Y("layer:N", sort=order, title=None, axis=None)
     base = alt.Chart(alt.InlineData(values=values)).encode(
         x=alt.X("rank:O", title=say("axis_rank_order", language), axis=alt.Axis(orient="top", labelAngle=0)),
-        y=y,
+        y=layers,
         tooltip=[
             alt.Tooltip("layer:N", title=say("axis_layer", language)),
             alt.Tooltip("rank:O", title=say("rank", language)),
@@ -69,10 +77,10 @@ def predictions_chart(
         )
     )
     outlined = base.transform_filter(alt.datum.is_chosen).mark_rect(fillOpacity=0, stroke="currentColor", strokeWidth=2)
-    words = base.mark_text(fontSize=14, fill="currentColor").encode(text="token:N")
-    grid = (cells + outlined + words).properties(width=alt.Step(70), height=alt.Step(26))
+    words = base.mark_text(fontSize=alt.expr("datum.size"), fill="currentColor").encode(text="token:N")
+    grid = (cells + outlined + words).properties(width=alt.Step(CELL), height=alt.Step(26))
     if compact:
-        return styled(grid.properties(title=_title(result, language)))
+        return styled(grid.properties(title=_title(result, language, text)))
     numbers = [
         {"layer": names[layer], "entropy": float(entropy), "kl": float(kl)}
         for layer, entropy, kl in zip(result.layers, result.entropy, result.kl, strict=True)
@@ -82,13 +90,13 @@ def predictions_chart(
         .mark_bar(fill=colour)
         .encode(
             x=alt.X(f"{name}:Q", title=say(name, language), axis=alt.Axis(orient="top", tickCount=3)),
-            y=alt.Y("layer:N", sort=list(names.values()), title=None, axis=alt.Axis(labels=False, ticks=False)),
+            y=bare,
             tooltip=[alt.Tooltip("layer:N"), alt.Tooltip(f"{name}:Q", format=".3f", title=say(name, language))],
         )
-        .properties(width=84, height=alt.Step(26))
+        .properties(width=58, height=alt.Step(26))
         for name, colour in (("entropy", "#8b8b94"), ("kl", AGAINST_HEX))
     ]
-    return styled(alt.hconcat(grid, *beside, spacing=12, title=_title(result, language)))
+    return styled(alt.hconcat(grid, *beside, spacing=14, title=_title(result, language)))
 
 
 def line(result: LayerPredictions, language: Language) -> str:
@@ -99,7 +107,14 @@ def line(result: LayerPredictions, language: Language) -> str:
         position=result.position,
         before=result.position - 1,
         norm=say("without_norm" if result.without_final_norm else "with_norm", language),
-        check=f"{result.self_check:.1g}",
+        check=checked(result.self_check, language),
+    )
+
+
+def checked(difference: float, language: Language) -> str:
+    """The self-check's number; what is left in float32 is rounding, and says so."""
+    return np.format_float_positional(difference, 1, fractional=False, trim="-") + (
+        say("rounding", language) if 0 < difference <= 1e-3 else ""
     )
 
 
@@ -174,11 +189,27 @@ def overview_grid(overview: LayerOverview, language: Language, around: int | Non
     }
 
 
-def _title(result: LayerPredictions, language: Language) -> alt.TitleParams:
-    subtitle = wrapped(line(result, language), 70)
+def _title(result: LayerPredictions, language: Language, text: str | None = None) -> alt.TitleParams:
+    subtitle = [] if text is None else [shortened(text)]
+    subtitle += wrapped(line(result, language), 70)
     if result.chosen is not None:
         subtitle.append(say("chosen_outlined", language, token=f"“{named(result.chosen)}”"))
     return alt.TitleParams(say("predictions_title", language, position=result.position), subtitle=subtitle)
+
+
+def shortened(text: str, most: int = 44) -> str:
+    """A text as a chart names it: in quotes, on one line, its leading and trailing white space visible."""
+    words = text.strip(" ")
+    lead = len(text) - len(text.lstrip(" "))
+    seen = "·" * lead + " ".join(visible(word) for word in words.split(" "))
+    seen += "·" * (len(text) - lead - len(words))
+    return f"“{seen if len(seen) <= most else seen[: most - 1] + '…'}”"
+
+
+def _font(text: str) -> int:
+    """Size of a cell's letters: what is long is written smaller, so that it stays in its cell."""
+    width = letters(text)
+    return 14 if width <= 7 else 11 if width <= 9 else 10
 
 
 def _short(text: str, most: int = 12) -> str:

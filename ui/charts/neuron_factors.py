@@ -42,8 +42,9 @@ def view_value(result: NeuronFactors, language: Language, pinned: int) -> dict[s
     scaled = np.where(rows < 0, -1.0, rows / largest)
     factors = []
     for number, factor in enumerate(result.factors):
-        order = np.argsort(-rows[number], kind="stable")[:6]
-        tokens = ", ".join(f"“{named(result.tokens[i])}”" for i in order if rows[number, i] > 0)
+        order = np.argsort(-rows[number], kind="stable")
+        strongest = dict.fromkeys(f"“{named(result.tokens[i])}”" for i in order if rows[number, i] > 0)
+        tokens = ", ".join(list(strongest)[:6])
         factors.append(
             {
                 "label": say("factor", language, number=number + 1),

@@ -11,10 +11,14 @@ import altair as alt
 from analyzers.rankings import Rankings
 from analyzers.sentences import Language
 from analyzers.tokens import named, visible
+from ui.charts.layer_predictions import checked, shortened
 from ui.charts.saliency import as_text, styled, wrapped
 from ui.charts.token_strip import reading_strip
 from ui.texts import say
 from ui.theme import AGAINST_HEX, FOR_HEX
+
+WIDE = 820
+"""Pixels that the heat map may take before it has to be scrolled."""
 
 LOWEST = 50_000
 """The rank axis reaches at least so far down, so that two pictures can be compared."""
@@ -35,15 +39,20 @@ def rows(result: Rankings) -> list[dict[str, Any]]:
     ]
 
 
-def rankings_chart(result: Rankings, language: Language) -> alt.LayerChart:
+def rankings_chart(result: Rankings, language: Language, text: str | None = None) -> alt.LayerChart:
     """Layers down, generated tokens across, the rank written in the cell. Rank 1 is solid orange; the others are blue,
-    fainter on a fixed logarithmic scale."""
+    fainter on a fixed logarithmic scale. With another beside it, it names its `text`."""
     values = [
         row | {"label": f"{row['position']} {row['token']}", "shown": _short(row["rank"])} for row in rows(result)
     ]
     labels = [f"{token.position} {named(token)}" for token in result.outputs]
     base = alt.Chart(alt.InlineData(values=values)).encode(
-        x=alt.X("label:N", sort=labels, title=None, axis=alt.Axis(orient="top", labelAngle=-40)),
+        x=alt.X(
+            "label:N",
+            sort=labels,
+            title=None,
+            axis=alt.Axis(orient="top", labelAngle=-40, minExtent=0 if text is None else 80),
+        ),
         y=alt.Y("layer:O", title=say("axis_layer", language)),
         tooltip=[
             alt.Tooltip("layer:O", title=say("axis_layer", language)),
@@ -62,17 +71,18 @@ def rankings_chart(result: Rankings, language: Language) -> alt.LayerChart:
         )
     )
     first = base.transform_filter(alt.datum.rank == 1).mark_rect(fill=FOR_HEX)
-    numbers = base.mark_text(fontSize=12).encode(
+    numbers = base.mark_text(fontSize=12, fontWeight=alt.expr("datum.rank == 1 ? 'bold' : 'normal'")).encode(
         text="shown:N",
         color=alt.condition("datum.rank == 1", alt.value("white"), alt.value("currentColor")),
         opacity=alt.value(1),
     )
-    title = alt.TitleParams(say("rankings_title", language), subtitle=wrapped(line(result, language), 60))
-    chart = (others + first + numbers).properties(width=alt.Step(58), height=alt.Step(22), title=title)
+    title = alt.TitleParams(say("rankings_title", language), subtitle=_subtitle(result, language, text))
+    step = min(58, max(40, WIDE // max(1, len(labels))))
+    chart = (others + first + numbers).properties(width=alt.Step(step), height=alt.Step(22), title=title)
     return styled(chart)
 
 
-def watch_chart(result: Rankings, language: Language) -> alt.Chart | None:
+def watch_chart(result: Rankings, language: Language, text: str | None = None) -> alt.Chart | None:
     """A line per watched token over the layers; a logarithmic axis with rank 1 on top. None where none is watched."""
     watch = result.watch
     if watch is None:
@@ -120,7 +130,7 @@ def watch_chart(result: Rankings, language: Language) -> alt.Chart | None:
             width="container",
             height=320,
             title=alt.TitleParams(
-                say("watch_title", language, position=watch.position), subtitle=wrapped(line(result, language), 60)
+                say("watch_title", language, position=watch.position), subtitle=_subtitle(result, language, text)
             ),
         )
     )
@@ -143,7 +153,11 @@ def commitment_strip(result: Rankings, language: Language, pinned: int | None) -
                 before=token.position - 1,
             )
             continue
-        values = {"token": f"“{named(token)}”", "position": token.position, "log_probability": f"{numbers[i]:.2f}"}
+        values = {
+            "token": f"“{named(token)}”",
+            "position": token.position,
+            "log_probability": f"{numbers[i]:.2f}".replace("-", "−"),
+        }
         settled = layers[i]
         if settled is None:
             readings[token.position] = say("reading_never", language, **values)
@@ -175,7 +189,7 @@ def line(result: Rankings, language: Language) -> str:
         "lens_line_all",
         language,
         norm=say("without_norm" if result.without_final_norm else "with_norm", language),
-        check=f"{result.self_check:.1g}",
+        check=checked(result.self_check, language),
     )
 
 
@@ -199,6 +213,10 @@ def csv_text(result: Rankings) -> str:
     for layer, position, token, rank, ties in table_rows(result):
         writer.writerow([layer, position, as_text(token), rank, ties])
     return out.getvalue()
+
+
+def _subtitle(result: Rankings, language: Language, text: str | None) -> list[str]:
+    return [*([] if text is None else [shortened(text)]), *wrapped(line(result, language), 60)]
 
 
 def _fill(layer: int, n_layers: int) -> float:

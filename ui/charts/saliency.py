@@ -6,6 +6,7 @@ import csv
 import io
 import textwrap
 from typing import Any
+from unicodedata import east_asian_width
 
 import altair as alt
 import numpy as np
@@ -204,13 +205,19 @@ def styled(chart: Any) -> Any:
 
 
 def wrapped(line: str, width: int = 52) -> list[str]:
-    """A line in lines of about `width`, broken at its own dots."""
+    """A line in lines of about `width` letters, broken at its own dots; a Japanese letter is as wide as two."""
+    dot = " · " if " · " in line else "・"
     lines = [""]
-    for part in line.split(" · "):
-        if lines[-1] and len(lines[-1]) + len(part) > width:
+    for part in line.split(dot):
+        if lines[-1] and letters(lines[-1]) + letters(part) > width:
             lines.append("")
-        lines[-1] += f" · {part}" if lines[-1] else part
+        lines[-1] += f"{dot}{part}" if lines[-1] else part
     return lines
+
+
+def letters(text: str) -> int:
+    """How wide a text is drawn, in Latin letters."""
+    return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
 
 
 def as_text(text: str) -> str:

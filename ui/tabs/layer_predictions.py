@@ -16,7 +16,7 @@ from analyzers.layer_predictions_settings import MOST_PREDICTIONS, LayerPredicti
 from analyzers.request import parse_request
 from analyzers.sentences import Language
 from ui.errors import language_of
-from ui.hover_strip import HoverStrip, Notice, notice
+from ui.hover_strip import HoverStrip, Notice, empty, notice
 from ui.i18n import T
 from ui.lens_grid import LensGrid
 from ui.running import follow, index_of, saved
@@ -35,7 +35,7 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
         layers: list[Any] = [(T("layer_all"), "all"), (T("layer_last"), "last"), (T("layer_embedding"), -1)]
         layer = gr.Dropdown([*layers, *((str(n), n) for n in range(MOST_LAYERS))], value="all", label=T("layer"))
         extras = comparison_widgets()
-    strip = HoverStrip({"empty": say("strip_empty", "en")}, elem_id="predictions-strip")
+    strip = HoverStrip(empty("layer-predictions", "en"), elem_id="predictions-strip")
     line = Notice(elem_id="predictions-line")
     answer = gr.State(None)
     warning = Notice(elem_id="predictions-warning")
@@ -97,9 +97,14 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
         from ui.charts import layer_predictions as charts
 
         without = second.result.without_final_norm
-        return {
-            chart: gr.update(value=charts.predictions_chart(first.result, language, compact=True), visible=True),
-            beside: gr.update(value=charts.predictions_chart(second.result, language, compact=True), visible=True),
+        pictures: dict[Any, Any] = {
+            plot: gr.update(
+                value=charts.predictions_chart(found.result, language, compact=True, text=found.request.text),
+                visible=True,
+            )
+            for plot, found in ((chart, first), (beside, second))
+        }
+        return pictures | {
             warning: notice("warning", say("norm_warning", language)) if without else notice("info"),
         }
 

@@ -17,7 +17,7 @@ from analyzers.neuron_factors_settings import AblationSettings
 from analyzers.sentences import Language
 from ui.errors import language_of, sentence_for
 from ui.factor_view import FactorView
-from ui.hover_strip import Notice, notice
+from ui.hover_strip import Notice, empty, notice
 from ui.i18n import T
 from ui.running import follow, index_of, number_within, position_of, saved
 from ui.tabs.tab import Tab
@@ -30,7 +30,7 @@ MOST_NEURONS = 20
 def build_tab(dispatcher: Dispatcher, _pinned: gr.State) -> Tab:
     """The widgets and the handlers that the shared Run does not serve. Called inside `gr.Tab`."""
     settings = _settings()
-    view = FactorView({"empty": say("strip_empty", "en")}, elem_id="factor-view")
+    view = FactorView(empty("neuron-factors", "en"), elem_id="factor-view")
     line = Notice(elem_id="factors-line")
     answer, factor = gr.State(None), gr.State(0)
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}

@@ -10,7 +10,7 @@ import gradio as gr
 from analyzers.dispatch import Answer, Dispatcher
 from analyzers.document import document
 from analyzers.sentences import Language
-from ui.hover_strip import HoverStrip, Notice, notice
+from ui.hover_strip import HoverStrip, Notice, empty, notice
 from ui.i18n import T
 from ui.running import saved, watched_words
 from ui.tabs.lens import comparison_widgets, move_on_select, second_request
@@ -28,7 +28,7 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
             spacing = gr.Button(T("watch_spacing"), size="sm")
         with gr.Column(min_width=240):
             extras = comparison_widgets()
-    strip = HoverStrip({"empty": say("strip_empty", "en")}, elem_id="rankings-strip")
+    strip = HoverStrip(empty("rankings", "en"), elem_id="rankings-strip")
     line = Notice(elem_id="rankings-line")
     chips = Notice(elem_id="rankings-chips")
     answer = gr.State(None)
@@ -91,17 +91,19 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
             )
         return updates
 
-    def show_second(_first: Answer, second: Answer, language: Language) -> dict[Any, Any]:
+    def show_second(first: Answer, second: Answer, language: Language) -> dict[Any, Any]:
         from ui.charts import rankings as charts
 
-        result = second.result
-        lines_chart = charts.watch_chart(result, language)
-        return {
-            beside: gr.update(value=charts.rankings_chart(result, language), visible=True)
-            if result.outputs
-            else gr.update(visible=False),
-            watched_beside: gr.update(value=lines_chart, visible=lines_chart is not None),
-            warning: notice("warning", say("norm_warning", language)) if result.without_final_norm else notice("info"),
+        pictures: dict[Any, Any] = {}
+        for found, heat, lines in ((first, chart, watched), (second, beside, watched_beside)):
+            result, text = found.result, found.request.text
+            lines_chart = charts.watch_chart(result, language, text)
+            pictures[lines] = gr.update(value=lines_chart, visible=lines_chart is not None)
+            heat_map = charts.rankings_chart(result, language, text) if result.outputs else None
+            pictures[heat] = gr.update(value=heat_map, visible=heat_map is not None)
+        without = second.result.without_final_norm
+        return pictures | {
+            warning: notice("warning", say("norm_warning", language)) if without else notice("info"),
         }
 
     def add_spacing(text: Any) -> str:

@@ -15,7 +15,7 @@ from analyzers.request import SALIENCY, Request
 from analyzers.saliency_settings import FaithfulnessSettings
 from analyzers.sentences import Language
 from ui.errors import language_of, sentence_for
-from ui.hover_strip import HoverStrip, Notice, notice
+from ui.hover_strip import HoverStrip, Notice, empty, notice
 from ui.i18n import T
 from ui.running import follow, index_of, position_of, saved
 from ui.tabs.tab import Tab
@@ -28,7 +28,7 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
     """The widgets, and the handlers that the shared Run does not serve. Called inside `gr.Tab`; `pinned` is the position
     of the predicted token looked at, shared by all tabs."""
     settings = _settings()
-    strip = HoverStrip({"empty": say("strip_empty", "en")}, elem_id="saliency-strip")
+    strip = HoverStrip(empty("saliency", "en"), elem_id="saliency-strip")
     line = Notice(elem_id="saliency-line")
     answer = gr.State(None)
     with gr.Column(visible=False) as panel:
@@ -181,7 +181,7 @@ def _settings() -> dict[str, gr.components.Component]:
         method = gr.Dropdown(choices("method"), value="occlusion", label=T("method"), elem_id="method", min_width=200)
         target = gr.Dropdown(choices("target"), value="probability", label=T("target"), min_width=140)
         contrast = gr.Textbox(
-            label=T("contrast"), info=T("contrast_info"), max_lines=1, min_width=180, elem_id="contrast"
+            label=T("contrast"), placeholder=T("contrast_info"), max_lines=1, min_width=180, elem_id="contrast"
         )
         baseline = gr.Dropdown(choices("baseline"), value="token", label=T("baseline"), min_width=200)
         aggregate = gr.Dropdown(choices("aggregate"), value="l2", label=T("aggregate"), min_width=150)

@@ -294,3 +294,15 @@ def test_a_real_result_is_a_valid_chart(language: Any, compact: bool) -> None:
         chart = predictions_chart(result, language, compact=compact).to_dict()
         json.dumps(chart, allow_nan=False)
         assert len(drawn_rows(chart, "token")) == 40
+
+
+def test_two_pictures_name_their_texts(made: LayerPredictions) -> None:
+    subtitle = predictions_chart(made, "en", compact=True, text=" the keys\nto ").to_dict()["title"]["subtitle"]
+    assert subtitle[0] == "“·the keys↵to·”"
+    long = predictions_chart(made, "en", compact=True, text="x" * 100).to_dict()["title"]["subtitle"]
+    assert long[0] == f"“{'x' * 43}…”"
+
+
+def test_what_is_left_of_the_self_check_in_float32_is_called_rounding(made: LayerPredictions) -> None:
+    assert line(replace(made, self_check=3e-5), "en").endswith("max difference 0.00003 (float32 rounding)")
+    assert line(replace(made, self_check=0.5), "en").endswith("max difference 0.5")

@@ -156,9 +156,9 @@ def test_the_strip_is_dark_where_the_model_settles_late(made: Rankings) -> None:
     assert strip["explained"] == [1, 2, 3, 4, 5]
     assert strip["pinned"] == 4
     assert {position: round(fill, 6) for position, fill in strip["fills"].items()} == {"1": 0.04, "3": 1.0, "5": 0.36}
-    assert strip["readings"]["1"] == "“·the” (position 1): first from layer 0 on; log-probability -0.50"
-    assert strip["readings"]["2"] == "“·to” (position 2): not first at the last layer; log-probability -6.25"
-    assert strip["readings"]["3"].endswith("first from layer 2 on; log-probability -0.12")
+    assert strip["readings"]["1"] == "“·the” (position 1): first from layer 0 on; log-probability −0.50"
+    assert strip["readings"]["2"] == "“·to” (position 2): not first at the last layer; log-probability −6.25"
+    assert strip["readings"]["3"].endswith("first from layer 2 on; log-probability −0.12")
 
 
 def test_the_legend_of_the_strip_runs_over_the_layers(made: Rankings) -> None:
@@ -183,7 +183,7 @@ def test_an_early_result_says_where_each_token_is_but_not_when_it_settled(made: 
 
 def test_the_line_says_how_it_is_read(made: Rankings) -> None:
     assert line(made, "en") == (
-        "each layer through the model's own final norm and head · last layer − model's logits: max difference 0"
+        "Lens: each layer through the model's own final norm and head · last layer − model's logits: max difference 0"
     )
     assert "WITHOUT the final norm" in line(replace(made, without_final_norm=True), "en")
     for chart in (rankings_chart(made, "en"), watch_chart(made, "en")):

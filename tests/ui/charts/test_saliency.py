@@ -22,6 +22,7 @@ from ui.charts.saliency import (
     rows,
     saliency_chart,
     table_rows,
+    wrapped,
 )
 
 
@@ -116,3 +117,8 @@ def test_the_curves_are_a_valid_chart() -> None:
     result = finish(compute_faithfulness(model, completion, FaithfulnessSettings(3, (0.1, 0.2, 0.3))))
     chart = faithfulness_chart(result, "en").to_dict()
     assert chart["encoding"]["x"]["title"] == "tokens deleted, or kept"
+
+
+def test_a_line_is_broken_at_its_own_dots_in_both_languages() -> None:
+    assert wrapped("one · two · three", 9) == ["one · two", "three"]
+    assert wrapped("一二・三四・五", 9) == ["一二・三四", "五"]

@@ -1,0 +1,148 @@
+"""What the study group tried, one click each: the text, the tab and the settings, and the model it was tried on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from analyzers import catalog
+from analyzers.dispatch import KINDS
+from analyzers.store import LOADED_KINDS, ModelStore
+
+HEATHROW = "Heathrow airport is located in the city of"
+COUNTRIES = "The countries of the European Union are:\n1. Austria\n2. Belgium\n3. Bulgaria\n4."
+WILDLIFE = (
+    "Other species I saw on foot were Japanese grass lizards moving along the edges of the road, horseflies or "
+    "carpenter bees flying near flowers with low buzzing sounds, small birds that I don’t see very often, and "
+    "crows. I also heard a low buzzing sound coming from the high voltage lines. I thought the horseflies and "
+    "carpenter bees, which fly with a low buzzing sound for their size, might alert humans and other animals "
+    "with their sound."
+)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One button."""
+
+    number: int
+    """The experiment; its variants stand in one row."""
+    analysis: str
+    """The tab it opens."""
+    label: str
+    """As it stands on the button, or the key of the text where `is_variant`."""
+    values: dict[str, Any]
+    """Settings that differ from the defaults."""
+    models: tuple[str, ...] = ()
+    """What it was tried on, then the bundled model that stands in for it. Empty: whatever is chosen."""
+    is_variant: bool = False
+    id: str = field(default="")
+
+    def model(self, store: ModelStore, chosen: Any) -> str:
+        """The model to run on: the one named, if it can be had, else its stand-in; else the chosen one, unless that
+        cannot do the analysis."""
+        if self.models:
+            return next((id for id in self.models[:-1] if _can_be_had(id, self.analysis)), self.models[-1])
+        row = catalog.find_row(chosen) if isinstance(chosen, str) else None
+        is_known = row is not None or chosen in store.local_names()
+        if is_known and (row is None or row.kind in KINDS.get(self.analysis, ("causal",))):
+            return str(chosen)
+        return store.default_id()
+
+    def missed(self, model: str) -> str | None:
+        """Label of the model that it was tried on, where another stands in for it."""
+        if not self.models or model == self.models[0]:
+            return None
+        return label_of(self.models[0])
+
+
+def label_of(id: str) -> str:
+    """As the catalog calls a model."""
+    row = catalog.find_row(id)
+    return id if row is None else row.label
+
+
+def _can_be_had(id: str, analysis: str) -> bool:
+    row = catalog.find_row(id)
+    if row is None or row.kind not in LOADED_KINDS or row.kind not in KINDS.get(analysis, ("causal",)):
+        return False
+    return catalog.is_at_hand(row) or catalog.HUB.answers()
+
+
+def _of(number: int, analysis: str, label: str, **values: Any) -> Example:
+    return Example(number, analysis, label, values, id=f"example-{number}-{analysis}")
+
+
+def _variant(name: str, of: Example, **values: Any) -> Example:
+    return Example(of.number, of.analysis, f"example_{name}", of.values | values, of.models, True, f"{of.id}-{name}")
+
+
+def _factors(number: int, label: str, *models: str, **values: Any) -> Example:
+    values = {"text": WILDLIFE, "generate": 0, "factors": 8} | values
+    return Example(number, "neuron-factors", label, values, models, id=f"example-{number}-neuron-factors")
+
+
+_LAYERS = _of(
+    6,
+    "layer-predictions",
+    "␣Heathrow airport is located in the city of …",
+    text=f" {HEATHROW}",
+    generate=1,
+    top=10,
+)
+_AFTERNOON = _of(9, "rankings", "Good afternoon.␣ …", text="Good afternoon. ", generate=10)
+_WHOLE: dict[str, Any] = {"include_special": True, "include_first_token": True}
+_DISTILBERT = _factors(3, "Other species I saw on foot … · DistilBERT", "distilbert", "minilm-l6", **_WHOLE)
+_BERT = _factors(4, "Other species I saw on foot … · BERT", "bert", "minilm-l6", **_WHOLE)
+
+EXAMPLES: tuple[Example, ...] = (
+    _of(
+        1,
+        "saliency",
+        "Heathrow airport is located in the city of …",
+        text=HEATHROW,
+        generate=1,
+        method="integrated-gradients",
+    ),
+    _of(
+        2,
+        "saliency",
+        "In summer, when I hear the sound of cicadas, …",
+        text="In summer, when I hear the sound of cicadas,",
+        generate=10,
+        sample=True,
+        seed=1,
+        method="integrated-gradients",
+    ),
+    _of(12, "saliency", "The countries of the European Union are: …", text=COUNTRIES, generate=20),
+    _LAYERS,
+    _variant("last_layer", _LAYERS, layer="last"),
+    _of(
+        7,
+        "layer-predictions",
+        "␣The capital of Japan is the city of …",
+        text=" The capital of Japan is the city of",
+        generate=1,
+    ),
+    _of(11, "layer-predictions", "␣1, 1, …", text=" 1, 1,", generate=1),
+    _of(
+        8,
+        "rankings",
+        "Heathrow / ␣Heathrow",
+        text=HEATHROW,
+        generate=1,
+        watch=" London",
+        compare="text",
+        compare_text=f" {HEATHROW}",
+    ),
+    _AFTERNOON,
+    _variant("sampled", _AFTERNOON, sample=True, seed=1),
+    _of(10, "rankings", "The keys to the cabinet: is / are", text="The keys to the cabinet", watch=" is\n are"),
+    _of(12, "rankings", "The countries of the European Union are: …", text=COUNTRIES, generate=20),
+    _DISTILBERT,
+    _variant("first_layer", _DISTILBERT, layers="first"),
+    _variant("last_layer", _DISTILBERT, layers="last"),
+    _BERT,
+    _variant("last_layer", _BERT, layers="last"),
+    _factors(5, "Other species I saw on foot … · GPT-2", "gpt2", "smollm2-135m-instruct"),
+)
+"""In the order of the tabs, then of the study group's list."""
