@@ -56,9 +56,14 @@ class Completion:
             return range(self.n_positions)
         return range(self.n_source + 1, self.n_positions + 1)
 
+    @property
+    def offset(self) -> int:
+        """How far before a predicted position its prediction is read: 1, or 0 in a masked model."""
+        return 0 if self.kind == "masked" else 1
+
     def row_of(self, position: int) -> int:
         """Row of the model's output that predicts a position."""
-        return position if self.kind == "masked" else position - 1 - self.n_source
+        return position - self.offset - self.n_source
 
     def token_at(self, position: int) -> Token | None:
         """The token that stands, or is said, at a position; None where none was written."""

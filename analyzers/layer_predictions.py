@@ -52,6 +52,8 @@ class LayerPredictions:
     n_prompt: int
     position: int
     """Of the predicted token; read off the position before."""
+    offset: int
+    """It is read so far before `position`: 1, or 0 in a masked model."""
     chosen: Token | None
     """The token that stands there; None where nothing was written yet."""
     layers: tuple[int, ...]
@@ -81,6 +83,8 @@ class LayerOverview:
     n_prompt: int
     layers: tuple[int, ...]
     """−1 is the embedding row."""
+    answers: tuple[Token, ...]
+    """`Completion.answers`."""
     positions: tuple[int, ...]
     """Of the predicted tokens: `Completion.readable`. Of a causal model the last was never written."""
     ids: Int[np.ndarray, "layer position"]
@@ -136,6 +140,7 @@ def predict_from_each_layer(
         tokens=completion.tokens,
         n_prompt=completion.n_prompt,
         position=position,
+        offset=completion.offset,
         chosen=chosen,
         layers=layers,
         predictions=tuple(
@@ -190,6 +195,7 @@ def overview_of_each_layer(
         tokens=completion.tokens,
         n_prompt=completion.n_prompt,
         layers=layers,
+        answers=completion.answers,
         positions=tuple(positions),
         ids=ids,
         texts=MappingProxyType(_texts(model, set(ids.flatten().tolist()))),

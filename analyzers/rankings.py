@@ -47,6 +47,8 @@ class Rankings:
 
     tokens: tuple[Token, ...]
     n_prompt: int
+    offset: int
+    """A position is read so far before it: 1, or 0 in a masked model."""
     outputs: tuple[Token, ...]
     """The tokens after the prompt, or what stands for the hidden ones; empty where there are none."""
     ranks: Int[np.ndarray, "layer output"]
@@ -200,6 +202,7 @@ class _Found:
         return Rankings(
             tokens=completion.tokens,
             n_prompt=completion.n_prompt,
+            offset=completion.offset,
             outputs=completion.outputs,
             ranks=ranks[:, outputs],
             ties=self.ties[1:, outputs],

@@ -1,5 +1,5 @@
 const FOR = "234, 88, 12", AGAINST = "37, 99, 235", STRONGEST = 0.8;
-let value = null, rows = new Map(), numbers = null, hidden = null;
+let value = null, rows = new Map(), seen = new Map(), numbers = null, hidden = null;
 let glyphs = [], fills = [], viewed = null, pinned = null;
 
 const unpack = (packed) => {
@@ -23,7 +23,7 @@ const is_reading = () => value.readings !== undefined;  // fixed colours and a l
 const cell = (position) => {
   if (is_reading()) return value.fills[position] || 0;
   const row = rows.get(viewed);
-  return row === undefined || position >= viewed || position >= value.width ? 0 : numbers[row * value.width + position];
+  return row === undefined || position >= value.width ? 0 : numbers[row * value.width + position];
 };
 
 const minus = (text) => text.replace("-", "−");
@@ -52,7 +52,7 @@ const paint = () => {
       fills[position].style.backgroundColor = colour(x);
     }
     if (is_reading()) continue;
-    const big = Math.abs(total) >= 0.005 && parts[0] < viewed;
+    const big = Math.abs(total) >= 0.005 && is_seen(parts[0]);
     number.textContent = !big ? "" : minus(value.is_share ? String(Math.round(100 * total)) : (total * value.scale).toPrecision(2));
   }
   if (!is_reading()) make_room();
@@ -64,6 +64,8 @@ const paint = () => {
     button.tabIndex = position === viewed ? 0 : -1;
   }
 };
+// Whether the viewed token rests on this one: on those before it, or (masked) on all that is not hidden.
+const is_seen = (position) => !is_reading() && viewed !== null && seen.has(viewed) && seen.get(viewed).has(position);
 const name_of = (position) => `“${value.names[position]}”`;
 const read_output = () => {
   if (is_reading()) return value.readings[viewed] || "";
@@ -151,10 +153,12 @@ const draw = () => {
   numbers = is_reading() ? new Float32Array(0) : unpack(value.matrix);
   hidden = unpack(value.hidden);
   value.explained.forEach((position, row) => rows.set(position, row));
+  seen = new Map(is_reading() ? [] : value.explained.map((position, row) => [position, new Set(value.seen[row])]));
   const text = make("div", "text");
   text.setAttribute("role", "group");
   text.setAttribute("aria-label", value.words.label);
   for (const drawn of value.glyphs) {
+    if (drawn.side) text.append(make("div", "side", drawn.side));
     const glyph = make("span", `glyph${drawn.starts ? " starts" : ""}${drawn.special ? " special" : ""}`);
     const under = make("span", "fills"), shown = make("span", "shown"), over = make("span", "outputs");
     const lead = drawn.special ? 0 : drawn.text.length - drawn.text.replace(/^[·↵⇥⍽□]+/, "").length;
@@ -206,7 +210,7 @@ element.addEventListener("mouseover", (event) => {
   const position = part_at(event);
   if (position === null) return;
   if (rows.has(position)) view(position);
-  else if (!is_reading() && viewed !== null && position < viewed) say(read_input(position));
+  else if (is_seen(position)) say(read_input(position));
 });
 element.addEventListener("mouseleave", () => { if (value && numbers && pinned !== null) view(pinned); });
 element.addEventListener("focusin", (event) => {
@@ -217,7 +221,7 @@ element.addEventListener("click", (event) => {
   const position = part_at(event);
   if (position === null || !value || !numbers) return;
   if (rows.has(position)) pin(position);
-  else if (!is_reading() && viewed !== null && position < viewed) say(read_input(position));
+  else if (is_seen(position)) say(read_input(position));
 });
 element.addEventListener("keydown", (event) => {
   const position = part_at(event);

@@ -38,6 +38,16 @@ FOLD_ON_PHONE = """() => { if (window.innerWidth < 768) document.querySelector("
 """On a phone the controls lie over the answer: they make way when it is asked for."""
 
 
+INSERT_MASK = """() => {
+  const box = document.querySelector("#text textarea");
+  box.setRangeText("[MASK]", box.selectionStart, box.selectionEnd, "end");
+  box.dispatchEvent(new Event("input", { bubbles: true }));
+  box.focus();
+}"""
+TARGET_TEXTS = {"masked": "masked_words", "encoder": "second_text"}
+"""What the continuation is called for a kind that continues nothing."""
+
+
 def launch_options() -> dict[str, Any]:
     """What the app is launched with, everywhere: tests pass the same."""
     return {
@@ -68,6 +78,9 @@ class Controls:
     """The shared widgets, by the names that the request gate knows, and the buttons."""
 
     settings: dict[str, gr.components.Component]
+    masking: gr.Row
+    """What only a masked model has."""
+    sampling: gr.Accordion
     run: gr.Button
     stop: gr.Button
     stop_here: gr.Button
@@ -132,17 +145,25 @@ def _controls(dispatcher: Dispatcher) -> Controls:
         info=T("model_info"),
         elem_id="model",
     )
+    with gr.Row(visible=False, elem_id="masking") as masking:
+        insert = gr.Button(T("insert_mask"), size="sm", min_width=120)
+        hide = gr.Number(None, label=T("hide"), info=T("hide_info"), precision=0, elem_id="hide")
+    insert.click(None, js=INSERT_MASK)
     generate = gr.Slider(0, LIMITS.new_tokens, value=1, step=1, label=T("generate"), elem_id="generate")
-    with gr.Accordion(T("sampling"), open=False):
+    with gr.Accordion(T("sampling"), open=False) as sampling:
         sample = gr.Checkbox(value=False, label=T("sample"))
         with gr.Row():
             temperature = gr.Number(1.0, label=T("temperature"), step=0.1, min_width=90)
             top_k = gr.Number(default["top_k"].default, label=T("top_k"), precision=0, min_width=90)
             top_p = gr.Number(1.0, label=T("top_p"), step=0.05, min_width=90)
             seed = gr.Number(0, label=T("seed"), precision=0, min_width=90)
-        target_text = gr.Textbox(
-            label=T("target_text"), info=T("target_text_info"), lines=1, max_length=LIMITS.characters
-        )
+    target_text = gr.Textbox(
+        label=T("target_text"),
+        info=T("target_text_info"),
+        lines=1,
+        max_length=LIMITS.characters,
+        elem_id="target-text",
+    )
     gr.Markdown(T("examples"))
     with gr.Column(elem_id="examples"):
         examples = _example_buttons()
@@ -156,8 +177,9 @@ def _controls(dispatcher: Dispatcher) -> Controls:
         "top_p": top_p,
         "seed": seed,
         "target_text": target_text,
+        "hide": hide,
     }
-    return Controls(settings, run, stop, stop_here, status, examples)
+    return Controls(settings, masking, sampling, run, stop, stop_here, status, examples)
 
 
 def _example_buttons() -> tuple[gr.Button, ...]:
@@ -260,6 +282,7 @@ def _connect(
             return
         yield from run_tab(tab, asked, second, None, language, stands)
 
+    _fit_to_kind(dispatcher, controls, tabs)
     buttons = [controls.run, *stops]
     everything = [*buttons, controls.status, last_text, pinned, *(output for tab in tabs for output in tab.outputs)]
     outputs = list(dict.fromkeys(everything))
@@ -339,6 +362,28 @@ def is_answered(before: Answer, asked: Request, position: int | None) -> bool:
     shown = getattr(result, "position", None) if watch is None else watch.position
     unplaced = replace(asked, settings=replace(asked.settings, position=None))
     return before.request == unplaced and shown in (None, position)
+
+
+def _fit_to_kind(dispatcher: Dispatcher, controls: Controls, tabs: list[Tab]) -> None:
+    """Only what the chosen kind of model has is shown."""
+    side = next(tab.settings["side"] for tab in tabs if "side" in tab.settings)
+    model, text, hide = (controls.settings[name] for name in ("model", "target_text", "hide"))
+
+    def fit(chosen: Any) -> tuple[Any, ...]:
+        kind = dispatcher.store.kind_of(chosen) if isinstance(chosen, str) else None
+        writes = kind in (None, "causal", "seq2seq")
+        key = TARGET_TEXTS.get(kind or "", "target_text")
+        return (
+            gr.update(visible=kind == "masked"),
+            gr.update() if kind == "masked" else None,
+            gr.update(visible=writes),
+            gr.update(visible=writes or kind == "masked"),
+            gr.update(label=T(key), info=T(f"{key}_info")),
+            gr.update(visible=kind == "seq2seq") if kind == "seq2seq" else gr.update(visible=False, value="target"),
+        )
+
+    outputs = [controls.masking, hide, controls.settings["generate"], controls.sampling, text, side]
+    model.change(fit, model, outputs, show_progress="hidden", queue=False, api_visibility="private")
 
 
 def _default(name: str, analysis: str) -> Any:

@@ -190,6 +190,34 @@ TEXTS: dict[str, tuple[str, str]] = {
     "legend_order": ("order", "順序"),
     # --- the lens: layer predictions and rankings
     "options": ("Settings", "設定"),
+    "side": ("Side", "どちら側"),
+    "side_source": ("source (encoder)", "入力側(エンコーダ)"),
+    "side_target": ("target (decoder)", "出力側(デコーダ)"),
+    "reading_own_position": (
+        "{token} (position {position}), read at its own place, from both sides",
+        "{token}(位置 {position})、その位置で両側から読み取り",
+    ),
+    "hide": ("Hide the token at position", "この位置のトークンを隠す"),
+    "hide_info": (
+        "The model guesses it from both sides. Or put [MASK] into the text.",
+        "モデルが両側から推測します。テキストに [MASK] を入れても構いません。",
+    ),
+    "insert_mask": ("Insert [MASK] at the cursor", "カーソル位置に [MASK] を挿入"),
+    "masked_words": ("Score these words at the masks", "マスク位置でこの語を評価"),
+    "masked_words_info": (
+        "One token for each mask; empty: the likeliest.",
+        "マスク 1 つに 1 トークン。空なら最も確からしいトークン。",
+    ),
+    "second_text": ("Compare with this text", "この文と比べる"),
+    "second_text_info": (
+        "Saliency then shows which tokens make the two alike.",
+        "顕著性タブで、どのトークンが 2 つの文を似せているかが分かります。",
+    ),
+    "target_similarity": ("cosine of the two texts", "2 つの文のコサイン類似度"),
+    "faithfulness_encoder": (
+        "The test deletes tokens by rank and reads a token's log-probability; the likeness of two texts has none.",
+        "このテストは順位どおりにトークンを削除して対数確率を読みます。2 つの文の類似度には対数確率がありません。",
+    ),
     "strip_next": ("next token", "次のトークン"),
     "strip_choose": (
         "Click a token, or use ← → and Enter, to read the layers where it was predicted.",

@@ -13,6 +13,7 @@ from analyzers.layer_predictions import LayerOverview, LayerPredictions
 from analyzers.sentences import Language
 from analyzers.tokens import named, visible
 from ui.charts.saliency import as_text, letters, styled, wrapped
+from ui.charts.token_strip import names
 from ui.texts import say
 from ui.theme import AGAINST_HEX, FOR_HEX
 
@@ -105,7 +106,7 @@ def line(result: LayerPredictions, language: Language) -> str:
         "lens_line",
         language,
         position=result.position,
-        before=result.position - 1,
+        before=result.position - result.offset,
         norm=say("without_norm" if result.without_final_norm else "with_norm", language),
         check=checked(result.self_check, language),
     )
@@ -149,10 +150,11 @@ def overview_grid(overview: LayerOverview, language: Language, around: int | Non
         first = min(max(0, middle - MOST_COLUMNS // 2), total - MOST_COLUMNS)
     columns = range(first, min(total, first + MOST_COLUMNS))
     tokens = overview.tokens
+    called = names(tokens, overview.answers)
     heads = [
         {
             "position": overview.positions[j],
-            "label": named(tokens[overview.positions[j]])
+            "label": called[overview.positions[j]]
             if overview.positions[j] < len(tokens)
             else say("strip_next", language),
         }

@@ -54,7 +54,7 @@ def view_value(result: NeuronFactors, language: Language, pinned: int) -> dict[s
             }
         )
     return {
-        "glyphs": glyphs(result.tokens),
+        "glyphs": glyphs(result.tokens, (), language),
         "names": [named(token) for token in result.tokens],
         "width": len(result.tokens),
         "matrix": packed(scaled),

@@ -13,7 +13,7 @@ from analyzers.sentences import Language
 from analyzers.tokens import named, visible
 from ui.charts.layer_predictions import checked, shortened
 from ui.charts.saliency import as_text, styled, wrapped
-from ui.charts.token_strip import reading_strip
+from ui.charts.token_strip import position_reading, reading_strip
 from ui.texts import say
 from ui.theme import AGAINST_HEX, FOR_HEX
 
@@ -145,13 +145,7 @@ def commitment_strip(result: Rankings, language: Language, pinned: int | None) -
     fills: dict[int, float] = {}
     for i, token in enumerate(result.predicted):
         if layers is None or numbers is None:
-            readings[token.position] = say(
-                "reading_position",
-                language,
-                token=f"“{named(token)}”",
-                position=token.position,
-                before=token.position - 1,
-            )
+            readings[token.position] = position_reading(named(token), token.position, result.offset, language)
             continue
         values = {
             "token": f"“{named(token)}”",
@@ -170,6 +164,7 @@ def commitment_strip(result: Rankings, language: Language, pinned: int | None) -
         readings,
         language,
         pinned=pinned,
+        said=[token for token in result.outputs if result.offset == 0],
         fills=fills,
         legend=[(say("commitment_never", language), 0.0), *((str(layer), _fill(layer, n_layers)) for layer in marks)],
         legend_title=say("commitment_legend", language),

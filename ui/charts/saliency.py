@@ -22,7 +22,7 @@ MOST_BARS = 40
 
 
 def rows(result: Saliency, position: int) -> list[dict[str, Any]]:
-    """One row per earlier token of an explained one: position, token, id, score, share (0 to 1, or None), effect
+    """One row per token that an explained one rests on: position, token, id, score, share (0 to 1, or None), effect
     (+1 supports, −1 works against), and the target's value when the token is hidden (occlusion, else None)."""
     row = result.row_of(position)
     return [
@@ -35,7 +35,7 @@ def rows(result: Saliency, position: int) -> list[dict[str, Any]]:
             "effect": int(result.signs[row, token.position]),
             "hidden": None if result.hidden_values is None else float(result.hidden_values[row, token.position]),
         }
-        for token in result.tokens[:position]
+        for token in (result.tokens[seen] for seen in result.seen[row])
     ]
 
 
@@ -58,7 +58,7 @@ def saliency_chart(result: Saliency, position: int, language: Language) -> alt.C
         }
         for row in kept
     ]
-    token = named(result.tokens[position])
+    token = named(result.said[result.row_of(position)])
     title = say("chart_title", language, method=say(f"method_{result.method}", language), token=token)
     subtitle = wrapped(describe(result, position, language))
     if len(kept) < len(data):
@@ -133,7 +133,7 @@ def highlighted(result: Saliency, position: int) -> list[tuple[str, float | None
     for row in data:
         number = row["effect"] * row["share"] if row["share"] is not None else row["score"] / largest
         pairs.append((row["token"], round(float(number), 4)))
-    return [*pairs, (named(result.tokens[position]), None)]
+    return [*pairs, (named(result.said[result.row_of(position)]), None)]
 
 
 def table_rows(result: Saliency, position: int) -> list[list[Any]]:
@@ -158,7 +158,7 @@ def csv_text(result: Saliency) -> str:
     writer.writerow(["explained_position", "explained_token", "position", "token", "id", "score", "share", "hidden"])
     for explained in result.explained:
         for row in rows(result, explained):
-            token, other = as_text(named(result.tokens[explained])), as_text(row["token"])
+            token, other = as_text(named(result.said[result.row_of(explained)])), as_text(row["token"])
             writer.writerow(
                 [explained, token, row["position"], other, row["id"], row["score"], row["share"], row["hidden"]]
             )

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from analyzers.completion import Completion
 from analyzers.saliency import Saliency
 from analyzers.sentences import Language
 from analyzers.tokens import Token, named, visible
@@ -23,8 +24,8 @@ def strip_value(result: Saliency, language: Language, pinned: int | None) -> dic
         scale = float(np.abs(result.scores).max()) or 1.0
         numbers = result.scores / scale
     return {
-        "glyphs": glyphs(result.tokens),
-        "names": [named(token) for token in result.tokens],
+        "glyphs": glyphs(result.tokens, result.said, language),
+        "names": names(result.tokens, result.said),
         "explained": list(result.explained),
         "values": [float(value) for value in result.values],
         "width": int(numbers.shape[1]),
@@ -34,6 +35,7 @@ def strip_value(result: Saliency, language: Language, pinned: int | None) -> dic
         "is_share": result.shares is not None,
         "is_percent": result.target == "probability",
         "is_signed": result.is_signed,
+        "seen": [list(seen) for seen in result.seen],
         "pinned": pinned,
         "words": {
             "label": say("strip_label", language),
@@ -56,6 +58,7 @@ def reading_strip(
     language: Language,
     *,
     pinned: int | None,
+    said: Sequence[Token] = (),
     fills: Mapping[int, float] | None = None,
     legend: Sequence[tuple[str, float]] = (),
     legend_title: str = "",
@@ -65,13 +68,13 @@ def reading_strip(
 
     `fills` are −1 to 1 per position; `legend` is (label, fill). With `next_token` a place for the token that was not
     written stands at the end."""
-    drawn = glyphs(tokens)
+    drawn = glyphs(tokens, said, language)
     if next_token:
         n = len(tokens)
         drawn.append({"text": say("strip_next", language), "parts": [n], "special": True, "breaks": 0, "starts": True})
     return {
         "glyphs": drawn,
-        "names": [named(token) for token in tokens] + [say("strip_next", language)] * next_token,
+        "names": names(tokens, said) + [say("strip_next", language)] * next_token,
         "explained": sorted(readings),
         "readings": {str(position): line for position, line in readings.items()},
         "fills": {str(position): fill for position, fill in (fills or {}).items()},
@@ -85,31 +88,53 @@ def reading_strip(
     }
 
 
-def position_readings(tokens: Sequence[Token], language: Language) -> dict[int, str]:
-    """A line for every position that can be read, the one that was not written included."""
-    names = [f"“{named(token)}”" for token in tokens] + [say("strip_next", language)]
+def position_readings(completion: Completion, language: Language) -> dict[int, str]:
+    """A line for every position that can be read, a token that was not written included."""
+    called = [*names(completion.tokens, completion.answers), say("strip_next", language)]
     return {
-        position: say("reading_position", language, token=names[position], position=position, before=position - 1)
-        for position in range(1, len(tokens) + 1)
+        position: position_reading(called[position], position, completion.offset, language)
+        for position in completion.readable
     }
 
 
-def glyphs(tokens: Sequence[Token]) -> list[dict[str, Any]]:
-    """What is drawn, in order: each run of tokens that share characters once, with the positions of its parts."""
+def position_reading(name: str, position: int, offset: int, language: Language) -> str:
+    """Which token it is, and where it is read."""
+    key = "reading_position" if offset else "reading_own_position"
+    return say(key, language, token=f"“{name}”", position=position, before=position - offset)
+
+
+def names(tokens: Sequence[Token], said: Sequence[Token]) -> list[str]:
+    """Each token as a label; at a hidden position what is said there, after the last one the likeness of two texts."""
+    at = {token.position: token for token in said}
+    labels = [named(at.pop(token.position, token)) for token in tokens]
+    return labels + [named(token) for token in at.values()]
+
+
+def glyphs(tokens: Sequence[Token], said: Sequence[Token], language: Language) -> list[dict[str, Any]]:
+    """What is drawn, in order: each run of tokens that share characters once, with the positions of its parts. A hidden
+    token is a chip with what is said there; a source and a target are named and stand apart."""
+    at = {token.position: token for token in said}
     drawn: list[dict[str, Any]] = []
-    for token in tokens:
-        if drawn and drawn[-1]["parts"][0] == token.glyph_start:
+    side: str | None = None
+    for token in (*tokens, *(token for token in said if token.position >= len(tokens))):
+        answer = at.get(token.position, token)
+        if drawn and drawn[-1]["parts"][0] == token.glyph_start and side == token.side:
             drawn[-1]["parts"].append(token.position)
-        else:
-            drawn.append(
-                {
-                    "text": visible(token.text if token.special else token.glyph_text),
-                    "parts": [token.position],
-                    "special": token.special,
-                    "breaks": (0 if token.special else token.glyph_text.count("\n")),
-                    "starts": token.special or token.glyph_text[:1].isspace() or token.position == 0,
-                }
-            )
+            continue
+        text = visible(token.text if token.special else token.glyph_text)
+        if answer.id != token.id:
+            text += f" → {visible(answer.text)}"
+        glyph = {
+            "text": text,
+            "parts": [token.position],
+            "special": token.special,
+            "breaks": (0 if token.special else token.glyph_text.count("\n")),
+            "starts": token.special or token.glyph_text[:1].isspace() or token.position == 0,
+        }
+        if side != token.side:
+            side = token.side
+            glyph["side"] = say(f"side_{side}", language)
+        drawn.append(glyph)
     return drawn
 
 

@@ -165,9 +165,15 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
 def _strip(found: Answer, language: Language) -> dict[str, Any]:
     from ui.charts.token_strip import position_readings, reading_strip
 
-    tokens = found.completion.tokens
-    readings = position_readings(tokens, language)
-    return reading_strip(tokens, readings, language, pinned=found.result.position, next_token=True)
+    completion = found.completion
+    return reading_strip(
+        completion.tokens,
+        position_readings(completion, language),
+        language,
+        pinned=found.result.position,
+        said=completion.answers,
+        next_token=completion.n_positions in completion.readable,
+    )
 
 
 def _cell_notice(found: Answer, language: Language) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def move_on_select(
             yield {line: notice("info", say("pinned_none", language))}
             return
         try:
-            positions = tuple(range(1, found.completion.n_positions + 1))
+            positions = tuple(found.completion.readable)
             position = position_of(index_of(event), positions)
             asked = replace(found.request, settings=replace(found.request.settings, position=position))
             second = second_request(asked, dict(zip(extras, values, strict=True)))

@@ -121,7 +121,8 @@ def build_tab(dispatcher: Dispatcher, _pinned: gr.State) -> Tab:
         except InputError as error:
             yield {cause_line: notice("error", sentence_for(error, language))}
             return
-        chosen = AblationSettings(found.result.factors[number].top_neurons[:most], times)
+        neurons = found.result.factors[number].top_neurons[:most]
+        chosen = AblationSettings(neurons, times, found.request.settings.side)
         for said, after in follow(dispatcher, replace(found.request, analysis="ablation", settings=chosen), language):
             if after is None:
                 yield {cause_line: said}
@@ -182,6 +183,13 @@ def _settings() -> dict[str, gr.components.Component]:
         parts = gr.Dropdown(
             [(T(f"parts_{name}"), name) for name in ("positive", "split")], value="positive", label=T("parts")
         )
+        side = gr.Dropdown(
+            [(T(f"side_{name}"), name) for name in ("target", "source")],
+            value="target",
+            label=T("side"),
+            visible=False,
+            elem_id="side",
+        )
         with gr.Column(min_width=200):
             first_token = gr.Checkbox(label=T("include_first_token"))
             special = gr.Checkbox(label=T("include_special"))
@@ -203,4 +211,5 @@ def _settings() -> dict[str, gr.components.Component]:
         "include_first_token": first_token,
         "include_special": special,
         "unscaled": unscaled,
+        "side": side,
     }

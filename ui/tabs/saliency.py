@@ -69,7 +69,7 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
         from ui.charts.token_strip import strip_value
 
         explained: tuple[int, ...] = found.result.explained
-        is_whole = len(explained) == len(found.completion.outputs)
+        is_whole = len(explained) >= len(found.completion.outputs)
         files: dict[Any, Any] = {csv_file: None, json_file: None}  # never those of an earlier run
         if is_whole:
             document_text = json.dumps(document(found, language), ensure_ascii=False, indent=1)
@@ -127,6 +127,9 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
         language = language_of(request)
         if found is None or position is None:
             yield {test_line: notice("info", say("pinned_none", language))}
+            return
+        if found.model.kind == "encoder":
+            yield {test_line: notice("info", say("faithfulness_encoder", language))}
             return
         try:
             asked = _faithfulness_request(found, position_of(position, found.result.explained))
@@ -218,7 +221,7 @@ def _faithfulness_request(found: Answer, position: int) -> Request:
     """The map on the page put to the test: signed scores, so that what works against the token is deleted last."""
     result = found.result
     row = result.row_of(position)
-    signed = (abs(result.scores[row]) * result.signs[row])[:position]
+    signed = (abs(result.scores[row]) * result.signs[row])[list(result.seen[row])]
     settings = FaithfulnessSettings(position, tuple(float(x) for x in signed), found.request.settings.baseline)
     asked = found.request
     return Request("faithfulness", asked.model, asked.text, asked.generation, asked.device, settings)
