@@ -30,7 +30,9 @@ os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
 SECONDS = 5.0
 """All questions about one model together."""
 STALLED_SECONDS = 20.0
-"""Without a byte, a download has failed. What came by then is kept, and the next try goes on from there."""
+"""Without another byte, a download has failed; without the first one, after `SECONDS`. Files that came whole are kept."""
+CHUNK_BYTES = 2**18
+"""Read at once. huggingface_hub reads 10 MB, and hears of nothing meanwhile: neither of bytes nor of Stop."""
 SPARE_BYTES = 200 * 10**6
 """What a download leaves free on the disk."""
 GGUF_BITS = 4.5
@@ -56,6 +58,7 @@ class HubModel:
     id: str
     """As it was asked for."""
     repository: str
+    revision: str
     commit: str
     metadata: Metadata
     files: tuple[tuple[str, int], ...]
@@ -143,7 +146,11 @@ def fetch(model: HubModel, report: Callable[[Transfer], None], stop: threading.E
         thread.join(0.1)
         if stop.is_set():
             raise Stopped
-        if time.monotonic() - progress.heard > STALLED_SECONDS:
+        silence = time.monotonic() - progress.heard
+        if progress.done == 0 and silence > SECONDS:
+            progress.stop.set()
+            raise InputError("hub_slow", model=model.id, seconds=int(SECONDS), fallback=FALLBACK)
+        if silence > STALLED_SECONDS:
             progress.stop.set()
             raise InputError("download_stalled", model=model.id, seconds=int(STALLED_SECONDS), fallback=FALLBACK)
     if failure:
@@ -163,17 +170,20 @@ class _Progress:
         self.heard = time.monotonic()
         self._report = report
 
-    def add(self, n_bytes: float) -> None:
+    def add(self, n_bytes: int | float) -> None:
         if self.stop.is_set():
             raise Stopped
-        self.heard = time.monotonic()
+        if n_bytes:
+            self.heard = time.monotonic()
         self.done += int(n_bytes)
         self._report(Transfer(min(self.done, self.total), self.total))
 
 
 def _fetch(model: HubModel, progress: _Progress) -> Path:
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import constants, hf_hub_download
     from tqdm import tqdm
+
+    constants.DOWNLOAD_CHUNK_SIZE = CHUNK_BYTES
 
     class Counting(tqdm):  # type: ignore[misc]
         """What huggingface_hub tells how many bytes came."""
@@ -182,7 +192,7 @@ def _fetch(model: HubModel, progress: _Progress) -> Path:
             super().__init__(disable=True)
             progress.add(initial)
 
-        def update(self, n: float | None = 1) -> None:
+        def update(self, n: int | float | None = 1) -> None:
             progress.add(n or 0)
 
     folder = None
@@ -203,6 +213,10 @@ def _fetch(model: HubModel, progress: _Progress) -> Path:
             metadata.check_config(metadata.read_config(folder, model.id), model.id)
     if folder is None:
         raise InputError("model_no_weights", model=model.id)
+    # Files come by commit, so that all are of one; the name is noted once they are all here, for when the Hub is not.
+    reference = folder.parent.parent / "refs" / model.revision
+    reference.parent.mkdir(parents=True, exist_ok=True)
+    reference.write_text(model.commit)
     return folder
 
 
@@ -218,9 +232,14 @@ def _ask(id: str, hub_id: HubId, seconds: float) -> HubModel:
     if info.private or info.disabled:
         raise InputError("hub_not_found", model=id)
     commit = str(info.sha)
+    revision = hub_id.revision or "main"
+    if not re.fullmatch(r"[0-9a-f]{40}", commit):
+        raise InputError("download_failed", model=id, reason="the Hub names no commit")
     sizes = {file.rfilename: int(file.size or 0) for file in info.siblings or () if "/" not in file.rfilename}
     if hub_id.gguf_file is not None:
-        return _gguf(id, hub_id, commit, sizes, getattr(info, "gguf", None))
+        figures = _gguf_figures(id, hub_id.gguf_file, sizes, getattr(info, "gguf", None))
+        only = ((hub_id.gguf_file, figures.n_bytes),)
+        return HubModel(id, hub_id.repository, revision, commit, figures, only, hub_id.gguf_file)
     if "config.json" not in sizes:
         is_gguf = any(name.lower().endswith(".gguf") for name in sizes)
         raise InputError("hub_name_the_file" if is_gguf else "model_no_config", model=id)
@@ -238,22 +257,20 @@ def _ask(id: str, hub_id: HubId, seconds: float) -> HubModel:
     if not n_parameters:
         headers = api.get_safetensors_metadata(hub_id.repository, revision=commit, token=False, timeout=seconds)
         n_parameters = sum(headers.parameter_count.values())
-    figures = Metadata(metadata.kind_of(config), int(n_parameters), sum(sizes[name] for name in weights))
+    figures = Metadata(metadata.kind_of(config), int(n_parameters), sum(sizes[name] for name in weights), config)
     files = tuple((name, sizes[name]) for name in ("config.json", *sorted(small), *weights))
-    return HubModel(id, hub_id.repository, commit, figures, files)
+    return HubModel(id, hub_id.repository, revision, commit, figures, files)
 
 
-def _gguf(id: str, hub_id: HubId, commit: str, sizes: dict[str, int], told: Any) -> HubModel:
-    """One file that holds everything."""
-    name = str(hub_id.gguf_file)
+def _gguf_figures(id: str, name: str, sizes: dict[str, int], told: Any) -> Metadata:
+    """Of one file that holds everything. Raises InputError where it is not there."""
     if name not in sizes:
         offered = ", ".join(sorted(file for file in sizes if file.lower().endswith(".gguf"))[:8])
         raise InputError("hub_no_file", model=id, choices=offered or "—")
     total = told.get("total") if isinstance(told, dict) else None
-    is_whole_number = isinstance(total, int) and not isinstance(total, bool) and total > 0
-    n_parameters = total if is_whole_number else int(sizes[name] * 8 / GGUF_BITS)
-    figures = Metadata("causal", int(n_parameters or 0), sizes[name])
-    return HubModel(id, hub_id.repository, commit, figures, ((name, sizes[name]),), name)
+    is_known = isinstance(total, int) and not isinstance(total, bool) and total > 0
+    n_parameters = int(total or 0) if is_known else int(sizes[name] * 8 / GGUF_BITS)
+    return Metadata("causal", n_parameters, sizes[name])
 
 
 def _get_json(repository: str, commit: str, name: str, most: int, seconds: float, id: str) -> Any:
@@ -301,10 +318,10 @@ def _explained(id: str, hub_id: HubId, error: BaseException) -> InputError:
         return InputError("hub_no_revision", model=id, revision=hub_id.revision)
     if isinstance(error, RepositoryNotFoundError):
         return InputError("hub_not_found", model=id)
-    response = getattr(error, "response", None)
-    status = getattr(response, "status_code", None) or (
-        error.code if isinstance(error, urllib.error.HTTPError) else None
-    )
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
+        chain.append(cause)
+    status = next((code for one in chain if (code := _status(one)) is not None), None)
     if status in (401, 403):
         return InputError("hub_refused", model=id, status=status)
     if status == 404:
@@ -313,12 +330,20 @@ def _explained(id: str, hub_id: HubId, error: BaseException) -> InputError:
         return InputError("hub_busy", model=id, fallback=FALLBACK)
     if status is not None:
         return InputError("download_failed", model=id, reason=f"the Hub answered {status}")
-    for cause in (error, error.__cause__, error.__context__):
-        if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
-            return InputError("disk_full", model=id)
-    if isinstance(error, TimeoutError) or "timeout" in type(error).__name__.lower():
+    if any(isinstance(one, OSError) and one.errno == errno.ENOSPC for one in chain):
+        return InputError("disk_full", model=id)
+    kinds = " ".join(type(one).__name__ for one in chain).lower()
+    if "timeout" in kinds:
         return InputError("hub_slow", model=id, seconds=int(SECONDS), fallback=FALLBACK)
-    if "connect" in type(error).__name__.lower() or isinstance(error, urllib.error.URLError):
+    if "connect" in kinds or "offline" in kinds or isinstance(error, urllib.error.URLError):
         return InputError("hub_unreachable", model=id, fallback=FALLBACK)
     reason = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
     return InputError("download_failed", model=id, reason=reason)
+
+
+def _status(error: BaseException) -> int | None:
+    """What the Hub answered, where it answered."""
+    if isinstance(error, urllib.error.HTTPError):
+        return error.code
+    found = getattr(getattr(error, "response", None), "status_code", None)
+    return found if isinstance(found, int) else None

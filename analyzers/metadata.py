@@ -37,6 +37,8 @@ class Metadata:
     n_parameters: int
     n_bytes: int
     """Of the files that loading reads."""
+    config: Mapping[str, Any] | None = None
+    """config.json; None for a GGUF file, which has none."""
 
 
 def examine(folder: Path, id: str) -> Metadata:
@@ -58,7 +60,7 @@ def examine(folder: Path, id: str) -> Metadata:
     check_tokenizer(names, id)
     headers = [read_header(folder / name, id) for name in weights]
     n_bytes = sum((folder / name).stat().st_size for name in weights)
-    return Metadata(kind_of(config), sum(headers), n_bytes)
+    return Metadata(kind_of(config), sum(headers), n_bytes, config)
 
 
 def examine_gguf(file: Path, id: str) -> Metadata:

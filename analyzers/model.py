@@ -44,6 +44,9 @@ BROKEN = (
 
 FAMILIES = {"causal": AutoModelForCausalLM, "encoder": AutoModel}
 
+KNOWN_TYPES = frozenset(CONFIG_MAPPING.keys())
+"""Of models that transformers has the code for."""
+
 _BUILDING = threading.Lock()
 """transformers changes settings of the whole process while it builds a model: one at a time."""
 
@@ -265,7 +268,7 @@ def _config(folder: Path, id: str) -> Any:
     """The configuration, once it asks for nothing that it must not. Raises InputError."""
     raw = read_config(folder, id)
     check_config(raw, id)
-    check_type(raw, id, CONFIG_MAPPING.keys())
+    check_type(raw, id, KNOWN_TYPES)
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         config._attn_implementation = None  # transformers' own choice: a named one may be fetched as a kernel

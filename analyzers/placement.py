@@ -47,8 +47,7 @@ def place(
     float32 where it fits, since its numbers are the model's own; on a GPU half precision before spreading.
     Raises InputError for a quantized precision without bitsandbytes.
     """
-    if precision in ("8bit", "4bit") and importlib.util.find_spec("bitsandbytes") is None:
-        raise InputError("no_bitsandbytes", precision=precision)
+    check_precision(precision)
     wanted = [precision] if precision != "auto" else ["float32", "half"] if device != "cpu" else ["float32"]
     whole = [Placement(device, one, int(n_parameters * BYTES[one]), needed(n_parameters, BYTES[one])) for one in wanted]
     for one in whole:
@@ -59,3 +58,9 @@ def place(
     if can_be_moved and (last.needed <= everywhere or may_use_disk):
         return Placement(last.device, last.precision, last.weights, last.needed, spread=True)
     return None
+
+
+def check_precision(precision: str) -> None:
+    """Raises InputError for a quantized precision without bitsandbytes."""
+    if precision in ("8bit", "4bit") and importlib.util.find_spec("bitsandbytes") is None:
+        raise InputError("no_bitsandbytes", precision=precision)

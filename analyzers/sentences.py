@@ -130,8 +130,8 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "{model} はこのマシンになく、Hugging Face Hub にもつながりません。{fallback} など、手元にあるモデルを選んでください。",
     ),
     "hub_id_only": (
-        "{model} is not the id of a model. Type owner/name as on the Hugging Face Hub (owner/name@revision, owner/name/file.gguf), or choose: {choices}.",
-        "{model} はモデルの id ではありません。Hugging Face Hub の owner/name(owner/name@revision、owner/name/file.gguf も可)を入力するか、次から選んでください: {choices}。",
+        "There is no model called {model}. Type owner/name as on the Hugging Face Hub (owner/name@revision, owner/name/file.gguf), or choose: {choices}.",
+        "{model} というモデルはありません。Hugging Face Hub の owner/name(owner/name@revision、owner/name/file.gguf も可)を入力するか、次から選んでください: {choices}。",
     ),
     "hub_off": (
         "{model} is not on offer here: whoever runs this app allows only the listed models ({choices}). Run Eccolens on your own machine to use any model.",
@@ -170,8 +170,8 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "Hugging Face Hub から {seconds} 秒以内に {model} の情報が得られませんでした。もう一度試すか、{fallback} など手元にあるモデルを選んでください。",
     ),
     "download_stalled": (
-        "The download of {model} stood still for {seconds} seconds and was stopped; what came is kept. Try again, or choose a model that is at hand, such as {fallback}.",
-        "{model} のダウンロードが {seconds} 秒進まなかったため中止しました。届いた分は残っています。もう一度試すか、{fallback} など手元にあるモデルを選んでください。",
+        "The download of {model} stood still for {seconds} seconds and was stopped. Try again, or choose a model that is at hand, such as {fallback}.",
+        "{model} のダウンロードが {seconds} 秒進まなかったため中止しました。もう一度試すか、{fallback} など手元にあるモデルを選んでください。",
     ),
     "disk_too_small": (
         "{model} is a download of {size}, and the disk has {free} free. Free some space, set HF_HOME to a folder on a larger disk, or choose a smaller model.",

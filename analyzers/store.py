@@ -19,7 +19,7 @@ from analyzers.errors import InputError
 from analyzers.hub import HubId, HubModel, Transfer
 from analyzers.limits import LIMITS
 from analyzers.memory import free_memory, free_of_each_gpu, size
-from analyzers.metadata import Metadata, examine, examine_gguf
+from analyzers.metadata import Metadata, check_type, examine, examine_gguf
 from analyzers.placement import Placement, place
 from analyzers.sentences import quoted
 
@@ -140,6 +140,14 @@ class ModelStore:
             raise InputError("hub_id_only", model=quoted(model), choices=choices)
         raise InputError("unknown_model" if hub_id is None else "hub_off", model=quoted(model), choices=choices)
 
+    def offers(self, model: str) -> bool:
+        """Whether the id leads somewhere; for one of the Hub, only whether it is spelled as one and may be typed."""
+        try:
+            self.find(model)
+        except InputError:
+            return False
+        return True
+
     def describe(self, model: str, device: str = "auto") -> Description:
         """What the model is, what it needs, and whether it can be had; the Hub is asked where it is not at hand.
 
@@ -153,7 +161,7 @@ class ModelStore:
         else:
             asked = self._ask(source)
             figures, to_fetch = asked.metadata, asked.n_bytes
-        kind = _check_kind(source, figures.kind)
+        kind = _check_kind(source, figures)
         placement = self._place(source.id, figures.n_parameters, device)
         return Description(kind, figures.n_parameters, to_fetch, placement, self._could_be_free(device))
 
@@ -195,8 +203,8 @@ class ModelStore:
             with self._lock:
                 if key in self._loaded:
                     return self._loaded[key]
-            if source.kind is not None:
-                _check_kind(source, source.kind)
+            if source.kind is not None and source.kind not in LOADED_KINDS:
+                raise InputError("kind_not_loaded", model=source.id, kind=source.kind)
             try:
                 folder = source.folder or self._fetch(source, key, stop or threading.Event())
                 return self._load(source, folder, key)
@@ -254,7 +262,7 @@ class ModelStore:
     def _fetch(self, source: Source, key: Key, stop: threading.Event) -> Path:
         """Download what is worth it: a model that can be used, and fits. Raises InputError."""
         asked = self._ask(source)
-        _check_kind(source, asked.metadata.kind)
+        _check_kind(source, asked.metadata)
         self._place(source.id, asked.metadata.n_parameters, key[1])
 
         def report(transfer: Transfer) -> None:
@@ -268,7 +276,7 @@ class ModelStore:
         from analyzers.model import count_parameters, load_model
 
         figures = _figures(source, folder)
-        kind = _check_kind(source, figures.kind)
+        kind = _check_kind(source, figures)
         n_parameters = figures.n_parameters
         if source.gguf_file is None:  # a configuration may describe more than its files hold
             n_parameters = max(n_parameters, count_parameters(folder, source.id, kind))
@@ -367,9 +375,14 @@ def _wait_until_gone(models: list[weakref.ref[LanguageModel]]) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def _check_kind(source: Source, kind: str) -> str:
-    """The kind that is said of a model, else that of its files. Raises InputError for one that is not served."""
-    kind = source.kind or kind
+def _check_kind(source: Source, figures: Metadata) -> str:
+    """The kind that is said of a model, else that of its files. Raises InputError for one that is not served, and for a
+    type of model that needs code of its own."""
+    from analyzers.model import KNOWN_TYPES
+
+    if figures.config is not None:
+        check_type(figures.config, source.id, KNOWN_TYPES)
+    kind = source.kind or figures.kind
     if kind not in LOADED_KINDS:
         raise InputError("kind_not_loaded", model=source.id, kind=kind)
     return kind

@@ -19,6 +19,7 @@ from ui.endpoints import add_endpoints
 from ui.errors import language_of, sentence_for
 from ui.hover_strip import Notice, notice
 from ui.i18n import I18N, T
+from ui.model_line import model_line
 from ui.running import follow, page_request
 from ui.tabs import layer_predictions, neuron_factors, rankings, saliency
 from ui.tabs.tab import Tab
@@ -174,8 +175,24 @@ def _controls(dispatcher: Dispatcher) -> Controls:
         _model_choices(dispatcher),
         value=dispatcher.store.default_id(),
         label=T("model"),
-        info=T("model_info"),
+        info=T("model_info_any" if dispatcher.store.any_hub_id else "model_info"),
+        allow_custom_value=dispatcher.store.any_hub_id,
         elem_id="model",
+    )
+    line = Notice(notice("info"), elem_id="model-line")
+
+    def describe(chosen: Any, request: gr.Request) -> dict[str, Any]:
+        return model_line(dispatcher, chosen, language_of(request))
+
+    model.change(
+        describe,
+        model,
+        line,
+        show_progress="hidden",
+        api_visibility="private",
+        trigger_mode="always_last",
+        concurrency_id="model-line",
+        concurrency_limit=2,
     )
     generate = gr.Slider(0, LIMITS.new_tokens, value=1, step=1, label=T("generate"), elem_id="generate")
     with gr.Accordion(T("sampling"), open=False):
@@ -348,7 +365,7 @@ def _model_for(dispatcher: Dispatcher, analysis: str, named: str | None) -> Call
 
     def model(current: Any) -> str:
         row = catalog.find_row(current) if isinstance(current, str) else None
-        is_known = row is not None or current in dispatcher.store.local_names()
+        is_known = isinstance(current, str) and dispatcher.store.offers(current)
         if named is None and is_known and (row is None or row.kind in KINDS.get(analysis, ("causal",))):
             return str(current)
         return named or dispatcher.store.default_id()
