@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import shutil
 import threading
@@ -31,7 +32,7 @@ from analyzers.metadata import check_config, check_type, read_config
 from analyzers.neurons import find_down_projections
 from analyzers.placement import Placement
 from analyzers.tokens import Token, TokenReader
-from analyzers.weights import each_weight, held_bytes
+from analyzers.weights import device_of, dtype_of, each_weight, held_bytes, widen_tail
 
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
@@ -81,7 +82,7 @@ class LanguageModel:
         self.module = module.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.reader = TokenReader(tokenizer)
-        self._probe = tokenizer(PROBE, return_tensors="pt").input_ids[:, :16].to(module.device)
+        self._probe = tokenizer(PROBE, return_tensors="pt").input_ids[:, :16].to(device_of(module))
         self.anatomy: Anatomy = dissect(module, self._probe, id, has_head=kind == "causal")
         config = module.config.get_text_config()
         self.max_positions = int(getattr(config, "max_position_embeddings", None) or 2**31)
@@ -95,17 +96,17 @@ class LanguageModel:
             id=id,
             revision=revision,
             kind=kind,
-            dtype=str(module.dtype).removeprefix("torch."),
+            dtype=dtype_of(module),
             n_layers=len(self.anatomy.blocks),
             d_model=int(config.hidden_size),
             vocab=int(config.vocab_size),
-            device=str(module.device.type),
+            device=device_of(module).type,
             self_check=self.anatomy.max_difference,
         )
 
     @property
     def device(self) -> torch.device:
-        return torch.device(self.module.device)
+        return device_of(self.module)
 
     @property
     def n_bytes(self) -> int:
@@ -250,7 +251,11 @@ def load_model(
     if placement.precision in ("float32", "half") and not placement.spread:
         module = module.to(placement.device)
     revision = folder.name if folder.parent.name == "snapshots" else None
-    return LanguageModel(module, tokenizer, id, kind=kind, revision=revision)
+    model = LanguageModel(module, tokenizer, id, kind=kind, revision=revision)
+    if placement.precision == "float32":
+        return model
+    widen_tail(module, model.anatomy.blocks[-1], lambda: model.run(model._probe))
+    return LanguageModel(module, tokenizer, id, kind=kind, revision=revision)  # proved again, as it is now
 
 
 def count_parameters(folder: Path, id: str, kind: str) -> int:
@@ -282,6 +287,7 @@ def _held(placement: Placement, offload_folder: Path | None) -> dict[str, Any]:
     """What `from_pretrained` is told of precision and place."""
     half = torch.bfloat16 if placement.device == "cpu" or torch.cuda.is_bf16_supported() else torch.float16
     if placement.precision in ("8bit", "4bit"):
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it says at every product that it rounds
         is_8bit = placement.precision == "8bit"
         quantization = BitsAndBytesConfig(
             load_in_8bit=is_8bit, load_in_4bit=not is_8bit, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=half

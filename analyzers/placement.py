@@ -11,8 +11,8 @@ from analyzers.memory import needed
 
 Precision = Literal["auto", "float32", "half", "8bit", "4bit"]
 PRECISIONS = get_args(Precision)
-BYTES = {"float32": 4.0, "half": 2.0, "8bit": 1.1, "4bit": 0.7}
-"""Of one parameter; the quantized ones keep their scales, embedding and head beside them."""
+BYTES = {"float32": 4.0, "half": 2.5, "8bit": 1.6, "4bit": 1.2}
+"""Of one parameter. All but float32 have a float32 head beside them, the quantized ones their scales and embedding too."""
 
 
 @dataclass(frozen=True)
