@@ -160,6 +160,12 @@ def fetch(model: HubModel, report: Callable[[Transfer], None], stop: threading.E
     return folder[0]
 
 
+def forget(file: Path) -> None:
+    """Have a file of the cache fetched anew."""
+    for path in (file.resolve(), file):
+        path.unlink(missing_ok=True)
+
+
 class _Progress:
     """Counts bytes, and ends the download when it is to stop."""
 

@@ -9,7 +9,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,6 +81,7 @@ class ModelStore:
         self._any_folder = any_folder
         self.any_hub_id = any_hub_id
         self._default = default
+        self._named: dict[str, Source] = {}
         self._precision = precision
         self._offload_folder = offload_folder
         self._loaded: OrderedDict[Key, LanguageModel] = OrderedDict()
@@ -98,17 +99,26 @@ class ModelStore:
         return self._default
 
     def set_default(self, model: str) -> None:
-        """Raises InputError where the id is not on offer."""
-        self._default = self.find(model).id
+        """The operator's choice, so a path is one too; visitors get the model by its name. Raises InputError where there
+        is none."""
+        named = _named_by_path(model) if catalog.find_row(model) is None else None
+        if named is None:
+            self._default = self.find(model).id
+            return
+        id = named.id if catalog.find_row(named.id) is None else f"{named.id} (folder)"
+        self._named[id] = replace(named, id=id)
+        self._default = id
 
     def local_names(self) -> tuple[str, ...]:
-        """What the operator's models folder holds, by name: sub-folders with a model, GGUF files in it or in a sub-folder."""
+        """What the operator named, then what the models folder holds: sub-folders with a model, GGUF files in it or in a
+        sub-folder."""
         if self._models_folder is None or not self._models_folder.is_dir():
-            return ()
+            return tuple(self._named)
         folders = {path.parent for path in self._models_folder.glob("*/config.json")}
         files = {*self._models_folder.glob("*.gguf"), *self._models_folder.glob("*/*.gguf")}
         found = folders | {file for file in files if file.parent not in folders}
-        return tuple(sorted(path.relative_to(self._models_folder).as_posix() for path in found))
+        names = sorted(path.relative_to(self._models_folder).as_posix() for path in found)
+        return (*self._named, *(name for name in names if name not in self._named))
 
     def names(self) -> tuple[str, ...]:
         """Ids that can be loaded, catalog first."""
@@ -123,6 +133,8 @@ class ModelStore:
                 raise InputError("bundled_missing", model=row.label)
             hub_id = None if row.hub_id is None else HubId(row.hub_id)
             return Source(row.id, folder, hub_id, row.gguf_file, row.kind)
+        if model in self._named:
+            return self._named[model]
         if model in self.local_names() and self._models_folder is not None:
             return _source_of(self._models_folder / model, model)
         hub_id = hub.parse_id(model)
@@ -205,9 +217,16 @@ class ModelStore:
                     return self._loaded[key]
             if source.kind is not None and source.kind not in LOADED_KINDS:
                 raise InputError("kind_not_loaded", model=source.id, kind=source.kind)
+            stop = stop or threading.Event()
             try:
-                folder = source.folder or self._fetch(source, key, stop or threading.Event())
-                return self._load(source, folder, key)
+                folder = source.folder or self._fetch(source, key, stop)
+                try:
+                    return self._load(source, folder, key)
+                except InputError as error:
+                    if source.hub_id is None or error.sentence.key != "model_cut_short":
+                        raise
+                    hub.forget(folder / error.sentence.values["file"])
+                return self._load(source, self._fetch(source, key, stop), key)  # once: what came first was cut short
             finally:
                 with self._lock:
                     self._reserved.pop(key, None)

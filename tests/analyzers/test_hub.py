@@ -322,6 +322,22 @@ def test_a_model_in_use_still_answers_when_another_cannot_be_had(tiny: StubHub, 
     assert steps(offer)[-1].phase == "done"
 
 
+def test_a_cached_file_that_is_cut_short_is_fetched_anew_once(tiny: StubHub) -> None:
+    ModelStore(any_hub_id=True).load(ID, "cpu")
+    folder = catalog.cached_snapshot(ID)
+    assert folder is not None
+    file = (folder / "model.safetensors").resolve()
+    whole = file.read_bytes()
+    file.write_bytes(whole[:50_000])
+    assert ModelStore(any_hub_id=True).load(ID, "cpu").facts.id == ID
+    assert tiny.sent("model.safetensors") == 2
+    assert (folder / "model.safetensors").read_bytes() == whole
+    (folder / "model.safetensors").resolve().write_bytes(whole[:50_000])
+    tiny.repositories[ID].files["model.safetensors"] = whole[:60_000]
+    with pytest.raises(InputError, match=r"model\.safetensors is cut short at 60,000 bytes"):
+        ModelStore(any_hub_id=True).load(ID, "cpu")
+
+
 def test_what_the_hub_said_is_not_asked_again_by_run(tiny: StubHub) -> None:
     offer = ModelStore(any_hub_id=True)
     offer.describe(ID, "cpu")

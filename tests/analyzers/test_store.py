@@ -153,6 +153,26 @@ def test_the_default_can_be_set_to_what_is_on_offer_only(models: Path) -> None:
     assert offer.default_id() == "llama"
 
 
+def test_the_operator_may_name_a_default_by_its_path_and_visitors_get_it_by_name(models: Path) -> None:
+    offer = ModelStore()
+    offer.set_default(str(models / "tiny"))
+    assert offer.default_id() == "tiny"
+    assert offer.local_names() == ("tiny",)
+    assert offer.load("tiny", "cpu").facts.id == "tiny"
+    for path in (str(models / "tiny"), str(models / "llama"), "llama"):
+        with pytest.raises(InputError):
+            offer.find(path)
+
+
+def test_a_folder_that_is_called_like_a_model_of_the_catalog_is_still_the_folder(models: Path) -> None:
+    folder_like(models, "gpt2")
+    offer = ModelStore()
+    offer.set_default(str(models / "gpt2"))
+    assert offer.default_id() == "gpt2 (folder)"
+    assert offer.find("gpt2 (folder)").folder == models / "gpt2"
+    assert offer.find("gpt2").folder != models / "gpt2"
+
+
 @pytest.mark.parametrize("id", ["bert", "t5-small"])
 def test_a_model_of_another_kind_is_refused_before_anything_is_fetched(id: str) -> None:
     with pytest.raises(InputError, match=f"{id} is a model of the kind"):
