@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any, NoReturn
 
 from analyzers import catalog
@@ -13,6 +14,7 @@ from analyzers.converted import converted_folder, is_whole
 from analyzers.dispatch import Answer, Dispatcher
 from analyzers.document import document
 from analyzers.errors import InputError
+from analyzers.placement import PRECISIONS
 from analyzers.request import COMMON, SETTINGS, Setting, parse_request
 from analyzers.sentences import Language
 from analyzers.store import ModelStore
@@ -51,12 +53,13 @@ def main(arguments: list[str] | None = None) -> int:
     raw = {
         name: value
         for name, value in vars(given).items()
-        if value is not None and name not in ("command", "json", "models", "prepare")
+        if value is not None and name not in ("command", "json", "models", "prepare", "precision", "offload")
     }
     language = _language()
     try:
         request = parse_request(given.command, raw)
-        dispatcher = Dispatcher(ModelStore(any_folder=True))
+        store = ModelStore(any_folder=True, any_hub_id=True, precision=given.precision, offload_folder=given.offload)
+        dispatcher = Dispatcher(store)
         answer = _run(dispatcher, request)
     except InputError as error:
         _complain(error.say(language))
@@ -99,6 +102,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", default=argparse.SUPPRESS)
         for setting in (*COMMON, *settings):
             _add(command, setting)
+        command.add_argument("--precision", choices=PRECISIONS, default="auto", help="how weights are held")
+        command.add_argument("--offload", metavar="DIR", type=Path, help="keep there what fits in no memory; slow")
     return parser
 
 

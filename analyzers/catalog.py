@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import threading
 import time
@@ -62,6 +63,12 @@ CATALOG: tuple[CatalogModel, ...] = (
     CatalogModel("t5-small", "T5-small", "seq2seq", 242, hub_id="google-t5/t5-small"),
 )
 
+TOKENIZERS = (
+    "tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model",
+    "tokenizer.tiktoken", "tekken.json",
+)  # fmt: skip
+"""Each of these holds a tokenizer, or the greater part of one."""
+
 FALLBACK = "smollm2-135m-instruct"
 CLASS_DEFAULT = "gpt2"
 
@@ -83,19 +90,35 @@ def bundled_folder(row: CatalogModel) -> Path | None:
 
 
 def cached_folder(row: CatalogModel) -> Path | None:
+    """The Hub cache's snapshot of a catalog model, or None."""
+    return None if row.hub_id is None else cached_snapshot(row.hub_id)
+
+
+def cached_snapshot(hub_id: str, revision: str | None = None, gguf_file: str | None = None) -> Path | None:
     """The Hub cache's snapshot of a model when its configuration, weights and tokenizer are all there, else None."""
-    if row.hub_id is None:
-        return None
     from huggingface_hub import try_to_load_from_cache  # a quarter of a second that the first page need not wait for
 
     def cached(name: str) -> Path | None:
-        found = try_to_load_from_cache(row.hub_id or "", name)
+        found = try_to_load_from_cache(hub_id, name, revision=revision)
         return Path(found) if isinstance(found, str) else None
 
+    if gguf_file is not None:
+        file = cached(gguf_file)
+        return file.parent if file is not None else None
     config = cached("config.json")
-    weights = cached("model.safetensors") or cached("model.safetensors.index.json")
-    tokenizer = cached("tokenizer.json")
-    return config.parent if config and weights and tokenizer else None
+    is_whole = cached("model.safetensors") or _has_every_shard(cached("model.safetensors.index.json"))
+    tokenizer = next((file for name in TOKENIZERS if (file := cached(name))), None)
+    return config.parent if config and is_whole and tokenizer else None
+
+
+def _has_every_shard(index: Path | None) -> bool:
+    """Whether all the files that an index lists lie beside it: a download can end between two of them."""
+    try:
+        listed = json.loads(index.read_text(encoding="utf-8"))["weight_map"] if index is not None else {}
+        names = set(listed.values())
+        return bool(names) and index is not None and all((index.parent / str(name)).is_file() for name in names)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
 
 
 def is_at_hand(row: CatalogModel) -> bool:

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from analyzers.errors import InputError
+from analyzers.hub import Transfer
 from analyzers.limits import LIMITS
+from analyzers.memory import is_out_of_memory
 from analyzers.request import Request
 from analyzers.sentences import Sentence
 from analyzers.store import POLL_SECONDS, ModelStore
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from analyzers.completion import Completion
     from analyzers.model import LanguageModel, ModelFacts
 
-Phase = Literal["waiting", "loading", "generating", "analyzing", "done"]
+Phase = Literal["waiting", "downloading", "loading", "generating", "analyzing", "done"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Step:
     """0 to 1, of the phase."""
     answer: Answer | None = None
     """Not whole before the phase `done`."""
+    transfer: Transfer | None = None
+    """Bytes of the phase `downloading`."""
 
 
 @dataclass
@@ -64,7 +68,7 @@ class Dispatcher:
         try:
             yield from self._load_and_run(request)
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             is_full = True
         if is_full:  # out of the handler, whose traceback held the tensors
@@ -81,9 +85,12 @@ class Dispatcher:
             raise InputError("kind_not_served", model=source.id)
         model: LanguageModel | None = None
         for loaded in self.store.load_in_steps(request.model or source.id, request.device):
-            if loaded is None:
+            if isinstance(loaded, Transfer):
+                yield Step("downloading", loaded.done / max(1, loaded.total), transfer=loaded)
+            elif loaded is None:
                 yield Step("loading")
-            model = loaded
+            else:
+                model = loaded
         assert model is not None
         if model.facts.kind not in served:
             raise InputError("kind_not_served", model=model.facts.id)
@@ -164,11 +171,6 @@ def _analysis(name: str) -> Any:
 def _check_time(deadline: float) -> None:
     if time.perf_counter() > deadline:
         raise InputError("too_slow", limit=LIMITS.seconds)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    words = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words
 
 
 def _release_memory() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+
+from analyzers.memory import total_memory
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,8 @@ class Limits:
     """Visitors waiting at once."""
     seconds: int = 60
     """One job, model load not counted."""
-    models: int = 2
-    """Models held in memory at once."""
+    model_megabytes: int = field(default_factory=lambda: 3 * total_memory() // 4 // 10**6)
+    """Weights held in main memory at once, of all models together: three quarters of the memory."""
 
     def __post_init__(self) -> None:
         for item in fields(self):

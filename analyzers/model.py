@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
-import json
+import logging
 import os
 import shutil
-import tempfile
+import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,24 +18,30 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from jaxtyping import Float, Int
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 from transformers import (
+    CONFIG_MAPPING,
     AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
+    BitsAndBytesConfig,
 )
 from transformers.utils import logging as transformers_logging
 
 from analyzers.anatomy import Anatomy, dissect, run_at
-from analyzers.converted import converted_folder, is_whole
+from analyzers.converted import converted_folder, is_whole, write_copy
 from analyzers.errors import InputError
+from analyzers.gguf_header import read_gguf_header
 from analyzers.limits import LIMITS
+from analyzers.memory import free_disk, free_memory, free_of_each_gpu, is_out_of_memory
+from analyzers.metadata import check_config, check_type, read_config
 from analyzers.neurons import find_down_projections
+from analyzers.placement import Placement
 from analyzers.tokens import Token, TokenReader
+from analyzers.weights import device_of, dtype_of, each_weight, held_bytes, widen_tail
 
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
@@ -44,6 +51,12 @@ BROKEN = (
     SafetensorError, StrictDataclassError,
 )  # fmt: skip
 """What the libraries raise for files that are no model; the last two descend from Exception alone."""
+
+KNOWN_TYPES = frozenset(CONFIG_MAPPING.keys())
+"""Of models that transformers has the code for."""
+
+_BUILDING = threading.Lock()
+"""transformers changes settings of the whole process while it builds a model: one at a time."""
 
 PROBE = "The cat sat on the mat because it was tired."
 MASK = "[MASK]"
@@ -94,10 +107,10 @@ class LanguageModel:
         generation = getattr(module, "generation_config", None)
         self.opening: tuple[int, ...] = _opening(generation, module.config) if kind == "seq2seq" else ()
         """What a decoder starts from."""
-        self._probe = tokenizer(PROBE, return_tensors="pt").input_ids[:, :16].to(module.device)
+        self._probe = tokenizer(PROBE, return_tensors="pt").input_ids[:, :16].to(device_of(module))
         target = None
         if kind == "seq2seq":
-            target = torch.cat([torch.tensor([self.opening], device=module.device), self._probe[:, :8]], dim=1)
+            target = torch.cat([torch.tensor([self.opening], device=self._probe.device), self._probe[:, :8]], dim=1)
         self._target_probe = target
         self.anatomy: Anatomy = dissect(module, self._probe, id, has_head=kind != "encoder", target=target)
         self.max_positions = _max_positions(module, config, tokenizer)
@@ -110,23 +123,23 @@ class LanguageModel:
             id=id,
             revision=revision,
             kind=kind,
-            dtype=str(module.dtype).removeprefix("torch."),
+            dtype=dtype_of(module),
             n_layers=len(self.anatomy.blocks),
             d_model=int(config.hidden_size),
             vocab=int(config.vocab_size),
-            device=str(module.device.type),
+            device=device_of(module).type,
             self_check=self.anatomy.max_difference,
         )
         self._down_projections: dict[str, tuple[torch.nn.Module, ...]] = {}
 
     @property
     def device(self) -> torch.device:
-        return torch.device(self.module.device)
+        return device_of(self.module)
 
     @property
     def n_bytes(self) -> int:
         """Memory of the weights, counted once where they are tied."""
-        return sum(weight.numel() * weight.element_size() for weight in self.module.parameters())
+        return held_bytes(self.module)
 
     @property
     def n_block_parameters(self) -> int:
@@ -297,53 +310,105 @@ def pick_device(device: str) -> str:
 
 
 def load_model(
-    folder: Path, id: str, *, kind: str = "causal", device: str = "auto", gguf_file: str | None = None
+    folder: Path,
+    id: str,
+    *,
+    kind: str = "causal",
+    device: str = "auto",
+    gguf_file: str | None = None,
+    placement: Placement | None = None,
+    offload_folder: Path | None = None,
+    alone: threading.Lock | None = None,
 ) -> LanguageModel:
-    """A language model from a folder, with no network, no remote code and no pickles, in float32.
+    """A language model from a folder, with no network, no remote code and no pickles; in float32 unless `placement`
+    says otherwise, which then says the device too.
 
-    A GGUF file is dequantised once into a cache of safetensors (0.4 s to load instead of 13 s). Raises InputError, by
-    name, for missing or non-finite weights, a broken file, or an anatomy that does not prove out.
+    A GGUF file is dequantised once into a cache of safetensors (0.4 s to load instead of 13 s). `alone` is held while a
+    model in another precision than float32 is built: transformers sets that for the whole process, runs included.
+    Raises InputError, by name, for missing or non-finite weights, a broken file, or an anatomy that does not prove out.
     """
-    try:
-        if gguf_file is not None:
-            folder = _converted(folder, gguf_file, id)
-        module, info = FAMILIES[kind].from_pretrained(
-            folder,
-            dtype=torch.float32,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except BROKEN as error:
-        raise InputError("model_broken", model=id, reason=_reason(error)) from error
+    placement = placement or Placement(pick_device(device), "float32", 0, 0)
+    with _BUILDING, alone if alone is not None and placement.precision != "float32" else nullcontext():
+        try:
+            if gguf_file is not None:
+                folder = _converted(folder, gguf_file, id)
+            module, info = FAMILIES[kind].from_pretrained(
+                folder,
+                config=_config(folder, id),
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                output_loading_info=True,
+                **_held(placement, offload_folder),
+            )
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        except BROKEN as error:
+            if isinstance(error, InputError) or is_out_of_memory(error):
+                raise
+            raise InputError("model_broken", model=id, reason=_reason(error)) from error
     missing = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
     if missing:
         raise InputError("model_missing_weights", model=id, n=len(missing), example=missing[0])
-    for name, weight in module.named_parameters():
+    for name, weight in each_weight(module):
         if not bool(torch.isfinite(weight).all()):
             raise InputError("model_not_finite", model=id, example=name)
     n_ids, n_rows = len(tokenizer), int(module.get_input_embeddings().weight.shape[0])
     if not tokenizer(PROBE).input_ids or max(tokenizer.get_vocab().values()) >= n_rows:
         reason = f"its tokenizer has {n_ids:,} tokens, its embedding {n_rows:,}"
         raise InputError("model_broken", model=id, reason=reason)
+    if placement.precision in ("float32", "half") and not placement.spread:
+        module = module.to(placement.device)
     revision = folder.name if folder.parent.name == "snapshots" else None
-    return LanguageModel(module.to(pick_device(device)), tokenizer, id, kind=kind, revision=revision)
+    model = LanguageModel(module, tokenizer, id, kind=kind, revision=revision)
+    if placement.precision == "float32":
+        return model
+    widen_tail(module, model.anatomy.blocks[-1], lambda: model.run(model._probe))
+    return LanguageModel(module, tokenizer, id, kind=kind, revision=revision)  # proved again, as it is now
 
 
-def kind_of_folder(folder: Path, id: str) -> str:
-    """`causal`, `masked`, `seq2seq` or `encoder`, from the architecture that config.json names."""
+def count_parameters(folder: Path, id: str, kind: str) -> int:
+    """How many parameters a folder's configuration describes, found without allocating one. Raises InputError."""
+    config = _config(folder, id)
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        with _BUILDING, torch.device("meta"):
+            module = FAMILIES[kind].from_config(config, dtype=torch.float32, trust_remote_code=False)
+        return sum(weight.numel() for weight in (*module.parameters(), *module.buffers()))
     except BROKEN as error:
         raise InputError("model_broken", model=id, reason=_reason(error)) from error
-    name = (getattr(config, "architectures", None) or [""])[0]
-    if getattr(config, "is_encoder_decoder", False):
-        return "seq2seq"
-    if name.endswith("ForMaskedLM"):
-        return "masked"
-    return "causal" if name.endswith(("ForCausalLM", "LMHeadModel")) else "encoder"
+
+
+def _config(folder: Path, id: str) -> Any:
+    """The configuration, once it asks for nothing that it must not. Raises InputError."""
+    raw = read_config(folder, id)
+    check_config(raw, id)
+    check_type(raw, id, KNOWN_TYPES)
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        config._attn_implementation = None  # transformers' own choice: a named one may be fetched as a kernel
+        config._experts_implementation = None
+    except BROKEN as error:
+        raise InputError("model_broken", model=id, reason=_reason(error)) from error
+    return config
+
+
+def _held(placement: Placement, offload_folder: Path | None) -> dict[str, Any]:
+    """What `from_pretrained` is told of precision and place."""
+    half = torch.bfloat16 if placement.device == "cpu" or torch.cuda.is_bf16_supported() else torch.float16
+    if placement.precision in ("8bit", "4bit"):
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it says at every product that it rounds
+        is_8bit = placement.precision == "8bit"
+        quantization = BitsAndBytesConfig(
+            load_in_8bit=is_8bit, load_in_4bit=not is_8bit, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=half
+        )
+        where: Any = 0 if placement.device != "cpu" else "cpu"
+        return {"dtype": half, "quantization_config": quantization, "device_map": {"": where}}
+    held: dict[str, Any] = {"dtype": torch.float32 if placement.precision == "float32" else half}
+    if not placement.spread:
+        return held
+    room: dict[int | str, int] = {"cpu": int(free_memory() * 0.8)}  # the rest of it is for the work
+    if placement.device != "cpu":
+        room |= {i: int(free * 0.8) for i, free in enumerate(free_of_each_gpu())}
+    return held | {"device_map": "auto", "max_memory": room, "offload_folder": offload_folder}
 
 
 def _converted(folder: Path, gguf_file: str, id: str) -> Path:
@@ -354,6 +419,10 @@ def _converted(folder: Path, gguf_file: str, id: str) -> Path:
     target = converted_folder(folder, gguf_file)
     if is_whole(target):
         return target
+    n_bytes = 4 * read_gguf_header(folder / gguf_file, id).n_parameters
+    if n_bytes > free_disk(target):
+        reason = os.strerror(errno.ENOSPC)
+        raise InputError("conversion_failed", model=id, megabytes=n_bytes // 10**6, reason=reason)
     shutil.rmtree(target, ignore_errors=True)
     module = AutoModelForCausalLM.from_pretrained(
         folder, gguf_file=gguf_file, dtype=torch.float32, local_files_only=True, trust_remote_code=False
@@ -362,36 +431,11 @@ def _converted(folder: Path, gguf_file: str, id: str) -> Path:
         folder, gguf_file=gguf_file, local_files_only=True, trust_remote_code=False
     )
     try:
-        _write_copy(module, tokenizer, target)
+        write_copy(module, tokenizer, target)
     except (OSError, SafetensorError) as error:
-        megabytes = sum(weight.numel() * weight.element_size() for weight in module.parameters()) // 10**6
         reason = os.strerror(errno.ENOSPC) if "os error 28" in str(error) else _reason(error)
-        raise InputError("conversion_failed", model=id, megabytes=megabytes, reason=reason) from error
+        raise InputError("conversion_failed", model=id, megabytes=n_bytes // 10**6, reason=reason) from error
     return target
-
-
-def _write_copy(module: Any, tokenizer: Any, target: Path) -> None:
-    """All of the folder or nothing: it is written under another name first."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=".converting-"))
-    try:
-        config = module.config.to_dict()
-        config.pop("quantization_config", None)
-        config["architectures"] = [type(module).__name__]
-        (fresh / "config.json").write_text(json.dumps(config, indent=1, default=str))
-        module.generation_config.save_pretrained(fresh)
-        tokenizer.save_pretrained(fresh)
-        tied = set(getattr(module, "all_tied_weights_keys", None) or ())
-        weights = {name: weight.contiguous() for name, weight in module.state_dict().items() if name not in tied}
-        save_file(weights, fresh / "model.safetensors", metadata={"format": "pt"})
-        (fresh / "whole.json").write_text(json.dumps({p.name: p.stat().st_size for p in fresh.iterdir()}))
-        try:
-            fresh.rename(target)
-        except OSError:  # another process was quicker
-            if not is_whole(target):
-                raise
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _reason(error: Exception) -> str:

@@ -44,7 +44,13 @@ class Setting:
 
 
 COMMON: tuple[Setting, ...] = (
-    Setting("model", "text", None, "a catalog id, a Hub id of the catalog, or a local folder", optional=True),
+    Setting(
+        "model",
+        "text",
+        None,
+        "a catalog id; where allowed any Hub id (owner/name@revision, owner/name/file.gguf) or local folder",
+        optional=True,
+    ),
     Setting("generate", "integer", 1, "how many tokens to generate", 0, LIMITS.new_tokens),
     Setting("sample", "flag", False, "draw tokens at random instead of the likeliest"),
     Setting("temperature", "number", 1.0, "sampling temperature", 0.01, 10.0),

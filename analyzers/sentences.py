@@ -153,6 +153,102 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "{model} is not on this machine and the Hugging Face Hub does not answer. Choose a model marked as at hand, such as {fallback}.",
         "{model} はこのマシンになく、Hugging Face Hub にもつながりません。{fallback} など、手元にあるモデルを選んでください。",
     ),
+    "hub_id_only": (
+        "There is no model called {model}. Type owner/name as on the Hugging Face Hub (owner/name@revision, owner/name/file.gguf), or choose: {choices}.",
+        "{model} というモデルはありません。Hugging Face Hub の owner/name(owner/name@revision、owner/name/file.gguf も可)を入力するか、次から選んでください: {choices}。",
+    ),
+    "hub_off": (
+        "{model} is not on offer here: whoever runs this app allows only the listed models ({choices}). Run Eccolens on your own machine to use any model.",
+        "{model} はここでは使えません。このアプリで選べるのは一覧のモデルだけです({choices})。自分のマシンで Eccolens を動かせば、どのモデルでも使えます。",
+    ),
+    "hub_not_found": (
+        "There is no public model {model} on the Hugging Face Hub: it does not exist, or it is private. Check the spelling; of a private model, download the files yourself and give their folder.",
+        "Hugging Face Hub に公開モデル {model} はありません。存在しないか、非公開です。つづりを確かめてください。非公開のモデルは自分でダウンロードしてフォルダを指定してください。",
+    ),
+    "hub_no_revision": (
+        "{model} has no revision {revision} on the Hugging Face Hub. Name a branch, a tag or a whole commit id, or leave @… out.",
+        "Hugging Face Hub の {model} にリビジョン {revision} はありません。ブランチ、タグ、コミット id 全体のいずれかを指定するか、@… を外してください。",
+    ),
+    "hub_no_file": (
+        "{model} is not a file of its repository on the Hugging Face Hub. Its GGUF files: {choices}.",
+        "{model} というファイルは Hugging Face Hub のリポジトリにありません。GGUF ファイル: {choices}。",
+    ),
+    "hub_name_the_file": (
+        "{model} holds GGUF files and no config.json. Name the file: {model}/file.gguf.",
+        "{model} には GGUF ファイルだけがあり、config.json がありません。{model}/file.gguf のようにファイルを指定してください。",
+    ),
+    "hub_gated": (
+        "{model} is gated: its authors ask each user to accept terms first, and no token is ever used here for a model that is typed in. Accept them on the Hub, download the files yourself and give their folder.",
+        "{model} は利用条件への同意が必要なモデルです。入力されたモデルにトークンを使うことはありません。Hub で同意してから自分でダウンロードし、そのフォルダを指定してください。",
+    ),
+    "hub_refused": (
+        "The Hugging Face Hub does not give {model} to the public (it answered {status}), and no token is ever used here for a model that is typed in. Download the files yourself and give their folder.",
+        "Hugging Face Hub は {model} を公開していません(応答 {status})。入力されたモデルにトークンを使うことはありません。自分でダウンロードし、そのフォルダを指定してください。",
+    ),
+    "hub_busy": (
+        "The Hugging Face Hub is asked too often from here (it answered 429), so {model} cannot be fetched now. Wait some minutes, or choose a model that is at hand, such as {fallback}.",
+        "Hugging Face Hub への問い合わせが多すぎるため(応答 429)、いまは {model} を取得できません。数分待つか、{fallback} など手元にあるモデルを選んでください。",
+    ),
+    "hub_slow": (
+        "The Hugging Face Hub did not say within {seconds} seconds what {model} is. Try again, or choose a model that is at hand, such as {fallback}.",
+        "Hugging Face Hub から {seconds} 秒以内に {model} の情報が得られませんでした。もう一度試すか、{fallback} など手元にあるモデルを選んでください。",
+    ),
+    "download_stalled": (
+        "The download of {model} stood still for {seconds} seconds and was stopped. Try again, or choose a model that is at hand, such as {fallback}.",
+        "{model} のダウンロードが {seconds} 秒進まなかったため中止しました。もう一度試すか、{fallback} など手元にあるモデルを選んでください。",
+    ),
+    "disk_too_small": (
+        "{model} is a download of {size}, and the disk has {free} free. Free some space, set HF_HOME to a folder on a larger disk, or choose a smaller model.",
+        "{model} のダウンロードは {size} ですが、ディスクの空きは {free} です。空き容量を増やすか、HF_HOME に大きなディスクのフォルダを指定するか、小さいモデルを選んでください。",
+    ),
+    "disk_full": (
+        "The disk is full, so {model} could not be downloaded. Free some space, or set HF_HOME to a folder on a larger disk. The model in use is unchanged.",
+        "ディスクがいっぱいのため {model} をダウンロードできませんでした。空き容量を増やすか、HF_HOME に大きなディスクのフォルダを指定してください。使用中のモデルはそのままです。",
+    ),
+    "model_too_large": (
+        "{model} needs about {needed} of memory ({parameters} parameters in {precision}), and {free} can be had on {device}. Choose a smaller model. The model in use is unchanged.",
+        "{model} には約 {needed} のメモリが必要です({parameters} パラメータ、{precision})。{device} で使えるのは {free} です。小さいモデルを選んでください。使用中のモデルはそのままです。",
+    ),
+    "model_absurd": (
+        "{model} cannot be used: its configuration says {name} = {value}, and no model has more than {most}. The model in use is unchanged.",
+        "{model} は使えません: 設定に {name} = {value} とありますが、{most} を超えるモデルはありません。使用中のモデルはそのままです。",
+    ),
+    "model_kernels": (
+        "{model} cannot be used: its configuration ({name}) asks for code from another repository, and none is run here. The model in use is unchanged.",
+        "{model} は使えません: 設定({name})が別のリポジトリのコードを求めていますが、ここでは実行しません。使用中のモデルはそのままです。",
+    ),
+    "model_quantized": (
+        "{model} cannot be used: its weights are quantized ({method}), which is not read here. Choose its original or a GGUF file of it. The model in use is unchanged.",
+        "{model} は使えません: 重みが量子化({method})されていて、ここでは読み込めません。元のモデルか GGUF ファイルを選んでください。使用中のモデルはそのままです。",
+    ),
+    "model_remote_code": (
+        "{model} cannot be used: its type ({type}) needs code from its own repository, and none is ever run here. The model in use is unchanged.",
+        "{model} は使えません: この種類({type})にはリポジトリ内のコードが必要ですが、ここでは決して実行しません。使用中のモデルはそのままです。",
+    ),
+    "model_type_unknown": (
+        "{model} cannot be used: the installed transformers does not know its type ({type}). The model in use is unchanged.",
+        "{model} は使えません: インストールされている transformers がこの種類({type})を知りません。使用中のモデルはそのままです。",
+    ),
+    "model_no_config": (
+        "{model} cannot be used: it has no config.json. The model in use is unchanged.",
+        "{model} は使えません: config.json がありません。使用中のモデルはそのままです。",
+    ),
+    "model_no_tokenizer": (
+        "{model} cannot be used: it has no tokenizer beside its weights. The model in use is unchanged.",
+        "{model} は使えません: 重みと一緒にトークナイザがありません。使用中のモデルはそのままです。",
+    ),
+    "model_no_weights": (
+        "{model} cannot be used: it has no safetensors weights. The model in use is unchanged.",
+        "{model} は使えません: safetensors の重みがありません。使用中のモデルはそのままです。",
+    ),
+    "model_pickles_only": (
+        "{model} cannot be used: its weights are pickles, which can run code when they are read; only safetensors are. The model in use is unchanged.",
+        "{model} は使えません: 重みが pickle 形式です。読み込むとコードが実行されうるため、safetensors だけを読みます。使用中のモデルはそのままです。",
+    ),
+    "model_cut_short": (
+        "{model} cannot be used: {file} is cut short at {n} bytes. Fetch it again. The model in use is unchanged.",
+        "{model} は使えません: {file} が {n} バイトで途切れています。もう一度取得してください。使用中のモデルはそのままです。",
+    ),
     "download_failed": (
         "{model} could not be downloaded: {reason}. The model in use is unchanged.",
         "{model} をダウンロードできませんでした: {reason}。使用中のモデルはそのままです。",
@@ -180,6 +276,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "anatomy_disproved": (
         "{model} cannot be read: its last layer through our norm and head differs from its own logits by {difference}. The model in use is unchanged.",
         "{model} は読み取れません: 最終層を正規化とヘッドに通した値が、モデル自身のロジットと {difference} 違います。使用中のモデルはそのままです。",
+    ),
+    "no_bitsandbytes": (
+        "Weights in {precision} need the package bitsandbytes, which is not installed here. Install it (pip install bitsandbytes), or choose another precision.",
+        "{precision} の重みには bitsandbytes パッケージが必要ですが、インストールされていません。pip install bitsandbytes を実行するか、別の精度を選んでください。",
     ),
     "no_cuda": (
         "There is no CUDA device on this machine. Use cpu or auto.",

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import time
+import weakref
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analyzers import catalog
+from analyzers import catalog, hub
+from analyzers.converted import converted_folder, is_whole
 from analyzers.errors import InputError
+from analyzers.hub import HubId, HubModel, Transfer
 from analyzers.limits import LIMITS
+from analyzers.memory import free_memory, free_of_each_gpu, size
+from analyzers.metadata import Metadata, check_type, examine, examine_gguf
+from analyzers.placement import Placement, place
 from analyzers.sentences import quoted
 
 if TYPE_CHECKING:
     from analyzers.model import LanguageModel
 
 POLL_SECONDS = 0.2
-LOADED_KINDS = ("causal", "masked", "seq2seq", "encoder")
-"""Kinds of models that can be loaded; which analysis serves which is the dispatcher's to say."""
-DOWNLOADED = ["*.json", "*.safetensors", "*.txt", "*.model"]
+ASKED_SECONDS = 120
+"""What the Hub said of a model counts so long: the page shows it, then Run uses it."""
+Key = tuple[str, str]
+"""Where a model comes from, and the device that it is on."""
 
 
 @dataclass(frozen=True)
@@ -31,26 +40,54 @@ class Source:
     id: str
     folder: Path | None
     """None where it has to be downloaded first."""
-    hub_id: str | None = None
+    hub_id: HubId | None = None
     gguf_file: str | None = None
     kind: str | None = None
-    """None where only the folder itself can tell."""
+    """None where only its files can tell."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """A model on offer in figures, before anything is fetched or loaded."""
+
+    kind: str
+    n_parameters: int
+    to_fetch: int
+    """Bytes; 0 for a model that is at hand."""
+    placement: Placement
+    free: int
+    """Bytes that it can have on its device, those of models that would make room included."""
 
 
 class ModelStore:
-    """Loads models by id, keeps the most recently used, and hands one out to one job at a time."""
+    """Loads models by id, keeps the most recently used within a budget of bytes, and hands one out to one job at a time."""
 
     def __init__(
-        self, *, models_folder: Path | None = None, any_folder: bool = False, default: str | None = None
+        self,
+        *,
+        models_folder: Path | None = None,
+        any_folder: bool = False,
+        any_hub_id: bool = False,
+        default: str | None = None,
+        precision: str = "auto",
+        offload_folder: Path | None = None,
     ) -> None:
-        """`models_folder`: the operator's folder whose sub-folders are on offer; `any_folder`: any path may be named
-        (the command line, where whoever types is the operator)."""
+        """`models_folder`: the operator's folder whose models are on offer; `any_folder`: any path may be named (the
+        command line, where whoever types is the operator); `any_hub_id`: any public model of the Hub may be named.
+        `precision`: see `placement.place`; `offload_folder`: what fits in no memory is kept there, which is slow."""
         self._models_folder = models_folder
         self._any_folder = any_folder
+        self.any_hub_id = any_hub_id
         self._default = default
-        self._loaded: OrderedDict[tuple[str, str], LanguageModel] = OrderedDict()
-        self._lock = threading.Lock()  # of the two tables, held for no longer than a look-up
-        self._loading: dict[tuple[str, str], threading.Lock] = {}
+        self._named: dict[str, Source] = {}
+        self._precision = precision
+        self._offload_folder = offload_folder
+        self._loaded: OrderedDict[Key, LanguageModel] = OrderedDict()
+        self._reserved: dict[Key, int] = {}
+        self._transfers: dict[Key, Transfer] = {}
+        self._asked: OrderedDict[HubId, tuple[float, HubModel]] = OrderedDict()
+        self._lock = threading.Lock()  # of these tables, held for no longer than a look-up
+        self._loading: dict[Key, threading.Lock] = {}
         self._job = threading.Lock()  # not re-entrant on purpose: a generator may end in another thread than it began
 
     def default_id(self) -> str:
@@ -60,18 +97,30 @@ class ModelStore:
         return self._default
 
     def set_default(self, model: str) -> None:
-        """Raises InputError where the id is not on offer."""
-        self._default = self.find(model).id
+        """The operator's choice, so a path is one too; visitors get the model by its name. Raises InputError where there
+        is none."""
+        named = _named_by_path(model) if catalog.find_row(model) is None else None
+        if named is None:
+            self._default = self.find(model).id
+            return
+        id = named.id if catalog.find_row(named.id) is None else f"{named.id} (folder)"
+        self._named[id] = replace(named, id=id)
+        self._default = id
 
     def local_names(self) -> tuple[str, ...]:
-        """Sub-folders of the operator's models folder that hold a model, by name."""
+        """What the operator named, then what the models folder holds: sub-folders with a model, GGUF files in it or in a
+        sub-folder."""
         if self._models_folder is None or not self._models_folder.is_dir():
-            return ()
-        return tuple(sorted(p.parent.name for p in self._models_folder.glob("*/config.json")))
+            return tuple(self._named)
+        folders = {path.parent for path in self._models_folder.glob("*/config.json")}
+        files = {*self._models_folder.glob("*.gguf"), *self._models_folder.glob("*/*.gguf")}
+        found = folders | {file for file in files if file.parent not in folders}
+        names = sorted(path.relative_to(self._models_folder).as_posix() for path in found)
+        return (*self._named, *(name for name in names if name not in self._named))
 
     def names(self) -> tuple[str, ...]:
         """Ids that can be loaded, catalog first."""
-        return (*(row.id for row in catalog.CATALOG if row.kind in LOADED_KINDS), *self.local_names())
+        return (*(row.id for row in catalog.CATALOG), *self.local_names())
 
     def find(self, model: str) -> Source:
         """Where a model id leads. The same refusal whether or not a path of that name exists. Raises InputError."""
@@ -80,19 +129,61 @@ class ModelStore:
             folder = catalog.bundled_folder(row) if row.bundled else catalog.cached_folder(row)
             if folder is None and row.bundled:
                 raise InputError("bundled_missing", model=row.label)
-            return Source(row.id, folder, row.hub_id, row.gguf_file, row.kind)
+            hub_id = None if row.hub_id is None else HubId(row.hub_id)
+            return Source(row.id, folder, hub_id, row.gguf_file, row.kind)
+        if model in self._named:
+            return self._named[model]
         if model in self.local_names() and self._models_folder is not None:
-            return Source(model, self._models_folder / model)
-        if self._any_folder and ("/" in model or "\\" in model or model.startswith(".") or _is_folder(model)):
-            try:
-                named = Path(model).expanduser().resolve()
-                found = (named / "config.json").is_file()
-            except (OSError, ValueError, RuntimeError):  # a name no file can have, or ~nobody
-                found = False
-            if not found:
+            return _source_of(self._models_folder / model, model)
+        hub_id = hub.parse_id(model)
+        if self._any_folder and _is_path(model):
+            found = _named_by_path(model)
+            if found is not None:
+                return found
+            if hub_id is None or not self.any_hub_id:
                 raise InputError("no_such_folder", model=quoted(model))
-            return Source(named.name, named)
-        raise InputError("unknown_model", model=quoted(model), choices=", ".join(self.names()))
+        if hub_id is not None and self.any_hub_id:
+            folder = catalog.cached_snapshot(hub_id.repository, hub_id.revision, hub_id.gguf_file)
+            return Source(model, folder, hub_id, hub_id.gguf_file)
+        choices = ", ".join(self.names())
+        if self.any_hub_id:
+            raise InputError("hub_id_only", model=quoted(model), choices=choices)
+        raise InputError("unknown_model" if hub_id is None else "hub_off", model=quoted(model), choices=choices)
+
+    def offers(self, model: str) -> bool:
+        """Whether the id leads somewhere; for one of the Hub, only whether it is spelled as one and may be typed."""
+        try:
+            self.find(model)
+        except InputError:
+            return False
+        return True
+
+    def kind_of(self, model: str) -> str | None:
+        """Kind of a model, from the catalog or its files; None where it is not known before it is fetched."""
+        try:
+            source = self.find(model)
+            if source.kind is not None:
+                return source.kind
+            return None if source.folder is None else _check_kind(source, _figures(source, source.folder))
+        except InputError:  # said when it is run
+            return None
+
+    def describe(self, model: str, device: str = "auto") -> Description:
+        """What the model is, what it needs, and whether it can be had; the Hub is asked where it is not at hand.
+
+        Raises InputError where it cannot be loaded, with the figures where it is too large.
+        """
+        from analyzers.model import pick_device
+
+        source, device = self.find(model), pick_device(device)
+        if source.folder is not None:
+            figures, to_fetch = _figures(source, source.folder), 0
+        else:
+            asked = self._ask(source)
+            figures, to_fetch = asked.metadata, asked.n_bytes
+        kind = _check_kind(source, figures)
+        placement = self._place(source.id, figures.n_parameters, device)
+        return Description(kind, figures.n_parameters, to_fetch, placement, self._could_be_free(device))
 
     def is_loaded(self, model: str, device: str = "auto") -> bool:
         """Raises InputError where the id is not on offer."""
@@ -114,12 +205,15 @@ class ModelStore:
         finally:
             lock.release_if_held()
 
-    def load(self, model: str, device: str = "auto") -> LanguageModel:
-        """The model, from memory or from disk or the Hub. A failed load leaves what is loaded as it was. Raises InputError."""
-        from analyzers.model import kind_of_folder, load_model, pick_device  # torch loads behind the first page
+    def load(self, model: str, device: str = "auto", *, stop: threading.Event | None = None) -> LanguageModel:
+        """The model, from memory or from disk or the Hub. A failed load leaves those in use as they are.
 
-        source = self.find(model)
-        key = _key(source, pick_device(device))
+        Raises InputError, and `hub.Stopped` where `stop` is set while it downloads.
+        """
+        from analyzers.model import pick_device  # torch loads behind the first page
+
+        source, device = self.find(model), pick_device(device)
+        key = _key(source, device)
         with self._lock:
             if key in self._loaded:
                 self._loaded.move_to_end(key)
@@ -129,47 +223,233 @@ class ModelStore:
             with self._lock:
                 if key in self._loaded:
                     return self._loaded[key]
-            folder = source.folder or _download(source)
-            kind = source.kind or kind_of_folder(folder, source.id)
-            loaded = load_model(folder, source.id, kind=kind, device=device, gguf_file=source.gguf_file)
-            with self._lock:
-                self._loaded[key] = loaded
-                while len(self._loaded) > LIMITS.models:
-                    self._loaded.popitem(last=False)
-            return loaded
+            stop = stop or threading.Event()
+            try:
+                folder = source.folder or self._fetch(source, key, stop)
+                try:
+                    return self._load(source, folder, key)
+                except InputError as error:
+                    if source.hub_id is None or error.sentence.key != "model_cut_short":
+                        raise
+                    hub.forget(folder / error.sentence.values["file"])
+                return self._load(source, self._fetch(source, key, stop), key)  # once: what came first was cut short
+            finally:
+                with self._lock:
+                    self._reserved.pop(key, None)
+                    self._transfers.pop(key, None)
 
-    def load_in_steps(self, model: str, device: str = "auto") -> Iterator[LanguageModel | None]:
-        """None while loading, every fifth of a second; the model last. Raises InputError as `load` does."""
+    def load_in_steps(self, model: str, device: str = "auto") -> Iterator[LanguageModel | Transfer | None]:
+        """Every fifth of a second how far a download is, or None while loading; the model last. Closing the iterator
+        ends a download. Raises InputError as `load` does."""
+        from analyzers.model import pick_device
+
         result: list[LanguageModel] = []
         failure: list[BaseException] = []
+        stop = threading.Event()
+        key = _key(self.find(model), pick_device(device))
 
         def work() -> None:
             try:
-                result.append(self.load(model, device))
+                result.append(self.load(model, device, stop=stop))
             except BaseException as error:  # carried to the thread that asked, whatever it is
                 failure.append(error)
 
         thread = threading.Thread(target=work, name="model-load", daemon=True)
         thread.start()
-        while thread.is_alive():
-            thread.join(POLL_SECONDS)
-            if thread.is_alive():
-                yield None
+        try:
+            while thread.is_alive():
+                thread.join(POLL_SECONDS)
+                if thread.is_alive():
+                    yield self._transfers.get(key)
+        finally:
+            stop.set()
         if failure:
             raise failure[0]
         yield result[0]
 
+    def _ask(self, source: Source) -> HubModel:
+        """What the Hub says, or said a short while ago. Raises InputError."""
+        assert source.hub_id is not None
+        with self._lock:
+            asked_at, known = self._asked.get(source.hub_id, (0.0, None))
+        if known is not None and time.monotonic() - asked_at < ASKED_SECONDS:
+            return known
+        started = time.monotonic()
+        if not catalog.HUB.answers():
+            raise InputError("hub_unreachable", model=source.id, fallback=catalog.FALLBACK)
+        asked = hub.ask(source.id, source.hub_id, max(1.0, hub.SECONDS - (time.monotonic() - started)))
+        with self._lock:
+            self._asked[source.hub_id] = (time.monotonic(), asked)
+            while len(self._asked) > 64:
+                self._asked.popitem(last=False)
+        return asked
 
-def _is_folder(name: str) -> bool:
+    def _fetch(self, source: Source, key: Key, stop: threading.Event) -> Path:
+        """Download what is worth it: a model that can be used, and fits. Raises InputError."""
+        asked = self._ask(source)
+        _check_kind(source, asked.metadata)
+        self._place(source.id, asked.metadata.n_parameters, key[1])
+
+        def report(transfer: Transfer) -> None:
+            self._transfers[key] = transfer
+
+        folder = hub.fetch(asked, report, stop)
+        self._transfers.pop(key, None)
+        return folder
+
+    def _load(self, source: Source, folder: Path, key: Key) -> LanguageModel:
+        from analyzers.model import count_parameters, load_model
+
+        figures = _figures(source, folder)
+        kind = _check_kind(source, figures)
+        n_parameters = figures.n_parameters
+        if source.gguf_file is None:  # a configuration may describe more than its files hold
+            n_parameters = max(n_parameters, count_parameters(folder, source.id, kind))
+        placement = self._make_room(source.id, n_parameters, key)
+        loaded = load_model(
+            folder,
+            source.id,
+            kind=kind,
+            gguf_file=source.gguf_file,
+            placement=placement,
+            offload_folder=self._offload_folder,
+            alone=self._job,
+        )
+        with self._lock:
+            self._loaded[key] = loaded
+            self._evict(key[1], _budget(key[1]), keep=key)
+        return loaded
+
+    def _place(self, id: str, n_parameters: int, device: str) -> Placement:
+        """How the model would be held if every model that is in memory made room. Raises InputError with the figures."""
+        could, budget = self._could_be_free(device), _budget(device)
+        found = place(
+            n_parameters,
+            device,
+            self._precision,
+            could,
+            budget=budget,
+            everywhere=sum(free_of_each_gpu()) + free_memory() if device != "cpu" else 0,
+            may_use_disk=self._offload_folder is not None,
+        )
+        if found is None:
+            least = place(n_parameters, device, self._precision, 2**200)
+            assert least is not None
+            raise InputError(
+                "model_too_large",
+                model=id,
+                needed=size(least.needed),
+                parameters=f"{n_parameters:,}",
+                precision=least.precision,
+                free=size(min(could, budget)),
+                device=device,
+            )
+        return found
+
+    def _could_be_free(self, device: str) -> int:
+        """Free bytes of a device if every model on it went, less what is promised to those that are being loaded."""
+        with self._lock:
+            held = sum(model.n_bytes for (_, where), model in self._loaded.items() if where == device)
+            coming = sum(n for (_, where), n in self._reserved.items() if where == device)
+        return free_memory(device) + held - coming
+
+    def _make_room(self, id: str, n_parameters: int, key: Key) -> Placement:
+        """Let the least recently used models go until a new one fits; its bytes are reserved then. None goes where it
+        cannot fit even so. Raises InputError."""
+        device = key[1]
+        placement = self._place(id, n_parameters, device)
+        with self._lock:
+            self._reserved[key] = placement.weights
+            gone = self._evict(
+                device, _budget(device) - sum(n for (_, on), n in self._reserved.items() if on == device)
+            )
+            free = free_memory(device)
+            while (placement.spread or free < placement.needed) and (oldest := self._oldest(device)) is not None:
+                free += self._loaded[oldest].n_bytes
+                gone.append(weakref.ref(self._loaded.pop(oldest)))
+        if gone:
+            _wait_until_gone(gone)
+        return placement
+
+    def _evict(self, device: str, most: int, keep: Key | None = None) -> list[weakref.ref[LanguageModel]]:
+        """Least recently used first, until the models on a device hold at most so many bytes. The caller has the lock."""
+        gone = []
+        while sum(m.n_bytes for (_, where), m in self._loaded.items() if where == device) > most:
+            oldest = self._oldest(device)
+            if oldest is None or oldest == keep:
+                break
+            gone.append(weakref.ref(self._loaded.pop(oldest)))
+        return gone
+
+    def _oldest(self, device: str) -> Key | None:
+        return next((key for key in self._loaded if key[1] == device), None)
+
+
+def _budget(device: str) -> int:
+    """Bytes of weights that may be held on a device: of main memory what the limit says, of a GPU all it has."""
+    return LIMITS.model_megabytes * 10**6 if device == "cpu" else 2**63
+
+
+def _wait_until_gone(models: list[weakref.ref[LanguageModel]]) -> None:
+    """A model that was let go is in memory until the run that uses it ends, which takes no longer than a job may."""
+    deadline = time.monotonic() + LIMITS.seconds
+    while time.monotonic() < deadline:
+        gc.collect()
+        if all(model() is None for model in models):
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def _check_kind(source: Source, figures: Metadata) -> str:
+    """The kind that is said of a model, else that of its files. Raises InputError for one that is not served, and for a
+    type of model that needs code of its own."""
+    from analyzers.model import KNOWN_TYPES
+
+    if figures.config is not None:
+        check_type(figures.config, source.id, KNOWN_TYPES)
+    return source.kind or figures.kind
+
+
+def _figures(source: Source, folder: Path) -> Metadata:
+    """Of a model at hand. A GGUF file that was converted before is read from its copy. Raises InputError."""
+    if source.gguf_file is None:
+        return examine(folder, source.id)
+    copy = converted_folder(folder, source.gguf_file)
+    return examine(copy, source.id) if is_whole(copy) else examine_gguf(folder / source.gguf_file, source.id)
+
+
+def _is_path(name: str) -> bool:
+    """Whether a name on the command line is meant as a path."""
     try:
-        return Path(name).is_dir()
+        is_there = Path(name).is_dir() or Path(name).is_file()
     except (OSError, ValueError):  # a name no file can have
-        return False
+        is_there = False
+    return "/" in name or "\\" in name or name.startswith((".", "~")) or is_there
 
 
-def _key(source: Source, device: str) -> tuple[str, str]:
+def _named_by_path(name: str) -> Source | None:
+    """The model at a path, or None."""
+    try:
+        path = Path(name).expanduser().resolve()
+        is_model = path.is_file() if path.suffix.lower() == ".gguf" else (path / "config.json").is_file()
+    except (OSError, ValueError, RuntimeError):  # a name no file can have, or ~nobody
+        return None
+    return _source_of(path, path.name) if is_model else None
+
+
+def _source_of(path: Path, id: str) -> Source:
+    """Of a model folder or a GGUF file."""
+    if path.suffix.lower() == ".gguf" and path.is_file():
+        return Source(id, path.parent, gguf_file=path.name)
+    return Source(id, path)
+
+
+def _key(source: Source, device: str) -> Key:
     """Two folders of the same name are two models; a download changes no key."""
-    return source.hub_id or str(source.folder), device
+    if source.hub_id is not None:
+        hub_id = source.hub_id
+        return "/".join((hub_id.repository, hub_id.gguf_file or "")) + f"@{hub_id.revision or ''}", device
+    return str(source.folder) + (f"/{source.gguf_file}" if source.gguf_file else ""), device
 
 
 class _Releasing:
@@ -187,20 +467,3 @@ class _Releasing:
         if self._held:
             self._held = False
             self._lock.release()
-
-
-def _download(source: Source) -> Path:
-    """Fetch a catalog model's safetensors and tokenizer from the Hub, never with the operator's token."""
-    if not catalog.HUB.answers():
-        raise InputError("hub_unreachable", model=source.id, fallback=catalog.FALLBACK)
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        return Path(snapshot_download(str(source.hub_id), allow_patterns=DOWNLOADED, token=False))
-    except HfHubHTTPError as error:
-        reason = f"the Hub answered {error.response.status_code}"
-        raise InputError("download_failed", model=source.id, reason=reason) from error
-    except Exception as error:  # the HTTP client's own errors share no base class with anything else
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        raise InputError("download_failed", model=source.id, reason=reason) from error

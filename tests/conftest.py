@@ -19,7 +19,7 @@ from analyzers.catalog import FALLBACK, bundled_folder, find_row
 from analyzers.completion import Completion, Generation, complete
 from analyzers.model import LanguageModel, load_model
 
-pytest_plugins = ["served"]
+pytest_plugins = ["served", "stub_hub"]
 
 torch.set_num_threads(1)  # tiny tensors: two threads of each worker would only wait for each other
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from analyzers import catalog
-from analyzers.dispatch import KINDS
-from analyzers.store import LOADED_KINDS, ModelStore
+from analyzers.dispatch import KINDS, PREDICTING
+from analyzers.store import ModelStore
 
 HEATHROW = "Heathrow airport is located in the city of"
 COUNTRIES = "The countries of the European Union are:\n1. Austria\n2. Belgium\n3. Bulgaria\n4."
@@ -43,8 +43,8 @@ class Example:
         if self.models:
             return next((id for id in self.models[:-1] if _can_be_had(id, self.analysis)), self.models[-1])
         row = catalog.find_row(chosen) if isinstance(chosen, str) else None
-        is_known = row is not None or chosen in store.local_names()
-        if is_known and (row is None or row.kind in KINDS.get(self.analysis, ("causal",))):
+        is_known = isinstance(chosen, str) and store.offers(chosen)
+        if is_known and (row is None or row.kind in KINDS.get(self.analysis, PREDICTING)):
             return str(chosen)
         return store.default_id()
 
@@ -63,7 +63,7 @@ def label_of(id: str) -> str:
 
 def _can_be_had(id: str, analysis: str) -> bool:
     row = catalog.find_row(id)
-    if row is None or row.kind not in LOADED_KINDS or row.kind not in KINDS.get(analysis, ("causal",)):
+    if row is None or row.kind not in KINDS.get(analysis, PREDICTING):
         return False
     return catalog.is_at_hand(row) or catalog.HUB.answers()
 

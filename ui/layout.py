@@ -14,12 +14,12 @@ from analyzers.errors import InputError
 from analyzers.limits import LIMITS
 from analyzers.request import COMMON, SETTINGS, Request
 from analyzers.sentences import Language
-from analyzers.store import LOADED_KINDS
 from ui.endpoints import add_endpoints
 from ui.errors import language_of, sentence_for
 from ui.examples import EXAMPLES, Example, label_of
 from ui.hover_strip import Notice, empty, notice
 from ui.i18n import I18N, T
+from ui.model_line import model_line
 from ui.running import follow, page_request
 from ui.tabs import layer_predictions, neuron_factors, rankings, saliency
 from ui.tabs.tab import Tab
@@ -142,8 +142,24 @@ def _controls(dispatcher: Dispatcher) -> Controls:
         _model_choices(dispatcher),
         value=dispatcher.store.default_id(),
         label=T("model"),
-        info=T("model_info"),
+        info=T("model_info_any" if dispatcher.store.any_hub_id else "model_info"),
+        allow_custom_value=dispatcher.store.any_hub_id,
         elem_id="model",
+    )
+    line = Notice(notice("info"), elem_id="model-line")
+
+    def describe(chosen: Any, request: gr.Request) -> dict[str, Any]:
+        return model_line(dispatcher, chosen, language_of(request))
+
+    model.change(
+        describe,
+        model,
+        line,
+        show_progress="hidden",
+        api_visibility="private",
+        trigger_mode="always_last",
+        concurrency_id="model-line",
+        concurrency_limit=2,
     )
     with gr.Row(visible=False, elem_id="masking") as masking:
         insert = gr.Button(T("insert_mask"), size="sm", min_width=120)
@@ -200,7 +216,7 @@ def _model_choices(dispatcher: Dispatcher) -> list[tuple[str, str]]:
     """✓ is at hand, ↓ is downloaded when first used, ⊘ cannot be while the Hub does not answer."""
     choices = []
     for row in catalog.CATALOG:
-        if row.kind in LOADED_KINDS and (not row.bundled or catalog.is_at_hand(row)):
+        if not row.bundled or catalog.is_at_hand(row):
             size = f"{row.megabytes:,} MB"
             where = "✓" if catalog.is_at_hand(row) else f"{'↓' if catalog.HUB.answers() else '⊘'} {size}"
             kind = "" if row.kind == "causal" else f" ({row.kind})"

@@ -14,6 +14,7 @@ import gradio as gr
 
 from analyzers.dispatch import Answer, Dispatcher, Step
 from analyzers.errors import InputError
+from analyzers.memory import size
 from analyzers.neuron_factors_settings import DEFAULT_FACTORS
 from analyzers.request import Request, parse_request
 from analyzers.sentences import Language
@@ -131,4 +132,6 @@ def _said(step: Step, request: Request, language: Language) -> dict[str, Any]:
         notes = [note.say(language) for note in step.answer.notes]
         return notice("warning" if notes else "info", line, *notes)
     values = {"percent": f"{100 * step.fraction:.0f}", "model": request.model or ""}
+    if step.transfer is not None:
+        values |= {"done": size(step.transfer.done), "total": size(step.transfer.total)}
     return notice("busy", say(f"phase_{step.phase}", language, **values))

@@ -12,6 +12,7 @@ from analyzers import catalog
 from analyzers.dispatch import Dispatcher
 from analyzers.errors import InputError
 from analyzers.limits import LIMITS
+from analyzers.placement import PRECISIONS, check_precision
 from analyzers.store import ModelStore
 
 
@@ -23,8 +24,15 @@ def serve(arguments: list[str] | None = None) -> int:
     if given.models_dir is not None and not given.models_dir.is_dir():
         print(f"There is no folder {given.models_dir}. Give --models-dir a folder of model folders.", file=sys.stderr)
         return 2
-    store = ModelStore(models_folder=given.models_dir)
+    any_model = _any_model(given)
+    store = ModelStore(
+        models_folder=given.models_dir,
+        any_hub_id=any_model,
+        precision=given.precision,
+        offload_folder=given.offload,
+    )
     try:
+        check_precision(given.precision)
         if given.model is not None:
             store.set_default(given.model)
     except InputError as error:
@@ -37,6 +45,10 @@ def serve(arguments: list[str] | None = None) -> int:
     print(f"Limits: {LIMITS}")
     if given.share:
         print("Sharing: anyone with the link can use this machine's models; texts they type are computed here.")
+    if any_model:
+        print(
+            "Any public model of the Hugging Face Hub may be typed in and is downloaded here (--no-any-model ends that)."
+        )
     app.launch(
         server_name=given.host,
         server_port=given.port,
@@ -49,6 +61,13 @@ def serve(arguments: list[str] | None = None) -> int:
     threading.Thread(target=_warm_up, args=(store,), name="warm-up", daemon=True).start()
     app.block_thread()
     return 0
+
+
+def _any_model(given: argparse.Namespace) -> bool:
+    """Whether any id of the Hub may be typed: as the operator says, else where nobody but they can reach the page."""
+    if given.any_model is not None:
+        return bool(given.any_model)
+    return not given.share and "SPACE_ID" not in os.environ and given.host in ("127.0.0.1", "localhost", "::1")
 
 
 def _warm_up(store: ModelStore) -> None:
@@ -70,4 +89,11 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--share", action="store_true", help="also make a temporary public link")
     parser.add_argument("--model", metavar="ID", help="the model chosen at first")
     parser.add_argument("--models-dir", metavar="DIR", type=Path, help="folder whose model folders are on offer too")
+    parser.add_argument(
+        "--any-model",
+        action=argparse.BooleanOptionalAction,
+        help="let visitors type any public id of the Hugging Face Hub; as a rule only where nobody else reaches the page",
+    )
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="how weights are held")
+    parser.add_argument("--offload", metavar="DIR", type=Path, help="keep there what fits in no memory; slow")
     return parser

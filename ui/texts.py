@@ -19,6 +19,20 @@ TEXTS: dict[str, tuple[str, str]] = {
         "✓ is at hand, ↓ is downloaded when first used, ⊘ needs the Hub, which does not answer.",
         "✓ は手元にあり、↓ は初回にダウンロード、⊘ は Hub につながらないため使えません。",
     ),
+    "model_info_any": (
+        "✓ is at hand, ↓ is downloaded first, ⊘ needs the Hub, which does not answer. Or type any public id of the Hugging Face Hub: owner/name, owner/name@revision, owner/name/file.gguf.",
+        "✓ は手元にあり、↓ は初回にダウンロード、⊘ は Hub につながらないため使えません。Hugging Face Hub の公開モデルの id(owner/name、owner/name@revision、owner/name/file.gguf)も入力できます。",
+    ),
+    "model_line": (
+        "{kind}, {parameters} parameters. {fetched} Needs about {needed} of memory ({precision}, {device}); {free} can be had.",
+        "{kind}、{parameters} パラメータ。{fetched}必要なメモリは約 {needed}({precision}、{device})、使えるのは {free} です。",
+    ),
+    "model_at_hand": ("At hand: nothing is downloaded.", "手元にあるのでダウンロードは不要です。"),
+    "model_to_fetch": ("Run downloads {size} first.", "「実行」で最初に {size} をダウンロードします。"),
+    "kind_causal": ("Causal model", "因果言語モデル"),
+    "kind_masked": ("Masked model", "マスク言語モデル"),
+    "kind_seq2seq": ("Encoder–decoder model", "エンコーダ・デコーダモデル"),
+    "kind_encoder": ("Encoder without a head", "ヘッドのないエンコーダ"),
     "text": ("Text", "テキスト"),
     "text_info": (
         f"A leading space counts. At most {LIMITS.characters:,} characters, {LIMITS.tokens_cpu:,} tokens.",
@@ -51,6 +65,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "phase_waiting": (
         "Another run is using the model; yours is next…",
         "他の実行がモデルを使用中です。順番を待っています…",
+    ),
+    "phase_downloading": (
+        "Downloading {model}: {done} of {total}…",
+        "{model} をダウンロードしています:{total} のうち {done}…",
     ),
     "phase_loading": ("Loading {model}…", "{model} を読み込んでいます…"),
     "phase_generating": ("Generating… {percent}%", "生成中… {percent}%"),

@@ -75,7 +75,7 @@ def test_only_the_half_that_belongs_to_the_factor_is_scaled(llama: LanguageModel
 
 def test_no_hook_is_left_even_when_the_run_is_stopped_or_fails(gpt2: LanguageModel) -> None:
     completion = completed(gpt2)
-    before = gpt2.next_logits(completion.ids, None)[0]
+    before = gpt2.next_logits(completion.ids)[0]
     steps = ablate_neurons(gpt2, completion, AblationSettings(neurons((1, 2)), 0.0))
     next(steps), next(steps)
     steps.close()  # type: ignore[attr-defined]
@@ -83,7 +83,7 @@ def test_no_hook_is_left_even_when_the_run_is_stopped_or_fails(gpt2: LanguageMod
     with pytest.raises(MemoryError), scaled_neurons(gpt2.down_projections, neurons((1, 2)), 0.0):
         raise MemoryError
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in gpt2.module.modules())
-    assert torch.equal(before, gpt2.next_logits(completion.ids, None)[0])
+    assert torch.equal(before, gpt2.next_logits(completion.ids)[0])
 
 
 @pytest.mark.parametrize(

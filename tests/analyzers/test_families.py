@@ -88,9 +88,11 @@ class ByHand:
             self.value = lambda x: module(inputs_embeds=x).logits[:, token.position].softmax(-1)[:, token.id]
         elif kind == "seq2seq":
             row = token.position - n - 1
-            self.value = lambda x: module(
-                inputs_embeds=x[:, :n], decoder_inputs_embeds=x[:, n:], use_cache=False
-            ).logits[:, row].softmax(-1)[:, token.id]
+            self.value = lambda x: (
+                module(inputs_embeds=x[:, :n], decoder_inputs_embeds=x[:, n:], use_cache=False)
+                .logits[:, row]
+                .softmax(-1)[:, token.id]
+            )
         else:
             self.n_seen = token.position
             self.value = lambda x: module(inputs_embeds=x, use_cache=False).logits[:, -1].softmax(-1)[:, token.id]

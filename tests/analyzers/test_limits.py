@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+import psutil
 import pytest
 
 from analyzers.limits import Limits, read_limits
@@ -34,6 +35,11 @@ def test_limits_that_leave_no_room_for_a_prompt_are_refused(values: dict[str, An
 
 def test_the_token_limit_depends_on_the_device() -> None:
     assert (Limits().tokens("cpu"), Limits().tokens("cuda")) == (512, 1_024)
+
+
+def test_three_quarters_of_the_memory_may_hold_weights_unless_a_variable_says_otherwise() -> None:
+    assert Limits().model_megabytes == pytest.approx(0.75e-6 * psutil.virtual_memory().total, abs=1)
+    assert read_limits({"ECCOLENS_MODEL_MEGABYTES": "800"}).model_megabytes == 800
 
 
 def test_all_limits_are_said_at_start() -> None:

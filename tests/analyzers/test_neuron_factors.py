@@ -29,7 +29,7 @@ def run(model: LanguageModel, completion: Completion | None = None, **settings: 
 
 def signed(model: LanguageModel, completion: Completion) -> list[Tensor]:
     ids = torch.tensor([completion.ids])
-    return record_activations(model.down_projections, lambda: model.module(input_ids=ids))
+    return record_activations(model.down_projections(), lambda: model.module(input_ids=ids))
 
 
 def test_raw_settings_give_the_matrix_that_ecco_factorised(llama: LanguageModel) -> None:
@@ -235,7 +235,7 @@ def test_neurons_that_never_fire_and_numbers_that_are_not_finite_are_refused() -
     module = tiny_module("opt")
     model = LanguageModel(module, tiny_tokenizer(), "tiny-opt")
     completion = completed(model, generate=0)
-    assert model.down_projections
+    assert model.down_projections()
     up = module.model.decoder.layers[1].fc1
     up.weight.zero_()
     up.bias.fill_(-1.0)

@@ -242,8 +242,8 @@ def test_a_probe_too_short_to_show_mixing_is_a_programming_error() -> None:
 
 def test_a_loaded_model_finds_its_own_neurons_once() -> None:
     model = tiny_model("llama")
-    assert model.down_projections == tuple(layer.mlp.down_proj for layer in model.module.model.layers)
-    assert model.down_projections is model.down_projections
+    assert model.down_projections() == tuple(layer.mlp.down_proj for layer in model.module.model.layers)
+    assert model.down_projections() is model.down_projections()
     ids = torch.tensor([completed(model, TEXT).ids])
-    recorded = record_activations(model.down_projections, lambda: model.module(input_ids=ids))
+    recorded = record_activations(model.down_projections(), lambda: model.module(input_ids=ids))
     assert [activation.shape for activation in recorded] == [(ids.shape[1], 64)] * 3
