@@ -56,7 +56,7 @@ class AblationSettings:
     neurons: tuple[FactorNeuron, ...]
     scale: float = 0.0
     """0 silences them, 1 changes nothing, 2 doubles them."""
-    side: Side = "target"
-    """As in `NeuronFactorsSettings`."""
     top: int = 10
     """Likeliest tokens to report, before and after."""
+    side: Side = "target"
+    """As in `NeuronFactorsSettings`."""

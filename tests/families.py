@@ -175,7 +175,10 @@ def tiny_module(family: str, dtype: torch.dtype = torch.float32) -> Any:
     """A fresh random model, seeded; weights spread wide enough that its answers differ from uniform."""
     kind = getattr(transformers, FAMILIES[family].model)
     torch.manual_seed(0)
-    module = kind(kind.config_class(**FAMILIES[family].values))
+    config = kind.config_class(**FAMILIES[family].values)
+    if dtype == torch.float64:
+        config._experts_implementation = "eager"  # the fast one of mixtures knows no float64
+    module = kind(config)
     with torch.no_grad():
         for weight in module.parameters():
             weight.add_(torch.randn_like(weight) * 0.15)

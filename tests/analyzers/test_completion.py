@@ -250,5 +250,6 @@ def test_an_encoders_text_is_read_as_it_is_with_its_own_spaces() -> None:
         "[SEP]",
     ]
     assert whole.n_prompt == whole.n_positions
-    with pytest.raises(InputError, match="continues no text"):
-        completed(model, "the", target_text=" keys")
+    compared = completed(model, "the", target_text=" the keys")
+    assert [token.text for token in compared.tokens] == ["[CLS]", "the", "[SEP]"]
+    assert [token.text for token in compared.second] == ["[CLS]", " the", " keys", "[SEP]"]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from families import CAUSAL, tiny_module
+from families import CAUSAL, FAMILIES, tiny_module
 from safetensors.torch import load_file, save_file
 
 from analyzers.errors import InputError
@@ -91,10 +91,9 @@ def test_a_header_is_checked_against_the_file(tmp_path: Path) -> None:
         assert refusal(read_header, file, "x") == "model_broken", header
 
 
-@pytest.mark.parametrize("family", sorted(CAUSAL))
+@pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_a_usual_configuration_asks_for_nothing_that_is_refused(family: str) -> None:
-    stem, values = CAUSAL[family]
-    check_config(getattr(transformers, f"{stem}Config")(**values).to_dict(), "x")
+    check_config(tiny_module(family).config.to_dict(), "x")
 
 
 def test_the_defaults_of_every_type_that_transformers_knows_are_within_the_bounds() -> None:

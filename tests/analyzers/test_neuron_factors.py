@@ -91,7 +91,7 @@ def test_a_planted_group_is_found_with_its_layer_and_neurons(gpt2: LanguageModel
 
         return hook
 
-    found = gpt2.down_projections
+    found = gpt2.down_projections()
     handles = [projection.register_forward_pre_hook(force(layer)) for layer, projection in enumerate(found)]
     try:
         result = run(gpt2, completion, factors=1)

@@ -131,7 +131,7 @@ def test_the_catalog_is_found_by_either_name() -> None:
         assert offer.find(row.id).id == row.id
         if row.hub_id is not None:
             assert offer.find(row.hub_id).id == row.id
-    assert offer.names() == tuple(row.id for row in CATALOG if row.kind in ("causal", "encoder"))
+    assert offer.names() == tuple(row.id for row in CATALOG)
 
 
 def test_the_operators_folders_are_on_offer_by_name(models: Path) -> None:
@@ -172,12 +172,6 @@ def test_a_folder_that_is_called_like_a_model_of_the_catalog_is_still_the_folder
     assert offer.default_id() == "gpt2 (folder)"
     assert offer.find("gpt2 (folder)").folder == models / "gpt2"
     assert offer.find("gpt2").folder != models / "gpt2"
-
-
-@pytest.mark.parametrize("id", ["bert", "t5-small"])
-def test_a_model_of_another_kind_is_refused_before_anything_is_fetched(id: str) -> None:
-    with pytest.raises(InputError, match=f"{id} is a model of the kind"):
-        ModelStore().load(id)
 
 
 def test_a_model_that_is_not_here_is_refused_when_the_hub_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,7 +122,7 @@ def build_tab(dispatcher: Dispatcher, _pinned: gr.State) -> Tab:
             yield {cause_line: notice("error", sentence_for(error, language))}
             return
         neurons = found.result.factors[number].top_neurons[:most]
-        chosen = AblationSettings(neurons, times, found.request.settings.side)
+        chosen = AblationSettings(neurons, times, side=found.request.settings.side)
         for said, after in follow(dispatcher, replace(found.request, analysis="ablation", settings=chosen), language):
             if after is None:
                 yield {cause_line: said}

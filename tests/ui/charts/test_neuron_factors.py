@@ -50,6 +50,7 @@ def run_of(*rows: tuple[float | None, ...], **values: Any) -> NeuronFactors:
         left_out=(0,),
         scaled=True,
         parts="positive",
+        side=None,
         error=0.24681,
         iterations=37,
         converged=True,
