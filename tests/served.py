@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hostile import NAME, save
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
@@ -47,12 +48,13 @@ WRITE_DOWN_RUNS = """
 
 @pytest.fixture(scope="session")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where `python app.py` serves a tiny GPT-2 from a models folder."""
+    """Where `python app.py` serves a tiny GPT-2 from a models folder, and one of hostile name and vocabulary."""
     from families import tiny_module, tiny_tokenizer
 
     folder = tmp_path_factory.mktemp("models")
     tiny_module("gpt2").save_pretrained(folder / "tiny")
     tiny_tokenizer().save_pretrained(folder / "tiny")
+    save(folder / NAME)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])

@@ -253,7 +253,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "layer_last": ("last layer", "最終層"),
     "compare": ("Compare side by side", "並べて比較"),
     "compare_none": ("nothing", "なし"),
-    "compare_norm": ("without the final norm (as ecco did)", "最終正規化なし(ecco の方式)"),
+    "compare_norm": ("no final norm (as ecco did)", "最終正規化なし(ecco の方式)"),
     "compare_text": ("another text", "別のテキスト"),
     "compare_text_box": ("Other text", "比べるテキスト"),
     "norm_warning": (

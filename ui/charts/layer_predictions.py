@@ -18,7 +18,7 @@ from ui.texts import say
 from ui.theme import AGAINST_HEX, FOR_HEX
 
 MOST_COLUMNS = 60
-CELL = 62
+CELL = 58
 """Width of a cell in pixels: ten of them, the layers' names, entropy and KL stand on the page without scrolling."""
 
 
@@ -81,7 +81,7 @@ def predictions_chart(
     words = base.mark_text(fontSize=alt.expr("datum.size"), fill="currentColor").encode(text="token:N")
     grid = (cells + outlined + words).properties(width=alt.Step(CELL), height=alt.Step(26))
     if compact:
-        return styled(grid.properties(title=_title(result, language, text)))
+        return styled(grid.properties(title=_title(result, language, compact, text)))
     numbers = [
         {"layer": names[layer], "entropy": float(entropy), "kl": float(kl)}
         for layer, entropy, kl in zip(result.layers, result.entropy, result.kl, strict=True)
@@ -90,7 +90,7 @@ def predictions_chart(
         alt.Chart(alt.InlineData(values=numbers))
         .mark_bar(fill=colour)
         .encode(
-            x=alt.X(f"{name}:Q", title=say(name, language), axis=alt.Axis(orient="top", tickCount=3)),
+            x=alt.X(f"{name}:Q", title=_in_two(say(name, language)), axis=alt.Axis(orient="top", tickCount=3)),
             y=bare,
             tooltip=[alt.Tooltip("layer:N"), alt.Tooltip(f"{name}:Q", format=".3f", title=say(name, language))],
         )
@@ -117,6 +117,11 @@ def checked(difference: float, language: Language) -> str:
     return np.format_float_positional(difference, 1, fractional=False, trim="-") + (
         say("rounding", language) if 0 < difference <= 1e-3 else ""
     )
+
+
+def percent(probability: float) -> str:
+    """With one digit; what would read 0 is said to be small."""
+    return f"{probability:.1%}" if probability >= 0.0005 else "< 0.1%"
 
 
 def table_rows(result: LayerPredictions, language: Language) -> list[list[Any]]:
@@ -191,9 +196,12 @@ def overview_grid(overview: LayerOverview, language: Language, around: int | Non
     }
 
 
-def _title(result: LayerPredictions, language: Language, text: str | None = None) -> alt.TitleParams:
+def _title(
+    result: LayerPredictions, language: Language, compact: bool = False, text: str | None = None
+) -> alt.TitleParams:
+    # Two pictures side by side have one part per line, or a longer number would shift one against the other.
     subtitle = [] if text is None else [shortened(text)]
-    subtitle += wrapped(line(result, language), 70)
+    subtitle += wrapped(line(result, language), 0 if compact else 70)
     if result.chosen is not None:
         subtitle.append(say("chosen_outlined", language, token=f"“{named(result.chosen)}”"))
     return alt.TitleParams(say("predictions_title", language, position=result.position), subtitle=subtitle)
@@ -206,6 +214,12 @@ def shortened(text: str, most: int = 44) -> str:
     seen = "·" * lead + " ".join(visible(word) for word in words.split(" "))
     seen += "·" * (len(text) - lead - len(words))
     return f"“{seen if len(seen) <= most else seen[: most - 1] + '…'}”"
+
+
+def _in_two(title: str) -> list[str]:
+    """A name and its unit, on two lines."""
+    name, space, unit = title.partition(" (") if " (" in title else title.partition("(")
+    return [name, f"{space.strip()}{unit}"] if unit else [name]
 
 
 def _font(text: str) -> int:

@@ -132,6 +132,7 @@ def ablation_chart(result: Ablation, number: int, language: Language) -> alt.Cha
         for label, change in zip(labels, kept, strict=True)
         for when in ("before", "after")
     ]
+    most = 1.05 * max((value["probability"] for value in values), default=1.0)
     title = say(
         "cause_title",
         language,
@@ -146,7 +147,12 @@ def ablation_chart(result: Ablation, number: int, language: Language) -> alt.Cha
         .encode(
             y=alt.Y("token:N", sort=labels, title=None),
             yOffset=alt.YOffset("when:N", sort=list(names.values())),
-            x=alt.X("probability:Q", title=f"{say('probability', language)} (%)", scale=alt.Scale(domainMin=0)),
+            x=alt.X(
+                "probability:Q",
+                title=f"{say('probability', language)} (%)",
+                scale=alt.Scale(domain=[0, most], nice=False),
+                axis=alt.Axis(tickCount=6),
+            ),
             color=alt.Color(
                 "when:N",
                 title=None,

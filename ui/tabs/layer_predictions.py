@@ -97,9 +97,12 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
         from ui.charts import layer_predictions as charts
 
         without = second.result.without_final_norm
+        differ = first.request.text != second.request.text
         pictures: dict[Any, Any] = {
             plot: gr.update(
-                value=charts.predictions_chart(found.result, language, compact=True, text=found.request.text),
+                value=charts.predictions_chart(
+                    found.result, language, compact=True, text=found.request.text if differ else None
+                ),
                 visible=True,
             )
             for plot, found in ((chart, first), (beside, second))
@@ -177,8 +180,10 @@ def _strip(found: Answer, language: Language) -> dict[str, Any]:
 
 
 def _cell_notice(found: Answer, language: Language) -> dict[str, Any]:
-    from ui.charts.layer_predictions import layer_name, rows
+    from ui.charts.layer_predictions import layer_name, percent, rows
 
     result = found.result
     head = say("cell_title", language, layer=layer_name(result.layers[0], language), position=result.position)
-    return notice("info", head, *(f"{row['rank']}. {row['token']} · {row['probability']:.1%}" for row in rows(result)))
+    return notice(
+        "info", head, *(f"{row['rank']}. {row['token']} · {percent(row['probability'])}" for row in rows(result))
+    )

@@ -95,8 +95,9 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
         from ui.charts import rankings as charts
 
         pictures: dict[Any, Any] = {}
+        differ = first.request.text != second.request.text
         for found, heat, lines in ((first, chart, watched), (second, beside, watched_beside)):
-            result, text = found.result, found.request.text
+            result, text = found.result, found.request.text if differ else None
             lines_chart = charts.watch_chart(result, language, text)
             pictures[lines] = gr.update(value=lines_chart, visible=lines_chart is not None)
             heat_map = charts.rankings_chart(result, language, text) if result.outputs else None

@@ -164,8 +164,8 @@ def test_entropy_and_divergence_stand_beside_each_layer(made: LayerPredictions) 
     ]
     fields = [part["encoding"]["x"] for part in chart["hconcat"][1:]]
     assert [(x["field"], x["title"]) for x in fields] == [
-        ("entropy", "entropy (nats)"),
-        ("kl", "KL to final (nats)"),
+        ("entropy", ["entropy", "(nats)"]),
+        ("kl", ["KL to final", "(nats)"]),
     ]
 
 

@@ -171,7 +171,7 @@ def test_the_next_token_is_drawn_before_and_after_in_percent_from_zero() -> None
         ("·cat (6)", "after", 30),
     ]
     assert spec["title"] == "The next token, with 10 neurons of factor 3 × 0.5: KL 0.123 nats"
-    assert spec["encoding"]["x"]["scale"] == {"domainMin": 0}
+    assert spec["encoding"]["x"]["scale"] == {"domain": [0, 1.05 * 50], "nice": False}
     assert spec["encoding"]["x"]["title"] == "probability (%)"
     assert spec["encoding"]["y"]["sort"] == ["·cat (5)", "·cat (6)"]
 
