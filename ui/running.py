@@ -102,6 +102,8 @@ def position_of(value: Any, choices: tuple[int, ...]) -> int:
     return value
 
 
+WORTH_SAYING = 5
+"""Seconds; a run that is expected to be quicker says only how far it is."""
 _HOME = tempfile.TemporaryDirectory(prefix="eccolens-")
 """Removed with the process."""
 _SAVED: deque[Path] = deque()
@@ -131,4 +133,7 @@ def _said(step: Step, request: Request, language: Language) -> dict[str, Any]:
         notes = [note.say(language) for note in step.answer.notes]
         return notice("warning" if notes else "info", line, *notes)
     values = {"percent": f"{100 * step.fraction:.0f}", "model": request.model or ""}
-    return notice("busy", say(f"phase_{step.phase}", language, **values))
+    line = say(f"phase_{step.phase}", language, **values)
+    if step.expected is not None and step.expected >= WORTH_SAYING:
+        return notice("busy", line, say("phase_expected", language, seconds=f"{step.expected:.0f}"))
+    return notice("busy", line)
