@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -104,6 +104,12 @@ class LanguageModel:
     def n_block_parameters(self) -> int:
         """Weights one token passes on its way through the blocks; the work of a forward is twice this a token."""
         return sum(weight.numel() for block in self.anatomy.blocks for weight in block.parameters())
+
+    def move(self, device: str) -> None:
+        """Put the weights elsewhere, once, before anything runs on them."""
+        self.module.to(device)
+        self._probe = self._probe.to(device)
+        self.facts = replace(self.facts, device=device)
 
     def encode(self, text: str, *, name: str = "text", opening: bool = True) -> list[int]:
         """Ids of a text; `opening` adds what the tokenizer puts before a text (`<s>`, `[CLS]`).

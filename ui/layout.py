@@ -279,7 +279,7 @@ def _connect(
     everything = [*buttons, controls.status, last_text, pinned, *(output for tab in tabs for output in tab.outputs)]
     outputs = list(dict.fromkeys(everything))
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    alone: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
+    alone: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": dispatcher.at_once}
     runs = [controls.run.click(run, [selected, *widgets], outputs, **quiet, **alone)]
     for button, (_, analysis, chosen) in zip(controls.examples, EXAMPLES, strict=True):
         values = [chosen[name] if name in chosen else _default(name, "") for name in shared if name != "model"]

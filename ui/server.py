@@ -23,7 +23,12 @@ def serve(arguments: list[str] | None = None) -> int:
     if given.models_dir is not None and not given.models_dir.is_dir():
         print(f"There is no folder {given.models_dir}. Give --models-dir a folder of model folders.", file=sys.stderr)
         return 2
-    store = ModelStore(models_folder=given.models_dir)
+    on_zero_gpu = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
+    if on_zero_gpu:
+        dispatcher = _shared_gpu(given.models_dir)
+    else:
+        dispatcher = Dispatcher(ModelStore(models_folder=given.models_dir))
+    store = dispatcher.store
     try:
         if given.model is not None:
             store.set_default(given.model)
@@ -33,7 +38,7 @@ def serve(arguments: list[str] | None = None) -> int:
 
     from ui.layout import build_app, launch_options
 
-    app = build_app(Dispatcher(store))
+    app = build_app(dispatcher)
     print(f"Limits: {LIMITS}")
     if given.share:
         print("Sharing: anyone with the link can use this machine's models; texts they type are computed here.")
@@ -46,9 +51,20 @@ def serve(arguments: list[str] | None = None) -> int:
         **launch_options(),
     )
     print(f"Eccolens is at http://{given.host}:{app.server_port}", flush=True)
-    threading.Thread(target=_warm_up, args=(store,), name="warm-up", daemon=True).start()
+    if not on_zero_gpu:
+        threading.Thread(target=_warm_up, args=(store,), name="warm-up", daemon=True).start()
     app.block_thread()
     return 0
+
+
+def _shared_gpu(models_folder: Path | None) -> Dispatcher:
+    """For ZeroGPU, where the models are loaded before the page is served: what is loaded later no worker has."""
+    from ui.zero_gpu import SharedGPU  # isort: skip  # before anything imports torch
+    from analyzers.listed import ListedModels
+
+    store = ListedModels(models_folder=models_folder)
+    store.load_listed()
+    return SharedGPU(store)
 
 
 def _warm_up(store: ModelStore) -> None:
