@@ -15,7 +15,7 @@ from analyzers.request import Request
 if TYPE_CHECKING:
     from analyzers.model import LanguageModel
 
-OPERATIONS_A_SECOND = {"cpu": 6e10}
+OPERATIONS_A_SECOND = {"cpu": 1e11}
 """Of a forward over many rows, float32: two cores of an AVX2 server, measured."""
 OPERATIONS_A_SECOND_GPU = 8e12
 """A slice of an H200 whose data sheet says 28e12 in float32. Assumed, not measured."""

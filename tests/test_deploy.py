@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from stub_hub import StubHub
+from stub_spaces import StubSpaces
 
 from analyzers.limits import read_limits
 from analyzers.request import SETTINGS
@@ -56,7 +56,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 @pytest.fixture
 def publish(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    def start(hub: StubHub, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def start(hub: StubSpaces, *arguments: str) -> subprocess.CompletedProcess[str]:
         return run(
             *arguments,
             "--timeout",
@@ -148,7 +148,7 @@ def test_without_a_token_nothing_is_begun() -> None:
 
 
 def test_a_token_that_the_hub_does_not_know_begins_nothing(publish: Any) -> None:
-    hub = StubHub("another", "")
+    hub = StubSpaces("another", "")
     ran = publish(hub)
     assert ran.returncode == 2
     assert {call.split()[0] for call in hub.calls} == {"GET"}
@@ -158,7 +158,7 @@ def test_a_token_that_the_hub_does_not_know_begins_nothing(publish: Any) -> None
 
 
 def test_a_space_that_is_missing_is_created_filled_awaited_and_asked(address: str, plan: Any, publish: Any) -> None:
-    hub = StubHub(TOKEN, address)
+    hub = StubSpaces(TOKEN, address)
     ran = publish(hub)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     ((_, made), (_, files)) = hub.spaces["someone/eccolens"]
@@ -177,7 +177,7 @@ def test_a_space_that_is_missing_is_created_filled_awaited_and_asked(address: st
 
 
 def test_the_thumbnail_is_the_pages_address_on_the_space(address: str, publish: Any) -> None:
-    hub = StubHub(TOKEN, address)
+    hub = StubSpaces(TOKEN, address)
     assert publish(hub, "--space", "class/room").returncode == 0
     readme = hub.spaces["class/room"][-1][1]["README.md"]
     card = yaml.safe_load(readme.decode().split("---\n")[1])
@@ -186,14 +186,14 @@ def test_the_thumbnail_is_the_pages_address_on_the_space(address: str, publish: 
 
 
 @pytest.fixture
-def running(address: str) -> StubHub:
+def running(address: str) -> StubSpaces:
     """A Hub where an older version of the Space runs."""
-    return StubHub(
+    return StubSpaces(
         TOKEN, address, "RUNNING", {"class/room": [("a" * 40, dict(OLD))]}, [], {"ECCOLENS_QUEUE": "7", "OTHER": "1"}
     )
 
 
-def test_a_space_that_is_there_is_replaced_in_one_commit(running: StubHub, plan: Any, publish: Any) -> None:
+def test_a_space_that_is_there_is_replaced_in_one_commit(running: StubSpaces, plan: Any, publish: Any) -> None:
     ran = publish(running, "--space", "class/room", "--hardware", "cpu-basic")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert len(running.spaces["class/room"]) == 2
@@ -203,7 +203,7 @@ def test_a_space_that_is_there_is_replaced_in_one_commit(running: StubHub, plan:
     assert "POST /api/repos/create" not in running.calls
 
 
-def assert_old_version_is_back(hub: StubHub, ran: subprocess.CompletedProcess[str]) -> None:
+def assert_old_version_is_back(hub: StubSpaces, ran: subprocess.CompletedProcess[str]) -> None:
     assert ran.returncode == 1, ran.stdout + ran.stderr
     commits = hub.spaces["class/room"]
     assert len(commits) == 3
@@ -214,26 +214,26 @@ def assert_old_version_is_back(hub: StubHub, ran: subprocess.CompletedProcess[st
 
 
 @pytest.mark.parametrize("stage", ["BUILD_ERROR", "RUNTIME_ERROR", "CONFIG_ERROR"])
-def test_a_build_that_fails_brings_the_previous_version_back(running: StubHub, publish: Any, stage: str) -> None:
+def test_a_build_that_fails_brings_the_previous_version_back(running: StubSpaces, publish: Any, stage: str) -> None:
     running.build_ends = stage
     ran = publish(running, "--space", "class/room")
     assert f"the Space ended as {stage}" in ran.stderr
     assert_old_version_is_back(running, ran)
 
 
-def test_an_app_that_does_not_answer_brings_the_previous_version_back(running: StubHub, publish: Any) -> None:
+def test_an_app_that_does_not_answer_brings_the_previous_version_back(running: StubSpaces, publish: Any) -> None:
     running.host = "http://127.0.0.1:9"
     assert_old_version_is_back(running, publish(running, "--space", "class/room"))
 
 
-def test_a_start_that_never_ends_brings_the_previous_version_back(running: StubHub, publish: Any) -> None:
+def test_a_start_that_never_ends_brings_the_previous_version_back(running: StubSpaces, publish: Any) -> None:
     running.build_ends = "APP_STARTING"
     ran = publish(running, "--space", "class/room", "--timeout", "1")
     assert "still APP_STARTING after" in ran.stderr
     assert_old_version_is_back(running, ran)
 
 
-def test_an_upload_that_is_refused_changes_nothing(running: StubHub, publish: Any) -> None:
+def test_an_upload_that_is_refused_changes_nothing(running: StubSpaces, publish: Any) -> None:
     running.refuses_commits = True
     ran = publish(running, "--space", "class/room")
     assert ran.returncode == 1
@@ -242,7 +242,7 @@ def test_an_upload_that_is_refused_changes_nothing(running: StubHub, publish: An
 
 
 def test_a_first_version_that_fails_is_left_for_whoever_looks(publish: Any) -> None:
-    hub = StubHub(TOKEN, "http://127.0.0.1:9")
+    hub = StubSpaces(TOKEN, "http://127.0.0.1:9")
     ran = publish(hub)
     assert ran.returncode == 1
     assert "There is no previous version" in ran.stderr
@@ -265,7 +265,7 @@ def test_an_endpoint_that_answers_without_its_document_is_a_failure(monkeypatch:
         deploy.smoke_test(api, "a/b", 1)
 
 
-def test_no_token_is_printed_or_uploaded(running: StubHub, publish: Any) -> None:
+def test_no_token_is_printed_or_uploaded(running: StubSpaces, publish: Any) -> None:
     ran = publish(running, "--space", "class/room")
     assert TOKEN not in ran.stdout + ran.stderr
     assert not any(TOKEN.encode() in content for _, files in running.spaces["class/room"] for content in files.values())

@@ -14,7 +14,6 @@ from analyzers.errors import InputError
 from analyzers.limits import LIMITS
 from analyzers.request import COMMON, SETTINGS, Request
 from analyzers.sentences import Language
-from analyzers.store import LOADED_KINDS
 from ui.endpoints import add_endpoints
 from ui.errors import language_of, sentence_for
 from ui.hover_strip import Notice, notice
@@ -190,7 +189,7 @@ def _controls(dispatcher: Dispatcher) -> Controls:
         )
     gr.Markdown(T("examples"))
     with gr.Column(elem_id="examples"):
-        examples = tuple(gr.Button(label, size="sm") for label, _, _ in EXAMPLES)
+        examples = tuple(gr.Button(label, size="sm", visible=_can_be_had(chosen)) for label, _, chosen in EXAMPLES)
     settings: dict[str, gr.components.Component] = {
         "text": text,
         "model": model,
@@ -205,11 +204,17 @@ def _controls(dispatcher: Dispatcher) -> Controls:
     return Controls(settings, run, stop, status, examples)
 
 
+def _can_be_had(chosen: dict[str, Any]) -> bool:
+    """Whether an example's model is one that this machine may have: a Space has no bundled ones."""
+    row = catalog.find_row(chosen.get("model", ""))
+    return row is None or not row.bundled or catalog.is_at_hand(row)
+
+
 def _model_choices(dispatcher: Dispatcher) -> list[tuple[str, str]]:
     """✓ is at hand, ↓ is downloaded when first used, ⊘ cannot be while the Hub does not answer."""
-    choices = []
+    choices, names = [], dispatcher.store.names()
     for row in catalog.CATALOG:
-        if row.kind in LOADED_KINDS and (not row.bundled or catalog.is_at_hand(row)):
+        if row.id in names and (not row.bundled or catalog.is_at_hand(row)):
             size = f"{row.megabytes:,} MB"
             where = "✓" if catalog.is_at_hand(row) else f"{'↓' if catalog.HUB.answers() else '⊘'} {size}"
             kind = "" if row.kind == "causal" else f" ({row.kind})"

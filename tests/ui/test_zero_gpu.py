@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -26,6 +27,7 @@ from analyzers.errors import InputError
 from analyzers.listed import ListedModels
 from analyzers.request import SETTINGS, parse_request
 from analyzers.store import ModelStore
+from ui.layout import _model_choices
 from ui.zero_gpu import START_SECONDS, WorkerFault, refusal, seconds_to_ask, sent
 
 ROOT = Path(__file__).parents[2]
@@ -170,6 +172,11 @@ def test_only_listed_models_are_on_offer(models: Path, tmp_path: Path, monkeypat
     assert store.load("tiny") is next(iter(store.load_in_steps("tiny", "cuda")))
     with pytest.raises(InputError, match="no model called"):
         store.load("late")
+
+
+def test_the_page_offers_the_listed_models_only() -> None:
+    dispatcher: Any = SimpleNamespace(store=SimpleNamespace(names=lambda: ("gpt2",), local_names=lambda: ()))
+    assert [id for _, id in _model_choices(dispatcher)] == ["gpt2"]
 
 
 def test_spaces_takes_the_weights_of_every_listed_model(models: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ Files = dict[str, bytes]
 
 
 @dataclass
-class StubHub:
+class StubSpaces:
     """What happened is in the fields. A build takes two polls, during the first of which the previous commit still runs."""
 
     token: str
@@ -70,7 +70,7 @@ class StubHub:
         return self.address
 
 
-def _answer(hub: StubHub, request: BaseHTTPRequestHandler) -> None:
+def _answer(hub: StubSpaces, request: BaseHTTPRequestHandler) -> None:
     path = unquote(urlsplit(request.path).path)
     body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
     hub.calls.append(f"{request.command} {path}")
@@ -87,7 +87,7 @@ def _answer(hub: StubHub, request: BaseHTTPRequestHandler) -> None:
         request.wfile.write(found)
 
 
-def _found(hub: StubHub, method: str, path: str, body: bytes) -> tuple[int, bytes, dict[str, str]]:
+def _found(hub: StubSpaces, method: str, path: str, body: bytes) -> tuple[int, bytes, dict[str, str]]:
     def ok(value: Any) -> tuple[int, bytes, dict[str, str]]:
         return 200, json.dumps(value).encode(), {}
 
