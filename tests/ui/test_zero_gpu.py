@@ -27,9 +27,10 @@ from analyzers.errors import InputError
 from analyzers.listed import ListedModels
 from analyzers.request import SETTINGS, parse_request
 from analyzers.store import ModelStore
-from ui.layout import _model_choices
+from ui.layout import _can_be_had, _model_choices
 from ui.zero_gpu import START_SECONDS, WorkerFault, refusal, seconds_to_ask, sent
 
+pytestmark = pytest.mark.xdist_group("zero-gpu")  # one worker plays the scenes
 ROOT = Path(__file__).parents[2]
 SPACE = ROOT / "tests" / "zero_gpu_space.py"
 
@@ -177,6 +178,14 @@ def test_only_listed_models_are_on_offer(models: Path, tmp_path: Path, monkeypat
 def test_the_page_offers_the_listed_models_only() -> None:
     dispatcher: Any = SimpleNamespace(store=SimpleNamespace(names=lambda: ("gpt2",), local_names=lambda: ()))
     assert [id for _, id in _model_choices(dispatcher)] == ["gpt2"]
+
+
+@pytest.mark.parametrize("bundled", [True, False])
+def test_an_example_is_there_where_its_model_can_be(monkeypatch: pytest.MonkeyPatch, bundled: bool) -> None:
+    monkeypatch.setattr("analyzers.catalog.bundled_folder", lambda row: Path() if bundled else None)
+    assert _can_be_had({}) is True
+    assert _can_be_had({"model": "gpt2"}) is True
+    assert _can_be_had({"model": "minilm-l6"}) is bundled
 
 
 def test_spaces_takes_the_weights_of_every_listed_model(models: Path, tmp_path: Path) -> None:
