@@ -24,6 +24,8 @@ from ui.errors import log_fault
 
 START_SECONDS = 10
 """For a fresh worker to get its weights."""
+LEAST_SECONDS = 20
+"""Of a run: a GPU that has computed nothing yet takes its time over the first of everything."""
 MARGIN = 3
 """Times what a run is expected to take. What is left of the asked seconds is given back."""
 AT_ONCE = 4
@@ -67,7 +69,7 @@ class SharedGPU(Dispatcher):
 
 def seconds_to_ask(expected: float, limit: int) -> int:
     """Seconds of GPU for a run: enough and not many more, since who asks for less waits less and keeps more of their share."""
-    return START_SECONDS + min(limit, max(5, math.ceil(MARGIN * expected)))
+    return START_SECONDS + min(limit, max(LEAST_SECONDS, math.ceil(MARGIN * expected)))
 
 
 def sent(steps: Iterator[Step]) -> Iterator[Step | InputError]:

@@ -28,7 +28,7 @@ from analyzers.listed import ListedModels
 from analyzers.request import SETTINGS, parse_request
 from analyzers.store import ModelStore
 from ui.layout import _can_be_had, _model_choices
-from ui.zero_gpu import START_SECONDS, WorkerFault, refusal, seconds_to_ask, sent
+from ui.zero_gpu import LEAST_SECONDS, START_SECONDS, WorkerFault, refusal, seconds_to_ask, sent
 
 pytestmark = pytest.mark.xdist_group("zero-gpu")  # one worker plays the scenes
 ROOT = Path(__file__).parents[2]
@@ -112,8 +112,8 @@ def test_a_fault_in_the_worker_is_logged_there_without_the_visitors_words(played
 
 
 def test_few_seconds_are_asked_for_a_short_run_and_never_more_than_the_limit(scenes: dict[str, Any]) -> None:
-    assert scenes["seconds"] == [START_SECONDS + 5] * 4
-    assert seconds_to_ask(0.1, 60) == START_SECONDS + 5
+    assert scenes["seconds"] == [START_SECONDS + LEAST_SECONDS] * 4
+    assert seconds_to_ask(0.1, 60) == START_SECONDS + LEAST_SECONDS
     assert seconds_to_ask(8.0, 60) == START_SECONDS + 24
     assert seconds_to_ask(1e9, 60) == START_SECONDS + 60
 
