@@ -49,6 +49,8 @@ class Step:
     """Not whole before the phase `done`."""
     transfer: Transfer | None = None
     """Bytes of the phase `downloading`."""
+    expected: float | None = None
+    """Seconds that generating and analysing together are expected to take; None before the model is there."""
 
 
 @dataclass
@@ -57,16 +59,18 @@ class Dispatcher:
 
     store: ModelStore
     _completions: OrderedDict[tuple[Any, ...], Completion] = field(default_factory=OrderedDict)
+    at_once: int = 1
+    """Runs that may go on at the same time; the others wait."""
 
-    def run(self, request: Request) -> Iterator[Step]:
+    def run(self, request: Request, seconds: int | None = None) -> Iterator[Step]:
         """Steps of a run, the last one `done` with the whole answer. Closing the iterator stops the run at its next step.
 
-        At the limit of seconds, what is known by then is the answer, with a note that says so. Raises InputError for
-        what the user can put right, and where nothing is known by then.
+        After so many seconds (the limit of `LIMITS` where not given), what is known by then is the answer, with a note
+        that says so. Raises InputError for what the user can put right, and where nothing is known by then.
         """
         is_full = False
         try:
-            yield from self._load_and_run(request)
+            yield from self._load_and_run(request, LIMITS.seconds if seconds is None else seconds)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -76,7 +80,9 @@ class Dispatcher:
             _release_memory()
             raise InputError("out_of_memory", device=request.device, n=f"{len(request.text):,}")
 
-    def _load_and_run(self, request: Request) -> Iterator[Step]:
+    def _load_and_run(self, request: Request, limit: int) -> Iterator[Step]:
+        from analyzers.cost import expected_seconds
+
         seconds: dict[str, float] = {}
         started = time.perf_counter()
         source = self.store.find(request.model or self.store.default_id())
@@ -98,16 +104,19 @@ class Dispatcher:
         with self.store.job() as lock:
             while not lock.acquire(timeout=POLL_SECONDS):
                 yield Step("waiting")
-            yield from self._run(model, request, seconds)
+            expected = expected_seconds(model, request)
+            for step in self._run(model, request, seconds, limit):
+                yield replace(step, expected=expected)
 
-    def _run(self, model: LanguageModel, request: Request, seconds: dict[str, float]) -> Iterator[Step]:
+    def _run(self, model: LanguageModel, request: Request, seconds: dict[str, float], limit: int) -> Iterator[Step]:
         started = time.perf_counter()
-        deadline = started + LIMITS.seconds
+        deadline = started + limit
         completion: Completion | None = None
         for completion in self._complete(model, request):
             new = completion.n_positions - completion.n_prompt
             yield Step("generating", new / max(1, request.generation.generate))
-            _check_time(deadline)
+            if time.perf_counter() > deadline:
+                raise InputError("too_slow", limit=limit)
         assert completion is not None
         seconds["generate"] = time.perf_counter() - started
         answer: Answer | None = None
@@ -118,8 +127,8 @@ class Dispatcher:
                 answer = Answer(request, model.facts, completion, step.result, dict(seconds), step.result.notes)
             if step.fraction < 1 and time.perf_counter() > deadline:
                 if answer is None:
-                    raise InputError("too_slow", limit=LIMITS.seconds)
-                answer = replace(answer, notes=(*answer.notes, Sentence.of("stopped_early", limit=LIMITS.seconds)))
+                    raise InputError("too_slow", limit=limit)
+                answer = replace(answer, notes=(*answer.notes, Sentence.of("stopped_early", limit=limit)))
                 break
             yield Step("analyzing", step.fraction, answer)
         yield Step("done", 1.0, answer)
@@ -166,11 +175,6 @@ def _analysis(name: str) -> Any:
     """The function of an analysis, imported when first needed: torch loads behind the first page."""
     module, function = _FUNCTIONS[name]
     return getattr(importlib.import_module(module), function)
-
-
-def _check_time(deadline: float) -> None:
-    if time.perf_counter() > deadline:
-        raise InputError("too_slow", limit=LIMITS.seconds)
 
 
 def _release_memory() -> None:

@@ -147,6 +147,13 @@ class LanguageModel:
         blocks = (*self.anatomy.blocks, *self.anatomy.source_blocks)
         return sum(weight.numel() for block in blocks for weight in block.parameters())
 
+    def move(self, device: str) -> None:
+        """Put the weights elsewhere, once, before anything runs on them."""
+        self.module.to(device)
+        self._probe = self._probe.to(device)
+        self._target_probe = None if self._target_probe is None else self._target_probe.to(device)
+        self.facts = replace(self.facts, device=device)
+
     def encode(self, text: str, *, name: str = "text", opening: bool = True, is_target: bool = False) -> list[int]:
         """Ids of a text; `opening` adds what the tokenizer puts around a text (`<s>`, `[CLS]` … `[SEP]`). `is_target`
         reads it as a seq2seq model's target. In a masked model's text `[MASK]` is its mask.

@@ -290,6 +290,18 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "{device} のメモリが足りません({n} 文字のテキスト)。モデルを解放しました。テキストを短くするか、小さいモデルを選んでください。",
     ),
     # --- runs
+    "gpu_busy": (
+        "No shared GPU is free just now. Try again in a minute.",
+        "共有 GPU に空きがありません。1 分ほど待ってからもう一度お試しください。",
+    ),
+    "gpu_spent": (
+        "Your share of the Space's GPU time is used up for now. Sign in to Hugging Face for more, come back later, or run the app on your own machine.",
+        "この Space で使える GPU 時間を使い切りました。Hugging Face にログインすると増えます。後でもう一度試すか、手元のコンピュータでアプリを動かしてください。",
+    ),
+    "gpu_taken_back": (
+        "The shared GPU was taken back before the run was done. Shorten the text or choose a quicker method.",
+        "実行が終わる前に共有 GPU が回収されました。テキストを短くするか、速い手法を選んでください。",
+    ),
     "too_slow": (
         "This took more than {limit} seconds and was stopped. Shorten the text, explain fewer tokens, or choose a quicker method.",
         "{limit} 秒を超えたので中止しました。テキストを短くするか、説明するトークンを減らすか、速い手法を選んでください。",

@@ -36,6 +36,8 @@ def may_import(package: str, path: str) -> bool:
         return path == "app.py" or (path.startswith("ui/") and not in_charts)
     if package == "altair":
         return in_charts
+    if package == "spaces":
+        return path == "ui/zero_gpu.py"
     if package == "ui":
         return not in_analyzers
     return True
@@ -59,6 +61,7 @@ def test_each_module_imports_only_what_its_place_allows(path: Path) -> None:
         ("analyzers/saliency.py", "from transformers import AutoModel"),
         ("analyzers/saliency.py", "import ui.texts"),
         ("analyzers/table.py", "import gradio"),
+        ("analyzers/dispatch.py", "import spaces"),
     ],
 )
 def test_a_forbidden_import_is_seen_wherever_it_stands(path: str, source: str) -> None:
@@ -75,5 +78,13 @@ def test_the_first_page_needs_neither_torch_nor_transformers() -> None:
     lines += ["import sys", "print(sorted({'torch', 'transformers', 'gradio', 'altair'} & set(sys.modules)))"]
     run = subprocess.run(
         [sys.executable, "-c", "; ".join(lines)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert run.stdout.strip() == "[]"
+
+
+def test_importing_the_app_imports_no_model_library_and_nothing_of_a_space() -> None:
+    source = "import app, sys; print(sorted({'torch', 'transformers', 'gradio', 'spaces'} & set(sys.modules)))"
+    run = subprocess.run(
+        [sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )
     assert run.stdout.strip() == "[]"

@@ -29,7 +29,7 @@ def add_endpoints(dispatcher: Dispatcher) -> None:
             api_name=analysis.replace("-", "_"),
             api_description=DESCRIPTIONS[analysis],
             concurrency_id="model",
-            concurrency_limit=1,
+            concurrency_limit=dispatcher.at_once,
         )
 
 

@@ -48,6 +48,13 @@ class Example:
             return str(chosen)
         return store.default_id()
 
+    def can_be_had(self, store: ModelStore) -> bool:
+        """Whether its model, or its stand-in, is one that this machine may have: a Space has no bundled ones."""
+        if not self.models:
+            return True
+        row = catalog.find_row(self.model(store, None))
+        return row is not None and row.id in store.names() and (not row.bundled or catalog.is_at_hand(row))
+
     def missed(self, model: str) -> str | None:
         """Label of the model that it was tried on, where another stands in for it."""
         if not self.models or model == self.models[0]:

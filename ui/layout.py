@@ -182,7 +182,7 @@ def _controls(dispatcher: Dispatcher) -> Controls:
     )
     gr.Markdown(T("examples"))
     with gr.Column(elem_id="examples"):
-        examples = _example_buttons()
+        examples = _example_buttons(dispatcher)
     settings: dict[str, gr.components.Component] = {
         "text": text,
         "model": model,
@@ -198,7 +198,7 @@ def _controls(dispatcher: Dispatcher) -> Controls:
     return Controls(settings, masking, sampling, run, stop, stop_here, status, examples)
 
 
-def _example_buttons() -> tuple[gr.Button, ...]:
+def _example_buttons(dispatcher: Dispatcher) -> tuple[gr.Button, ...]:
     """In the order of `EXAMPLES`: a heading per tab, an experiment per row, its variants small beside it."""
     buttons = []
     for name, _ in TABS:
@@ -208,15 +208,16 @@ def _example_buttons() -> tuple[gr.Button, ...]:
             with gr.Row(elem_classes=["example"]):
                 for example in (one for one in of_tab if one.number == number):
                     label = T(example.label) if example.is_variant else example.label
-                    buttons.append(gr.Button(label, size="sm", min_width=60, elem_id=example.id))
+                    can = example.can_be_had(dispatcher.store)
+                    buttons.append(gr.Button(label, size="sm", min_width=60, elem_id=example.id, visible=can))
     return tuple(buttons)
 
 
 def _model_choices(dispatcher: Dispatcher) -> list[tuple[str, str]]:
     """✓ is at hand, ↓ is downloaded when first used, ⊘ cannot be while the Hub does not answer."""
-    choices = []
+    choices, names = [], dispatcher.store.names()
     for row in catalog.CATALOG:
-        if not row.bundled or catalog.is_at_hand(row):
+        if row.id in names and (not row.bundled or catalog.is_at_hand(row)):
             size = f"{row.megabytes:,} MB"
             where = "✓" if catalog.is_at_hand(row) else f"{'↓' if catalog.HUB.answers() else '⊘'} {size}"
             kind = "" if row.kind == "causal" else f" ({row.kind})"
@@ -303,7 +304,7 @@ def _connect(
     everything = [*buttons, controls.status, last_text, pinned, *(output for tab in tabs for output in tab.outputs)]
     outputs = list(dict.fromkeys(everything))
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    alone: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
+    alone: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": dispatcher.at_once}
     runs = [controls.run.click(run, [selected, stand_in, *widgets], outputs, **quiet, **alone)]
     for button, example in zip(controls.examples, EXAMPLES, strict=True):
         values = [

@@ -103,6 +103,8 @@ def position_of(value: Any, choices: tuple[int, ...]) -> int:
     return value
 
 
+WORTH_SAYING = 5
+"""Seconds; a run that is expected to be quicker says only how far it is."""
 _HOME = tempfile.TemporaryDirectory(prefix="eccolens-")
 """Removed with the process."""
 _SAVED: deque[Path] = deque()
@@ -134,4 +136,7 @@ def _said(step: Step, request: Request, language: Language) -> dict[str, Any]:
     values = {"percent": f"{100 * step.fraction:.0f}", "model": request.model or ""}
     if step.transfer is not None:
         values |= {"done": size(step.transfer.done), "total": size(step.transfer.total)}
-    return notice("busy", say(f"phase_{step.phase}", language, **values))
+    line = say(f"phase_{step.phase}", language, **values)
+    if step.expected is not None and step.expected >= WORTH_SAYING:
+        return notice("busy", line, say("phase_expected", language, seconds=f"{step.expected:.0f}"))
+    return notice("busy", line)

@@ -24,13 +24,18 @@ def serve(arguments: list[str] | None = None) -> int:
     if given.models_dir is not None and not given.models_dir.is_dir():
         print(f"There is no folder {given.models_dir}. Give --models-dir a folder of model folders.", file=sys.stderr)
         return 2
-    any_model = _any_model(given)
-    store = ModelStore(
-        models_folder=given.models_dir,
-        any_hub_id=any_model,
-        precision=given.precision,
-        offload_folder=given.offload,
-    )
+    on_zero_gpu = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
+    if on_zero_gpu:
+        dispatcher = _shared_gpu(given.models_dir)
+    else:
+        store = ModelStore(
+            models_folder=given.models_dir,
+            any_hub_id=_any_model(given),
+            precision=given.precision,
+            offload_folder=given.offload,
+        )
+        dispatcher = Dispatcher(store)
+    store = dispatcher.store
     try:
         check_precision(given.precision)
         if given.model is not None:
@@ -41,11 +46,11 @@ def serve(arguments: list[str] | None = None) -> int:
 
     from ui.layout import build_app, launch_options
 
-    app = build_app(Dispatcher(store))
+    app = build_app(dispatcher)
     print(f"Limits: {LIMITS}")
     if given.share:
         print("Sharing: anyone with the link can use this machine's models; texts they type are computed here.")
-    if any_model:
+    if store.any_hub_id:
         print(
             "Any public model of the Hugging Face Hub may be typed in and is downloaded here (--no-any-model ends that)."
         )
@@ -58,7 +63,8 @@ def serve(arguments: list[str] | None = None) -> int:
         **launch_options(),
     )
     print(f"Eccolens is at http://{given.host}:{app.server_port}", flush=True)
-    threading.Thread(target=_warm_up, args=(store,), name="warm-up", daemon=True).start()
+    if not on_zero_gpu:
+        threading.Thread(target=_warm_up, args=(store,), name="warm-up", daemon=True).start()
     app.block_thread()
     return 0
 
@@ -68,6 +74,16 @@ def _any_model(given: argparse.Namespace) -> bool:
     if given.any_model is not None:
         return bool(given.any_model)
     return not given.share and "SPACE_ID" not in os.environ and given.host in ("127.0.0.1", "localhost", "::1")
+
+
+def _shared_gpu(models_folder: Path | None) -> Dispatcher:
+    """For ZeroGPU, where the models are loaded before the page is served: what is loaded later no worker has."""
+    from ui.zero_gpu import SharedGPU  # isort: skip  # before anything imports torch
+    from analyzers.listed import ListedModels
+
+    store = ListedModels(models_folder=models_folder)
+    store.load_listed()
+    return SharedGPU(store)
 
 
 def _warm_up(store: ModelStore) -> None:

@@ -73,6 +73,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "phase_loading": ("Loading {model}…", "{model} を読み込んでいます…"),
     "phase_generating": ("Generating… {percent}%", "生成中… {percent}%"),
     "phase_analyzing": ("Computing… {percent}%", "計算中… {percent}%"),
+    "phase_expected": ("About {seconds} s in all.", "全体で約 {seconds} 秒かかる見込みです。"),
     "phase_done": (
         "Done in {seconds} s on {model} ({device}, {dtype}).",
         "{seconds} 秒で完了:{model}({device}、{dtype})。",

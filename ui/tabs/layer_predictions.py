@@ -146,7 +146,7 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
 
     outputs = [strip, line, answer, pinned, chart, beside, warning, panel, table, csv_file, json_file]
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    alone: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
+    alone: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": dispatcher.at_once}
     return Tab(
         analysis="layer-predictions",
         settings={"top": top, "layer": layer},

@@ -98,6 +98,6 @@ def move_on_select(
         list(dict.fromkeys([*outputs, line, pinned])),
         show_progress="hidden",
         concurrency_id="model",
-        concurrency_limit=1,
+        concurrency_limit=dispatcher.at_once,
         api_visibility="private",
     )

@@ -34,7 +34,7 @@ def build_tab(dispatcher: Dispatcher, _pinned: gr.State) -> Tab:
     line = Notice(elem_id="factors-line")
     answer, factor = gr.State(None), gr.State(0)
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    alone: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
+    alone: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": dispatcher.at_once}
     with gr.Column(visible=False) as panel:
         promoted = Notice(elem_id="factors-promoted")
         leading = gr.HighlightedText(

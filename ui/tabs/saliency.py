@@ -158,7 +158,7 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
         [test_line, curves],
         show_progress="hidden",
         concurrency_id="model",
-        concurrency_limit=1,
+        concurrency_limit=dispatcher.at_once,
         api_visibility="private",
     )
     return Tab(

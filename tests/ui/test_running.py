@@ -1,0 +1,42 @@
+"""How long a run is expected to take: known to every step of it, said where it is worth saying."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from analyzers.cost import expected_seconds
+from analyzers.dispatch import Dispatcher, Step
+from analyzers.request import parse_request
+from analyzers.sentences import Language
+from analyzers.store import ModelStore
+from ui.running import _said, follow
+
+REQUEST = parse_request("rankings", {"text": "the keys", "generate": 2})
+
+
+@pytest.mark.parametrize(
+    ("language", "line"), [("en", "About 12 s in all."), ("ja", "全体で約 12 秒かかる見込みです。")]
+)
+def test_a_run_of_some_length_says_how_long_it_will_take(language: Language, line: str) -> None:
+    said = _said(Step("analyzing", 0.25, None, 12.3), REQUEST, language)
+    assert said["kind"] == "busy"
+    assert [line in str(said), "25" in str(said)] == [True, True]
+
+
+@pytest.mark.parametrize("expected", [None, 0.2, 4.9])
+def test_a_short_run_says_only_how_far_it_is(expected: float | None) -> None:
+    assert "About" not in str(_said(Step("analyzing", 0.25, None, expected), REQUEST, "en"))
+
+
+def test_every_step_on_the_model_knows_how_long_the_run_will_take(save_model: Callable[..., Path]) -> None:
+    dispatcher = Dispatcher(ModelStore(models_folder=save_model("gpt2").parent, default="gpt2"))
+    (dispatcher.store._models_folder / "gpt2").rename(dispatcher.store._models_folder / "tiny")  # type: ignore[operator]
+    dispatcher.store.set_default("tiny")
+    steps = [step for step in dispatcher.run(REQUEST) if step.phase in ("generating", "analyzing", "done")]
+    expected = expected_seconds(dispatcher.store.load("tiny"), REQUEST)
+    assert {step.expected for step in steps} == {expected}
+    assert len(steps) > 3
+    assert next(iter(follow(dispatcher, REQUEST, "en")))[0]["kind"] == "busy"
