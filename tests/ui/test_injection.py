@@ -74,7 +74,9 @@ def test_prompt_contrast_and_continuation_are_text_in_the_saliency_tab(hostile: 
     seen.page.locator("#saliency-strip .output").nth(1).click()
     assert visible(PAYLOADS[3]) in seen.changed("saliency-line", before)
     seen.page.locator("[role=tabpanel]:visible").get_by_text("Table", exact=True).click()
-    seen.page.locator("#saliency-table td", has_text=visible(PAYLOADS[1])).locator("visible=true").first.wait_for()
+    seen.page.locator("#saliency-table").get_by_text(visible(PAYLOADS[1]), exact=True).locator(
+        "visible=true"
+    ).first.wait_for()
     seen.page.wait_for_selector("#saliency-chart svg.marks")
     is_unhurt(seen)
 
