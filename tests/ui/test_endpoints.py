@@ -65,6 +65,15 @@ def test_the_text_alone_is_enough(client: Client) -> None:
     json.dumps(document, allow_nan=False)
 
 
+@pytest.mark.parametrize("name", ["saliency", "layer_predictions", "rankings", "neuron_factors"])
+def test_a_raw_request_needs_no_more_than_the_text(address: str, name: str) -> None:
+    kind, data = post(address, name, ["the keys to the cabinet"])
+    assert kind == "complete", data
+    assert data[0]["model"] == "tiny"
+    kind, data = post(address, name, [])
+    assert (kind, "There is no text" in data["error"]) == ("error", True)
+
+
 def test_named_parameters_are_those_of_the_command_line(client: Client) -> None:
     document = client.predict(
         "the keys", generate=2, method="integrated-gradients", points=8, baseline="zero", api_name="/saliency"
@@ -163,9 +172,7 @@ def test_every_event_of_the_page_survives_nonsense(address: str) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda pair: answer(*pair), [(event, BAD[event["id"] % len(BAD)]) for event in events]))
-    kind, said = post(
-        address, "saliency", ["the keys", *(setting.default for setting in (*COMMON, *SETTINGS["saliency"]))]
-    )
+    kind, said = post(address, "saliency", ["the keys"])
     assert kind == "complete", said
 
 
