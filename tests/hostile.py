@@ -65,11 +65,11 @@ PAYLOADS = (
 
 def save(folder: Path) -> None:
     """A tiny model in whose vocabulary each of these texts is one token."""
-    from conftest import CAUSAL, tiny_tokenizer
+    from families import FAMILIES, tiny_tokenizer
 
     tokenizer = tiny_tokenizer()
     tokenizer.add_tokens(list(PAYLOADS))
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
-    config = transformers.GPT2Config(**(CAUSAL["gpt2"][1] | {"vocab_size": len(tokenizer)}))
+    config = transformers.GPT2Config(**(FAMILIES["gpt2"].values | {"vocab_size": len(tokenizer)}))
     transformers.GPT2LMHeadModel(config).save_pretrained(folder)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import tiny_module, tiny_tokenizer
+from families import tiny_module, tiny_tokenizer
 from gradio_client import Client
 from test_deploy import deploy
 from test_space_card import index_answers

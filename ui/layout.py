@@ -14,7 +14,7 @@ from analyzers.errors import InputError
 from analyzers.limits import LIMITS
 from analyzers.request import COMMON, SETTINGS, Request
 from analyzers.sentences import Language
-from ui.endpoints import add_endpoints
+from ui.endpoints import Page, add_endpoints
 from ui.errors import language_of, sentence_for
 from ui.examples import EXAMPLES, Example, label_of
 from ui.hover_strip import Notice, empty, notice
@@ -91,7 +91,7 @@ class Controls:
 
 def build_app(dispatcher: Dispatcher) -> gr.Blocks:
     """The whole page and its endpoints. Loads no model."""
-    with gr.Blocks(title="Eccolens", analytics_enabled=False, delete_cache=(3600, 7200)) as app:
+    with Page(title="Eccolens", analytics_enabled=False, delete_cache=(3600, 7200)) as app:
         with gr.Sidebar(width=380, elem_id="sidebar"):
             controls = _controls(dispatcher)
         pinned = gr.State(None)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -63,6 +65,15 @@ def test_the_text_alone_is_enough(client: Client) -> None:
     json.dumps(document, allow_nan=False)
 
 
+@pytest.mark.parametrize("name", ["saliency", "layer_predictions", "rankings", "neuron_factors"])
+def test_a_raw_request_needs_no_more_than_the_text(address: str, name: str) -> None:
+    kind, data = post(address, name, ["the keys to the cabinet"])
+    assert kind == "complete", data
+    assert data[0]["model"] == "tiny"
+    kind, data = post(address, name, [])
+    assert (kind, "There is no text" in data["error"]) == ("error", True)
+
+
 def test_named_parameters_are_those_of_the_command_line(client: Client) -> None:
     document = client.predict(
         "the keys", generate=2, method="integrated-gradients", points=8, baseline="zero", api_name="/saliency"
@@ -111,22 +122,58 @@ def test_every_bad_value_of_every_parameter_is_named(address: str, client: Clien
     names = [parameter["parameter_name"] for parameter in endpoint["parameters"]]
     defaults = [parameter.get("parameter_default") for parameter in endpoint["parameters"]]
     assert names[0] == "text"
-    refused = set()
-    for number, parameter in enumerate(names):
-        # A value that happens to be good (1.5 for a tolerance, say) must give an answer; anything else a sentence.
-        for value in BAD[number % 5 :: 5]:
+
+    def refusals(number: int) -> set[str]:
+        """A value that happens to be good (1.5 for a tolerance, say) must give an answer; anything else a sentence."""
+        found = set()
+        for value in BAD:
             values = ["the keys", *defaults[1:]]
             values[number] = value
             kind, data = post(address, name, values)
+            parameter = names[number]
             if kind == "error":
                 said = str(data)
                 assert "went wrong on our side" not in said, f"{parameter}={value!r}: {data}"
                 named = (parameter, NAMED_OTHERWISE.get(parameter, parameter))
                 assert any(name in said.lower() for name in named), f"{parameter}={value!r}: {data}"
-                refused.add(parameter)
+                found.add(parameter)
             else:
                 assert kind == "complete"
-    assert refused == set(names)
+        return found
+
+    # The common ones pass the same gate in every analysis: one endpoint is asked about those.
+    common = {setting.name for setting in COMMON} if name != ENDPOINTS[0] else set()
+    asked = [number for number, parameter in enumerate(names) if parameter not in common]
+    with ThreadPoolExecutor(4) as pool:
+        assert set().union(*pool.map(refusals, asked)) == {names[number] for number in asked}
+
+
+def test_every_event_of_the_page_survives_nonsense(address: str) -> None:
+    with urllib.request.urlopen(f"{address}/config", timeout=20) as reply:
+        config = json.load(reply)
+    events = [one for one in config["dependencies"] if one["backend_fn"] and one["id"] is not None]
+    assert len(events) > 30
+
+    def answer(event: dict[str, Any], value: Any) -> None:
+        session = f"nonsense{event['id']}{abs(hash(repr(value)))}"
+        data = [value] * len(event["inputs"])
+        body = {"data": data, "fn_index": event["id"], "session_hash": session, "event_data": {"index": value}}
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{address}/gradio_api/queue/join", json.dumps(body).encode(), headers)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as reply:
+                json.load(reply)
+        except urllib.error.HTTPError as refused:
+            assert refused.code < 500, (event["id"], value)  # noqa: PT017
+            return
+        with urllib.request.urlopen(f"{address}/gradio_api/queue/data?session_hash={session}", timeout=60) as reply:
+            said = reply.read().decode()
+        assert '"process_completed"' in said, (event["id"], value, said[-300:])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda pair: answer(*pair), [(event, BAD[event["id"] % len(BAD)]) for event in events]))
+    kind, said = post(address, "saliency", ["the keys"])
+    assert kind == "complete", said
 
 
 def test_layer_predictions_of_the_text_alone(client: Client) -> None:

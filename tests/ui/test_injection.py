@@ -53,6 +53,7 @@ def is_whole(drawn: str) -> None:
 def hostile(visit: Any) -> Any:
     """The page with the model whose tokens are hostile, under a hostile name."""
     seen = visit()
+    seen.run("the keys", 1)  # the app's own model is loaded then
     seen.page.locator("#model input").click()
     seen.page.get_by_role("option", name=NAME).click()
     return seen
@@ -71,9 +72,11 @@ def test_prompt_contrast_and_continuation_are_text_in_the_saliency_tab(hostile: 
     hover_all(seen, "#saliency-strip .output, #saliency-strip .fill")
     before = seen.said("saliency-line")
     seen.page.locator("#saliency-strip .output").nth(1).click()
-    assert PAYLOADS[3] in seen.changed("saliency-line", before)
+    assert visible(PAYLOADS[3]) in seen.changed("saliency-line", before)
     seen.page.locator("[role=tabpanel]:visible").get_by_text("Table", exact=True).click()
-    seen.page.wait_for_selector("#saliency-table td")
+    seen.page.locator("#saliency-table").get_by_text(visible(PAYLOADS[1]), exact=True).locator(
+        "visible=true"
+    ).first.wait_for()
     seen.page.wait_for_selector("#saliency-chart svg.marks")
     is_unhurt(seen)
 
@@ -133,6 +136,5 @@ def test_what_is_typed_comes_back_as_text_in_a_refusal(visit: Any) -> None:
         seen.page.keyboard.press("Tab")
         seen.press_run()
         said = seen.status()
-        print(said)
         assert sum(word[:20] in said for word in words) >= 12
         is_unhurt(seen)

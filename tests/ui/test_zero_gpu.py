@@ -16,7 +16,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
-from conftest import tiny_module, tiny_tokenizer
+from families import tiny_module, tiny_tokenizer
 from gradio_client import Client
 from zero_gpu_space import CHUNK_WORK, SECRET, TEXT
 
