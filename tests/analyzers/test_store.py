@@ -424,6 +424,17 @@ def test_loading_a_model_does_not_disturb_a_run_on_another_even_one_that_leaves(
     assert not offer.is_loaded("one", "cpu")
 
 
+@pytest.mark.parametrize("name", ["flash_attention_2", "flex_attention", "paged|sdpa"])
+def test_an_attention_that_the_configuration_names_is_not_fetched_but_left_to_transformers(
+    models: Path, name: str
+) -> None:
+    """The first of these is a kernel of the Hub where the package is not installed."""
+    folder = folder_like(models, "named")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"attn_implementation": name}))
+    assert ModelStore(models_folder=models).load("named", "cpu").module.config._attn_implementation == "sdpa"
+
+
 def test_switching_back_is_instant(three: Path) -> None:
     offer = ModelStore(models_folder=three)
     offer.load("one", "cpu")
