@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from analyzers import catalog
 from analyzers.errors import InputError
+from analyzers.placement import Placement
 from analyzers.sentences import quoted
-from analyzers.store import ModelStore, Source
+from analyzers.store import Description, ModelStore, Source
 
 if TYPE_CHECKING:
     from analyzers.model import LanguageModel
@@ -65,6 +66,13 @@ class ListedModels(ModelStore):
 
     def load_in_steps(self, model: str, device: str = "auto") -> Iterator[LanguageModel | None]:
         yield self.load(model, device)
+
+    def describe(self, model: str, device: str = "auto") -> Description:
+        """From what is loaded: nothing is asked of a GPU that is not held here."""
+        loaded = self.load(model)
+        n_parameters = sum(weight.numel() for weight in loaded.module.parameters())
+        placement = Placement(loaded.facts.device, loaded.facts.dtype, loaded.n_bytes, loaded.n_bytes)
+        return Description(loaded.facts.kind, n_parameters, 0, placement, loaded.n_bytes)
 
     def release(self) -> None:
         """Nothing is forgotten: it could not be loaded again."""

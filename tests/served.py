@@ -48,12 +48,13 @@ WRITE_DOWN_RUNS = """
 
 @pytest.fixture(scope="session")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where `python app.py` serves a tiny GPT-2 from a models folder, and one of hostile name and vocabulary."""
-    from families import tiny_module, tiny_tokenizer
+    """Where `python app.py` serves a tiny model of each kind from a models folder, and one of hostile name and vocabulary."""
+    from families import FAMILIES, tiny_module, tiny_tokenizer
 
     folder = tmp_path_factory.mktemp("models")
-    tiny_module("gpt2").save_pretrained(folder / "tiny")
-    tiny_tokenizer().save_pretrained(folder / "tiny")
+    for name, family in (("tiny", "gpt2"), ("tiny-bert", "bert"), ("tiny-t5", "t5"), ("tiny-encoder", "minilm")):
+        tiny_module(family).save_pretrained(folder / name)
+        tiny_tokenizer(FAMILIES[family].kind).save_pretrained(folder / name)
     save(folder / NAME)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

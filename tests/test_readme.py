@@ -10,6 +10,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
+from families import FAMILIES
 
 from analyzers.__main__ import main
 from analyzers.catalog import CATALOG
@@ -47,6 +48,15 @@ def test_models_table_is_the_catalog() -> None:
         for row in CATALOG
     ]
     assert table_under("Models") == expected
+
+
+def test_families_table_is_what_the_tests_go_through() -> None:
+    tabs = ("saliency", "layer-predictions", "rankings", "neuron-factors")
+    expected = [
+        [f"`{name}`", family.kind, *("–" if tab in family.without else "✓" for tab in tabs)]
+        for name, family in FAMILIES.items()
+    ]
+    assert [row[:6] for row in table_under("Families")] == expected
 
 
 def test_limits_table_is_the_limits() -> None:
