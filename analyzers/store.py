@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analyzers import catalog, hub
-from analyzers.converted import converted_folder, is_whole
 from analyzers.errors import InputError
 from analyzers.hub import HubId, HubModel, Transfer
 from analyzers.limits import LIMITS
 from analyzers.memory import free_memory, free_of_each_gpu, size
-from analyzers.metadata import Metadata, check_type, examine, examine_gguf
+from analyzers.metadata import Metadata, check_type
 from analyzers.placement import Placement, place
 from analyzers.sentences import quoted
+from analyzers.sources import Key, Source, figures_of, is_path, key_of, named_by_path, source_of
 
 if TYPE_CHECKING:
     from analyzers.model import LanguageModel
@@ -29,21 +29,6 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.2
 ASKED_SECONDS = 120
 """What the Hub said of a model counts so long: the page shows it, then Run uses it."""
-Key = tuple[str, str]
-"""Where a model comes from, and the device that it is on."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where one model is loaded from."""
-
-    id: str
-    folder: Path | None
-    """None where it has to be downloaded first."""
-    hub_id: HubId | None = None
-    gguf_file: str | None = None
-    kind: str | None = None
-    """None where only its files can tell."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +84,7 @@ class ModelStore:
     def set_default(self, model: str) -> None:
         """The operator's choice, so a path is one too; visitors get the model by its name. Raises InputError where there
         is none."""
-        named = _named_by_path(model) if catalog.find_row(model) is None else None
+        named = named_by_path(model) if catalog.find_row(model) is None else None
         if named is None:
             self._default = self.find(model).id
             return
@@ -134,10 +119,10 @@ class ModelStore:
         if model in self._named:
             return self._named[model]
         if model in self.local_names() and self._models_folder is not None:
-            return _source_of(self._models_folder / model, model)
+            return source_of(self._models_folder / model, model)
         hub_id = hub.parse_id(model)
-        if self._any_folder and _is_path(model):
-            found = _named_by_path(model)
+        if self._any_folder and is_path(model):
+            found = named_by_path(model)
             if found is not None:
                 return found
             if hub_id is None or not self.any_hub_id:
@@ -177,7 +162,7 @@ class ModelStore:
 
         source, device = self.find(model), pick_device(device)
         if source.folder is not None:
-            figures, to_fetch = _figures(source, source.folder), 0
+            figures, to_fetch = figures_of(source, source.folder), 0
         else:
             asked = self._ask(source)
             figures, to_fetch = asked.metadata, asked.n_bytes
@@ -189,7 +174,7 @@ class ModelStore:
         """Raises InputError where the id is not on offer."""
         from analyzers.model import pick_device
 
-        return _key(self.find(model), pick_device(device)) in self._loaded
+        return key_of(self.find(model), pick_device(device)) in self._loaded
 
     def release(self) -> None:
         """Forget every model; those in use go when their run ends."""
@@ -213,7 +198,7 @@ class ModelStore:
         from analyzers.model import pick_device  # torch loads behind the first page
 
         source, device = self.find(model), pick_device(device)
-        key = _key(source, device)
+        key = key_of(source, device)
         with self._lock:
             if key in self._loaded:
                 self._loaded.move_to_end(key)
@@ -246,7 +231,7 @@ class ModelStore:
         result: list[LanguageModel] = []
         failure: list[BaseException] = []
         stop = threading.Event()
-        key = _key(self.find(model), pick_device(device))
+        key = key_of(self.find(model), pick_device(device))
 
         def work() -> None:
             try:
@@ -300,7 +285,7 @@ class ModelStore:
     def _load(self, source: Source, folder: Path, key: Key) -> LanguageModel:
         from analyzers.model import count_parameters, load_model
 
-        figures = _figures(source, folder)
+        figures = figures_of(source, folder)
         kind = _check_kind(source, figures)
         n_parameters = figures.n_parameters
         if source.gguf_file is None:  # a configuration may describe more than its files hold
@@ -408,48 +393,6 @@ def _check_kind(source: Source, figures: Metadata) -> str:
     if figures.config is not None:
         check_type(figures.config, source.id, KNOWN_TYPES)
     return source.kind or figures.kind
-
-
-def _figures(source: Source, folder: Path) -> Metadata:
-    """Of a model at hand. A GGUF file that was converted before is read from its copy. Raises InputError."""
-    if source.gguf_file is None:
-        return examine(folder, source.id)
-    copy = converted_folder(folder, source.gguf_file)
-    return examine(copy, source.id) if is_whole(copy) else examine_gguf(folder / source.gguf_file, source.id)
-
-
-def _is_path(name: str) -> bool:
-    """Whether a name on the command line is meant as a path."""
-    try:
-        is_there = Path(name).is_dir() or Path(name).is_file()
-    except (OSError, ValueError):  # a name no file can have
-        is_there = False
-    return "/" in name or "\\" in name or name.startswith((".", "~")) or is_there
-
-
-def _named_by_path(name: str) -> Source | None:
-    """The model at a path, or None."""
-    try:
-        path = Path(name).expanduser().resolve()
-        is_model = path.is_file() if path.suffix.lower() == ".gguf" else (path / "config.json").is_file()
-    except (OSError, ValueError, RuntimeError):  # a name no file can have, or ~nobody
-        return None
-    return _source_of(path, path.name) if is_model else None
-
-
-def _source_of(path: Path, id: str) -> Source:
-    """Of a model folder or a GGUF file."""
-    if path.suffix.lower() == ".gguf" and path.is_file():
-        return Source(id, path.parent, gguf_file=path.name)
-    return Source(id, path)
-
-
-def _key(source: Source, device: str) -> Key:
-    """Two folders of the same name are two models; a download changes no key."""
-    if source.hub_id is not None:
-        hub_id = source.hub_id
-        return "/".join((hub_id.repository, hub_id.gguf_file or "")) + f"@{hub_id.revision or ''}", device
-    return str(source.folder) + (f"/{source.gguf_file}" if source.gguf_file else ""), device
 
 
 class _Releasing:
