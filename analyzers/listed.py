@@ -11,7 +11,8 @@ from analyzers import catalog
 from analyzers.errors import InputError
 from analyzers.placement import Placement
 from analyzers.sentences import quoted
-from analyzers.store import Description, ModelStore, Source
+from analyzers.sources import Source
+from analyzers.store import Description, ModelStore
 
 if TYPE_CHECKING:
     from analyzers.model import LanguageModel

@@ -107,12 +107,12 @@ class LanguageModel:
         generation = getattr(module, "generation_config", None)
         self.opening: tuple[int, ...] = _opening(generation, module.config) if kind == "seq2seq" else ()
         """What a decoder starts from."""
-        self._probe = tokenizer(PROBE, return_tensors="pt").input_ids[:, :16].to(device_of(module))
-        target = None
-        if kind == "seq2seq":
-            target = torch.cat([torch.tensor([self.opening], device=self._probe.device), self._probe[:, :8]], dim=1)
-        self._target_probe = target
-        self.anatomy: Anatomy = dissect(module, self._probe, id, has_head=kind != "encoder", target=target)
+        source = tokenizer(PROBE, return_tensors="pt").input_ids[:, :16].to(device_of(module))
+        opening = torch.tensor([self.opening], dtype=source.dtype, device=source.device)
+        target = torch.cat([opening, source[:, :8]], dim=1) if kind == "seq2seq" else None
+        self._probe = source if target is None else torch.cat([source, target], dim=1)
+        self._n_probe_source = 0 if target is None else source.shape[1]
+        self.anatomy: Anatomy = dissect(module, source, id, has_head=kind != "encoder", target=target)
         self.max_positions = _max_positions(module, config, tokenizer)
         end = generation.eos_token_id if generation is not None else tokenizer.eos_token_id
         self.end_ids = frozenset(end if isinstance(end, list) else [] if end is None else [end])
@@ -151,7 +151,6 @@ class LanguageModel:
         """Put the weights elsewhere, once, before anything runs on them."""
         self.module.to(device)
         self._probe = self._probe.to(device)
-        self._target_probe = None if self._target_probe is None else self._target_probe.to(device)
         self.facts = replace(self.facts, device=device)
 
     def encode(self, text: str, *, name: str = "text", opening: bool = True, is_target: bool = False) -> list[int]:
@@ -222,11 +221,13 @@ class LanguageModel:
         Raises InputError for a model without."""
         if side not in self._down_projections:
             blocks = self.anatomy.source_blocks if side == "source" else self.anatomy.blocks
-            probe = self._probe if self._target_probe is None else torch.cat([self._probe, self._target_probe], dim=1)
-            n_source = 0 if self._target_probe is None else self._probe.shape[1]
-            found = find_down_projections(blocks, lambda: self.run(probe, n_source=n_source), self.facts.id)
+            found = find_down_projections(blocks, self.run_probe, self.facts.id)
             self._down_projections[side] = found
         return self._down_projections[side]
+
+    def run_probe(self) -> Any:
+        """One forward over a short text, for what hooks see on the way."""
+        return self.run(self._probe, n_source=self._n_probe_source)
 
     def run(self, ids: Int[Tensor, "batch position"], rows: Tensor | None = None, *, n_source: int = 0) -> Any:
         """One forward of the model itself: its logits at `rows` (None: at the last), or an encoder's output."""
@@ -369,7 +370,7 @@ def load_model(
     model = LanguageModel(module, tokenizer, id, kind=kind, revision=revision)
     if placement.precision == "float32":
         return model
-    widen_tail(module, model.anatomy.blocks[-1], lambda: model.run(model._probe))
+    widen_tail(module, model.anatomy.blocks[-1], model.run_probe)
     return LanguageModel(module, tokenizer, id, kind=kind, revision=revision)  # proved again, as it is now
 
 

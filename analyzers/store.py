@@ -149,7 +149,7 @@ class ModelStore:
             source = self.find(model)
             if source.kind is not None:
                 return source.kind
-            return None if source.folder is None else _check_kind(source, _figures(source, source.folder))
+            return None if source.folder is None else _check_kind(source, figures_of(source, source.folder))
         except InputError:  # said when it is run
             return None
 
