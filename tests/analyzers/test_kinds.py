@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import completed
@@ -16,9 +17,10 @@ from analyzers.completion import Completion
 from analyzers.errors import InputError
 from analyzers.faithfulness import compute_faithfulness
 from analyzers.lens import predicted_position
-from analyzers.model import LanguageModel
+from analyzers.model import LanguageModel, load_model
 from analyzers.neuron_factors import factorize_neurons
 from analyzers.neuron_factors_settings import NeuronFactorsSettings
+from analyzers.placement import Placement
 from analyzers.progress import finish
 from analyzers.saliency import compute_saliency
 from analyzers.saliency_settings import FaithfulnessSettings, SaliencySettings
@@ -198,3 +200,16 @@ def test_a_local_folder_of_any_kind_answers_on_the_command_line(folder: Path, ca
             assert found["layers"][-1]["predictions"][0]["id"] == found["chosen"]["id"]
         if analysis == "rankings":
             assert found["ranks"][-1] == [1] * len(found["outputs"])
+
+
+@pytest.mark.parametrize("folder", ["bert", "t5", "minilm"], indirect=True)
+def test_every_kind_proves_out_in_half_precision(folder: Path) -> None:
+    kind = FAMILIES[folder.name.removeprefix("my-")].kind
+    model = load_model(folder, "a", kind=kind, placement=Placement("cpu", "half", 0, 0))
+    assert (model.facts.dtype, model.facts.self_check) == ("bfloat16", 0.0)
+    second = "a café" if kind == "encoder" else None
+    found = completed(model, MASKED if kind == "masked" else "the café: the keys", generate=2, target_text=second)
+    for method in ("occlusion", "gradient"):
+        result = finish(compute_saliency(model, found, SaliencySettings(method=method)))  # type: ignore[arg-type]
+        assert result.shares is not None
+        np.testing.assert_allclose(result.shares.sum(1), 1, atol=1e-3)
