@@ -78,7 +78,7 @@ class Controls:
     """The shared widgets, by the names that the request gate knows, and the buttons."""
 
     settings: dict[str, gr.components.Component]
-    masking: gr.Row
+    masking: gr.Column
     """What only a masked model has."""
     sampling: gr.Accordion
     run: gr.Button
@@ -161,9 +161,9 @@ def _controls(dispatcher: Dispatcher) -> Controls:
         concurrency_id="model-line",
         concurrency_limit=2,
     )
-    with gr.Row(visible=False, elem_id="masking") as masking:
-        insert = gr.Button(T("insert_mask"), size="sm", min_width=120)
-        hide = gr.Number(None, label=T("hide"), info=T("hide_info"), precision=0, elem_id="hide")
+    with gr.Column(visible=False, elem_id="masking") as masking:
+        insert = gr.Button(T("insert_mask"), size="sm")
+        hide = gr.Textbox(label=T("hide"), info=T("hide_info"), max_lines=1, max_length=6, elem_id="hide")
     insert.click(None, js=INSERT_MASK)
     generate = gr.Slider(0, LIMITS.new_tokens, value=1, step=1, label=T("generate"), elem_id="generate")
     with gr.Accordion(T("sampling"), open=False) as sampling:
@@ -392,7 +392,7 @@ def _fit_to_kind(dispatcher: Dispatcher, controls: Controls, tabs: list[Tab]) ->
         key = TARGET_TEXTS.get(kind or "", "target_text")
         return (
             gr.update(visible=kind == "masked"),
-            gr.update() if kind == "masked" else None,
+            gr.update() if kind == "masked" else "",
             gr.update(visible=writes),
             gr.update(visible=writes or kind == "masked"),
             gr.update(label=T(key), info=T(f"{key}_info")),
@@ -408,6 +408,7 @@ def _default(name: str, analysis: str) -> Any:
     page: dict[str, Any] = {
         "contrast": "",
         "target_text": "",
+        "hide": "",
         "points": "auto",
         "layer": "all",
         "watch": "",

@@ -44,12 +44,14 @@ def follow(
 def page_request(analysis: str, raw: Mapping[str, Any]) -> Request:
     """A request from the page's widgets, where an empty box means "not given". Raises InputError."""
     given = dict(raw)
-    for name in ("contrast", "target_text"):
+    for name in ("contrast", "target_text", "hide"):
         if given.get(name) == "":
             del given[name]
     for name, left_out in (("points", "auto"), ("layer", "all")):
         if given.get(name) == left_out:
             del given[name]
+    if isinstance(given.get("hide"), str) and given["hide"].isdecimal() and len(given["hide"]) < 7:
+        given["hide"] = int(given["hide"])
     only_last = analysis == "layer-predictions" and given.get("layer") == "last"
     if only_last:
         del given["layer"]

@@ -494,6 +494,10 @@ definition. *Gradient* (Simonyan et al. 2014) and *input × gradient* (Shrikumar
 to a tiny change. *Integrated gradients* (Sundararajan et al. 2017) adds those reactions up on the way from "absent" to
 present; its line shows two errors, and says **not converged** when either is above 5%: then do not read it.
 
+**Other kinds of model.** A hidden token of a masked model rests on both sides; the mask is the question and is held as it is.
+An encoder–decoder's token rests on the source and on the target so far. An encoder without a head predicts no token: there the
+number is the cosine of its mean vectors of two texts (Reimers & Gurevych 2019).
+
 **Where it misleads.**
 - Methods disagree. Look at two before you believe one; the deletion curves show which is closer to what the model does.
 - "Absent" is a choice. An end-of-text token also cuts off what stands before it, so hiding almost anything can hurt;
@@ -509,6 +513,10 @@ Yin & Neubig 2022)に、それより前の各トークンがどれだけ効い�
 2014)と*入力 × 勾配*(Shrikumar et al. 2017)は、ごく小さな変化への反応を見ます。*積分勾配*(Sundararajan et al. 2017)は
 「無い」状態から「有る」状態までの反応を足し合わせます。2 つの誤差を表示し、どちらかが 5% を超えると**収束していない**と
 表示します。その場合は読み取らないでください。
+
+**他の種類のモデル。** マスク言語モデルの隠されたトークンは両側から予測されます。マスク自体は問いなので、そのまま保ちます。
+エンコーダ・デコーダでは、入力側とそれまでの出力側の両方を見ます。ヘッドのないエンコーダはトークンを予測しないため、
+2 つの文の平均ベクトルのコサイン類似度を説明します(Reimers & Gurevych 2019)。
 
 **誤解しやすい点。**
 - 手法によって結果は違います。1 つを信じる前に 2 つ見てください。削除曲線で、どちらがモデルの実際の動きに近いかが分かります。

@@ -64,7 +64,7 @@ def test_a_text_that_hides_nothing_is_told_how(visit: Any) -> None:
     seen.page.fill("#text textarea", "the keys")
     seen.press_run()
     assert "Put [MASK] where it should guess" in seen.status()
-    seen.page.fill("#hide input", "2")
+    seen.page.fill("#hide textarea, #hide input", "2")
     seen.page.keyboard.press("Tab")
     seen.press_run()
     seen.answered("saliency", "→")
