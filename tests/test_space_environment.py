@@ -20,9 +20,8 @@ from gradio_client import Client
 from test_deploy import deploy
 from test_space_card import index_answers
 
-from analyzers.catalog import FALLBACK
 from analyzers.request import SETTINGS
-from ui.layout import EXAMPLES
+from ui.examples import EXAMPLES
 
 pytestmark = pytest.mark.xdist_group("space")  # one worker makes the environment, or each would make its own
 ROOT = Path(__file__).parents[1]
@@ -123,15 +122,14 @@ def test_a_clean_environment_serves_all_four_analyses_of_a_preloaded_model(space
 
 
 def test_no_example_names_a_model_that_a_space_has_not(space: str) -> None:
-    buttons = {
-        one["props"]["value"]: one["props"]["visible"]
+    visible = {
+        one["props"].get("elem_id"): one["props"]["visible"]
         for one in Client(space, verbose=False).config["components"]
         if one["type"] == "button"
     }
-    shown = [buttons[label] for label, _, chosen in EXAMPLES if chosen.get("model") in ("minilm-l6", FALLBACK)]
-    assert len(shown) >= 2
-    assert not any(shown)
-    assert all(buttons[label] for label, _, chosen in EXAMPLES if "model" not in chosen)
+    for example in EXAMPLES:  # of the models that some were tried on, GPT-2 is there
+        assert visible[example.id] is (not example.models or "gpt2" in example.models), example.label
+    assert not all(visible[example.id] for example in EXAMPLES)
 
 
 def test_the_environment_has_nothing_that_the_requirements_do_not_name(python: Path) -> None:

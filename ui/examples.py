@@ -38,14 +38,12 @@ class Example:
     id: str = field(default="")
 
     def model(self, store: ModelStore, chosen: Any) -> str:
-        """The model to run on: the one named, if it can be had, else its stand-in; else the chosen one, unless that
-        cannot do the analysis."""
+        """The model to run on: the one named, if it can be had, else its stand-in; else the chosen one, unless that does
+        not continue a text."""
         if self.models:
             return next((id for id in self.models[:-1] if _can_be_had(id, self.analysis)), self.models[-1])
-        row = catalog.find_row(chosen) if isinstance(chosen, str) else None
-        is_known = isinstance(chosen, str) and store.offers(chosen)
-        if is_known and (row is None or row.kind in KINDS.get(self.analysis, PREDICTING)):
-            return str(chosen)
+        if isinstance(chosen, str) and store.kind_of(chosen) == "causal":
+            return chosen
         return store.default_id()
 
     def can_be_had(self, store: ModelStore) -> bool:

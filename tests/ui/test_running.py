@@ -21,14 +21,14 @@ REQUEST = parse_request("rankings", {"text": "the keys", "generate": 2})
     ("language", "line"), [("en", "About 12 s in all."), ("ja", "全体で約 12 秒かかる見込みです。")]
 )
 def test_a_run_of_some_length_says_how_long_it_will_take(language: Language, line: str) -> None:
-    said = _said(Step("analyzing", 0.25, None, 12.3), REQUEST, language)
+    said = _said(Step("analyzing", 0.25, expected=12.3), REQUEST, language)
     assert said["kind"] == "busy"
     assert [line in str(said), "25" in str(said)] == [True, True]
 
 
 @pytest.mark.parametrize("expected", [None, 0.2, 4.9])
 def test_a_short_run_says_only_how_far_it_is(expected: float | None) -> None:
-    assert "About" not in str(_said(Step("analyzing", 0.25, None, expected), REQUEST, "en"))
+    assert "About" not in str(_said(Step("analyzing", 0.25, expected=expected), REQUEST, "en"))
 
 
 def test_every_step_on_the_model_knows_how_long_the_run_will_take(save_model: Callable[..., Path]) -> None:

@@ -27,7 +27,8 @@ from analyzers.errors import InputError
 from analyzers.listed import ListedModels
 from analyzers.request import SETTINGS, parse_request
 from analyzers.store import ModelStore
-from ui.layout import _can_be_had, _model_choices
+from ui.examples import EXAMPLES
+from ui.layout import _model_choices
 from ui.zero_gpu import LEAST_SECONDS, START_SECONDS, WorkerFault, refusal, seconds_to_ask, sent
 
 pytestmark = pytest.mark.xdist_group("zero-gpu")  # one worker plays the scenes
@@ -183,9 +184,10 @@ def test_the_page_offers_the_listed_models_only() -> None:
 @pytest.mark.parametrize("bundled", [True, False])
 def test_an_example_is_there_where_its_model_can_be(monkeypatch: pytest.MonkeyPatch, bundled: bool) -> None:
     monkeypatch.setattr("analyzers.catalog.bundled_folder", lambda row: Path() if bundled else None)
-    assert _can_be_had({}) is True
-    assert _can_be_had({"model": "gpt2"}) is True
-    assert _can_be_had({"model": "minilm-l6"}) is bundled
+    monkeypatch.setattr("analyzers.catalog.cached_folder", lambda row: None)
+    store = ModelStore()
+    for example in EXAMPLES:
+        assert example.can_be_had(store) is (bundled or not example.models), example.label
 
 
 def test_spaces_takes_the_weights_of_every_listed_model(models: Path, tmp_path: Path) -> None:
