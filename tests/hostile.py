@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import torch
@@ -67,7 +68,7 @@ def save(folder: Path) -> None:
     """A tiny model in whose vocabulary each of these texts is one token."""
     from families import FAMILIES, tiny_tokenizer
 
-    tokenizer = tiny_tokenizer()
+    tokenizer = copy.deepcopy(tiny_tokenizer())
     tokenizer.add_tokens(list(PAYLOADS))
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)

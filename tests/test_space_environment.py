@@ -3,8 +3,10 @@ its environment, and a Hub cache filled as the card says."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -29,21 +31,29 @@ MODEL = "openai-community/gpt2"
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def python(request: pytest.FixtureRequest) -> Path:
     """The Python of a clean environment with what requirements.txt names. Only torch is lent to it: the Space has its
-    own, and another copy would be gigabytes."""
+    own, and another copy would be gigabytes. Made once for a requirement file, and kept in pytest's cache."""
+    requirements = (ROOT / "requirements.txt").read_bytes()
+    wanted = hashlib.sha256(requirements + f"{sys.version} {sys.prefix} {torch.__version__}".encode()).hexdigest()[:16]
+    kept = request.config.cache.mkdir("space-environment")
+    folder = kept / wanted
+    python = folder / "bin" / "python"
+    if (folder / "whole").exists():
+        return python
     if not index_answers():
         pytest.skip("the package index cannot be reached, so nothing can be installed")
-    folder = tmp_path_factory.mktemp("space") / "venv"
+    for old in kept.iterdir():
+        shutil.rmtree(old)
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, timeout=300)
     (packages,) = (folder / "lib").glob("python*/site-packages")
     for found in Path(torch.__file__).parents[1].glob("torch*"):
         if found.name in ("torch", "torchgen") or re.fullmatch(r"torch-[^-]+\.dist-info", found.name):
             (packages / found.name).symlink_to(found)
-    python = folder / "bin" / "python"
     install = [str(python), "-m", "pip", "install", "--quiet", "-r", str(ROOT / "requirements.txt")]
     installed = subprocess.run(install, capture_output=True, text=True, timeout=1200)
     assert installed.returncode == 0, installed.stderr
+    (folder / "whole").touch()
     return python
 
 
