@@ -13,7 +13,7 @@ from analyzers.neuron_factors import NeuronFactors
 from analyzers.request import parse_request
 from analyzers.store import ModelStore
 from analyzers.table import table
-from ui.layout import WILDLIFE
+from ui.examples import WILDLIFE
 
 KEEP_ALL = {"include_special": True, "include_first_token": True}
 ARTICLES = (" the", " a")
