@@ -28,12 +28,18 @@ def follow(
 ) -> Iterator[tuple[dict[str, Any], Answer | None]]:
     """What to say, and the answer as far as it is known. Never raises: what goes wrong is said."""
     last: Answer | None = None
+    whole: Answer | None = None
     steps = dispatcher.run(request)
     try:
         for step in steps:
             fresh = step.answer if step.answer is not last else None
             last = step.answer or last
-            yield _said(step, request, language), fresh
+            if fresh is not None and step.phase == "analyzing" and step.fraction >= 1:
+                # "Done" follows at once. In one message: of two within one tick Gradio's page can lose the picture.
+                whole = fresh
+                continue
+            yield _said(step, request, language), fresh or whole
+            whole = None
     except Exception as error:
         # The last line of defence between a visitor and a stack trace; it is logged there without their text.
         yield notice("error", sentence_for(error, language)), None

@@ -1,0 +1,35 @@
+"""How a run is told to the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, cast
+
+from conftest import completed, tiny_model
+
+from analyzers.dispatch import Answer, Dispatcher, Step
+from analyzers.request import parse_request
+from ui.running import follow
+
+
+class Scripted:
+    """A dispatcher that runs what it is told."""
+
+    def __init__(self, *steps: Step) -> None:
+        self.steps = steps
+
+    def run(self, request: Any) -> Iterator[Step]:
+        yield from self.steps
+
+
+def test_the_whole_answer_and_the_last_word_come_in_one_message() -> None:
+    model = tiny_model("gpt2")
+    request = parse_request("saliency", {"text": "the"})
+    first = Answer(request, model.facts, completed(model), None, {})
+    whole = replace(first, seconds={"analyze": 1.0})
+    script = Scripted(
+        Step("generating"), Step("analyzing", 0.5, first), Step("analyzing", 1.0, whole), Step("done", 1.0, whole)
+    )
+    told = list(follow(cast(Dispatcher, script), request, "en"))
+    assert [(said["kind"], answer) for said, answer in told] == [("busy", None), ("busy", first), ("info", whole)]
