@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, cast
 
-from conftest import completed, tiny_model
+from conftest import completed
+from families import tiny_model
 
 from analyzers.dispatch import Answer, Dispatcher, Step
 from analyzers.request import parse_request
