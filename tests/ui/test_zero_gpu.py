@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -219,6 +221,7 @@ def test_the_app_itself_is_served_from_one_worker(models: Path, tmp_path: Path) 
             stdout=written,
             stderr=subprocess.STDOUT,
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
         )
     try:
         deadline = time.monotonic() + 90
@@ -234,6 +237,8 @@ def test_the_app_itself_is_served_from_one_worker(models: Path, tmp_path: Path) 
     finally:
         app.terminate()
         app.wait(20)
+        with suppress(ProcessLookupError):
+            os.killpg(app.pid, signal.SIGKILL)  # the forked worker outlives it
     calls = [json.loads(line) for line in re.findall(r"^LENDER (.*)$", log.read_text(), re.MULTILINE)]
     assert [call["call"] for call in calls].count("/schedule") == 5
     assert [call["call"] for call in calls].count("/allow") == 1
