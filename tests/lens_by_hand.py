@@ -6,6 +6,7 @@ Independent of `analyzers.anatomy`: nothing is hooked, silenced or found by stru
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,7 @@ def _tail(family: str, module: Any, h: Tensor, *, norm: bool) -> Tensor:
 @torch.no_grad()
 def lens_by_hand(family: str, module: Any, ids: tuple[int, ...], *, norm: bool = True) -> Tensor:
     """Logits (layer, position, vocab) in float64; row 0 is the embedding row, the last the model's own logits."""
+    module = copy.deepcopy(module)  # asked for hidden states, transformers leaves hooks behind
     out = module(input_ids=torch.tensor([list(ids)]), output_hidden_states=True, use_cache=False)
     rows = [_tail(family, module, hidden[0].double(), norm=norm) for hidden in out.hidden_states[:-1]]
     return torch.stack([*rows, out.logits[0].double()])
