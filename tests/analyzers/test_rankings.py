@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ def ranks_of_ecco(module: Any, completion: Completion) -> np.ndarray:
     """ecco's loop as it stood: every entry of hidden_states but the embeddings through the head alone, one argsort per
     cell. The last entry is normed already, the others are not."""
     with torch.no_grad():
+        module = copy.deepcopy(module)  # asked for hidden states, transformers leaves hooks behind
         out = module(input_ids=torch.tensor([completion.ids]), output_hidden_states=True, use_cache=False)
     ranks = np.zeros((len(out.hidden_states) - 1, len(completion.outputs)), dtype=np.int64)
     for i, level in enumerate(out.hidden_states[1:]):
