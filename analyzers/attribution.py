@@ -9,6 +9,7 @@ token; see tests and `benchmarks/saliency.py`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -212,4 +213,5 @@ def _points_at_once(model: LanguageModel, n_positions: int, n_targets: int) -> i
 
 def _targets_at_once(model: LanguageModel, n_rows: int, n_targets: int) -> int:
     one = 2 * model.n_block_parameters * n_rows
-    return int(min(n_targets, max(1, _chunk_work(model) // one)))
+    chunks = math.ceil(n_targets / max(1, round(_chunk_work(model) / one)))
+    return math.ceil(n_targets / chunks)  # alike in size: a last chunk of one would cost nearly as much as one of three
