@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -97,11 +97,8 @@ def browser() -> Iterator[Any]:
 class Visit:
     """A page with everything on it that must not happen written down."""
 
-    def __init__(self, browser: Any, address: str, **options: Any) -> None:
-        self.context = browser.new_context(
-            **({"viewport": {"width": 1400, "height": 1000}, "locale": "en-US"} | options)
-        )
-        self.page = self.context.new_page()
+    def __init__(self, context: Any, address: str) -> None:
+        self.page = context.new_page()
         self.errors: list[str] = []
         self.foreign: list[str] = []
         self.requests: list[str] = []
@@ -244,17 +241,35 @@ class Visit:
         return found
 
 
+@pytest.fixture(scope="session")
+def context_of(browser: Any) -> Callable[..., Any]:
+    """The browser's context of these options: one for all tests that want the same, so that Gradio's scripts are read once."""
+    contexts: dict[str, Any] = {}
+
+    def find(**options: Any) -> Any:
+        key = repr(sorted(options.items()))
+        if key not in contexts:
+            contexts[key] = browser.new_context(
+                **({"viewport": {"width": 1400, "height": 1000}, "locale": "en-US"} | options)
+            )
+        return contexts[key]
+
+    return find
+
+
 @pytest.fixture
-def visit(browser: Any, address: str) -> Iterator[Any]:
-    """Opens the page; afterwards: no foreign request, no error in the page."""
+def visit(context_of: Callable[..., Any], address: str) -> Iterator[Any]:
+    """Opens the page; afterwards: no foreign request, no error in the page, and nothing stays in the browser."""
     opened: list[Visit] = []
 
     def start(**options: Any) -> Visit:
-        opened.append(Visit(browser, address, **options))
+        opened.append(Visit(context_of(**options), address))
         return opened[-1]
 
     yield start
     for one in opened:
-        one.context.close()
+        one.page.evaluate("localStorage.clear(); sessionStorage.clear()")
+        one.page.context.clear_cookies()
+        one.page.close()
         assert not one.errors
         assert not one.foreign

@@ -58,9 +58,9 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 def publish(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     def start(hub: StubSpaces, *arguments: str) -> subprocess.CompletedProcess[str]:
         return run(
-            *arguments,
             "--timeout",
             "30",
+            *arguments,
             HF_ENDPOINT=hub.start(),
             HF_TOKEN=TOKEN,
             HF_HUB_OFFLINE="0",
