@@ -31,7 +31,7 @@ check:
 	$(PY) -m ruff check .
 	rm -f ui/*.pyi  # stubs that Gradio writes beside its components, which mypy would read instead
 	$(PY) -m mypy
-	$(PY) -m pytest -n 3 --dist loadgroup
+	$(PY) -m pytest -n 2 --dist loadgroup
 
 format:
 	$(PY) -m ruff check --fix-only .

@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     visiting = [item for item in items if "address" in getattr(item, "fixturenames", ())]
     files = sorted({item.path for item in visiting})
     for item in visiting:
-        item.add_marker(pytest.mark.xdist_group(f"app-{files.index(item.path) % 3}"))
+        item.add_marker(pytest.mark.xdist_group(f"app-{files.index(item.path) % 2}"))
 
 
 TEXT = "the café: the keys to the cabinet, the 👩‍🚀 and <b> are"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, cast
 
+import pytest
 from conftest import completed
 from families import tiny_model
 
@@ -34,3 +35,22 @@ def test_the_whole_answer_and_the_last_word_come_in_one_message() -> None:
     )
     told = list(follow(cast(Dispatcher, script), request, "en"))
     assert [(said["kind"], answer) for said, answer in told] == [("busy", None), ("busy", first), ("info", whole)]
+
+
+def test_steps_in_quick_succession_are_told_once_and_answers_always() -> None:
+    model = tiny_model("gpt2")
+    request = parse_request("saliency", {"text": "the"})
+    part = Answer(request, model.facts, completed(model), None, {})
+    quick = [Step("generating", n / 100) for n in range(100)]
+    script = Scripted(*quick, Step("analyzing", 0.1, part), *quick, Step("done", 1.0, part))
+    told = list(follow(cast(Dispatcher, script), request, "en"))
+    assert [(said["kind"], answer) for said, answer in told] == [("busy", None), ("busy", part), ("info", None)]
+
+
+def test_a_slow_run_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    request = parse_request("saliency", {"text": "the"})
+    clock = iter(range(1000))
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    script = Scripted(*(Step("analyzing", n / 4) for n in range(4)))
+    said = [str(said) for said, _ in follow(cast(Dispatcher, script), request, "en")]
+    assert [str(percent) in line for percent, line in zip((0, 25, 50, 75), said, strict=True)] == [True] * 4

@@ -99,9 +99,9 @@ def type_model(seen: Visit, model: str) -> None:
 
 @pytest.mark.xdist_group("app")
 @pytest.mark.flaky(reruns=2)
-def test_a_typed_id_is_told_downloaded_in_sight_and_answered(context_of: Any, own_machine: tuple[str, StubHub]) -> None:
+def test_a_typed_id_is_told_downloaded_in_sight_and_answered(browser: Any, own_machine: tuple[str, StubHub]) -> None:
     address, hub = own_machine
-    seen = Visit(context_of(), address)
+    seen = Visit(browser, address)
     seen.page.wait_for_function("() => document.querySelector('#status').innerText.includes('Ready')", timeout=30_000)
     type_model(seen, "../../etc/passwd")
     seen.page.wait_for_function("() => document.querySelector('#model-line').innerText.includes('no model called')")
@@ -117,6 +117,6 @@ def test_a_typed_id_is_told_downloaded_in_sight_and_answered(context_of: Any, ow
     seen.page.wait_for_selector("#saliency-strip .output", timeout=30_000)
     seen.ended()
     assert f"on {ID}" in seen.status()
-    seen.page.close()
+    seen.close()
     assert not seen.errors
     assert not seen.foreign
