@@ -270,8 +270,7 @@ class Visit:
         return found
 
 
-@pytest.fixture
-def visit(browser: Callable[[str], Any], address: str) -> Iterator[Any]:
+def _visits(browser: Callable[[str], Any], address: str) -> Iterator[Any]:
     """Opens the page; afterwards: no foreign request, no error in the page, and nothing stays in the browser."""
     opened: list[Visit] = []
 
@@ -284,3 +283,8 @@ def visit(browser: Callable[[str], Any], address: str) -> Iterator[Any]:
         one.close()
         assert not one.errors
         assert not one.foreign
+
+
+visit = pytest.fixture(_visits, name="visit")
+shared_visit = pytest.fixture(_visits, scope="module", name="shared_visit")
+"""A page that several tests of a file look at: each must find it as any other of them may have left it."""

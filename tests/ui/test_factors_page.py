@@ -49,9 +49,30 @@ def pressed(seen: Any) -> list[str]:
     return found
 
 
-def test_a_run_draws_a_row_per_factor_and_every_token_once(visit: Any) -> None:
-    seen = visit()
+@pytest.fixture(scope="module")
+def computed(shared_visit: Any) -> Any:
+    """A page on which the factors of the text stand."""
+    seen = shared_visit()
     factorise(seen)
+    return seen
+
+
+@pytest.fixture
+def factors(computed: Any) -> Any:
+    """The same page, with the first factor pinned and nothing hovered."""
+    pin(computed, 0)
+    return computed
+
+
+def pin(seen: Any, factor: int) -> None:
+    """Click a factor's row, and wait until the panels are of it."""
+    seen.page.locator(ROWS).nth(factor).click()
+    seen.page.wait_for_selector(f"#factors-promoted p:text('Factor {factor + 1}:')")
+    seen.page.locator("#text textarea").hover()
+
+
+def test_a_run_draws_a_row_per_factor_and_every_token_once(factors: Any) -> None:
+    seen = factors
     assert seen.page.locator(ROWS).count() == 8
     labels = [text.strip() for text in seen.page.locator(f"{ROWS} > span:first-child").all_inner_texts()]
     assert labels == [f"Factor {number}" for number in range(1, 9)]
@@ -69,9 +90,8 @@ def test_a_run_draws_a_row_per_factor_and_every_token_once(visit: Any) -> None:
     assert "promote" in seen.said("factors-promoted")
 
 
-def test_hovering_a_factor_relights_the_text_without_asking_the_server(visit: Any) -> None:
-    seen = visit()
-    factorise(seen)
+def test_hovering_a_factor_relights_the_text_without_asking_the_server(factors: Any) -> None:
+    seen = factors
     first, said = fills(seen), reading(seen)
     seen.requests.clear()
     seen.page.locator(ROWS).nth(1).hover()
@@ -87,9 +107,8 @@ def test_hovering_a_factor_relights_the_text_without_asking_the_server(visit: An
     assert seen.asked() == []
 
 
-def test_hovering_a_token_names_its_factors(visit: Any) -> None:
-    seen = visit()
-    factorise(seen)
+def test_hovering_a_token_names_its_factors(factors: Any) -> None:
+    seen = factors
     seen.page.locator('#factor-view .glyph:has([data-position="3"]) [data-position="3"]').hover(force=True)
     said = reading(seen)
     assert "(position 3): Factor " in said
@@ -98,9 +117,8 @@ def test_hovering_a_token_names_its_factors(visit: Any) -> None:
     assert reading(seen) == "“the” (position 0): left out"
 
 
-def test_a_click_pins_the_factor_and_the_panels_follow(visit: Any) -> None:
-    seen = visit()
-    factorise(seen)
+def test_a_click_pins_the_factor_and_the_panels_follow(factors: Any) -> None:
+    seen = factors
     before = seen.said("factors-promoted")
     assert before.startswith("Factor 1:")
     seen.page.locator(ROWS).nth(2).click()
@@ -114,9 +132,8 @@ def test_a_click_pins_the_factor_and_the_panels_follow(visit: Any) -> None:
     assert fills(seen) == pinned
 
 
-def test_arrow_keys_move_between_factors_and_enter_pins(visit: Any) -> None:
-    seen = visit()
-    factorise(seen)
+def test_arrow_keys_move_between_factors_and_enter_pins(factors: Any) -> None:
+    seen = factors
     assert seen.page.locator(f'{ROWS}[tabindex="0"]').count() == 1
     seen.page.locator(ROWS).nth(0).focus()
     for key, factor in (("ArrowUp", "0"), ("ArrowDown", "1"), ("ArrowDown", "2"), ("ArrowUp", "1")):
@@ -129,9 +146,8 @@ def test_arrow_keys_move_between_factors_and_enter_pins(visit: Any) -> None:
     assert pressed(seen) == ["1"]
 
 
-def test_turning_neurons_down_draws_the_next_token_before_and_after(visit: Any) -> None:
-    seen = visit()
-    factorise(seen)
+def test_turning_neurons_down_draws_the_next_token_before_and_after(factors: Any) -> None:
+    seen = factors
     before = seen.said("factors-promoted")
     seen.page.locator(ROWS).nth(1).click()
     seen.changed("factors-promoted", before)
@@ -145,9 +161,8 @@ def test_turning_neurons_down_draws_the_next_token_before_and_after(visit: Any) 
     assert seen.page.locator("p.error").count() == 0
 
 
-def test_three_layers_are_drawn_side_by_side(visit: Any) -> None:
-    seen = visit()
-    factorise(seen)
+def test_three_layers_are_drawn_side_by_side(factors: Any) -> None:
+    seen = factors
     seen.page.locator("#compare-layers").get_by_text("Compare first, middle and last layer").click()
     seen.press("compare-layers-run")
     seen.page.wait_for_selector("#compare-layers-chart svg.marks")

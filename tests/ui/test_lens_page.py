@@ -209,12 +209,19 @@ def test_too_many_watched_words_are_a_sentence(visit: Any) -> None:
     seen.refused("At most 16")
 
 
-def test_a_cell_of_the_whole_text_lists_its_ten_likeliest(visit: Any) -> None:
-    seen = visit()
+@pytest.fixture(scope="module")
+def grid(shared_visit: Any) -> Any:
+    """A page on which the grid of the whole text stands."""
+    seen = shared_visit()
     seen.run(TEXT, 1)
     seen.open_tab(PREDICTIONS)
     seen.answered("predictions")
     read_whole_text(seen)
+    return seen
+
+
+def test_a_cell_of_the_whole_text_lists_its_ten_likeliest(grid: Any) -> None:
+    seen = grid
     assert seen.page.locator("#overview-grid tbody tr").count() == 4
     assert seen.page.inner_text("#overview-grid tbody tr:first-child th") == "embedding"
     for row, name in ((0, "embedding"), (2, "1")):
@@ -227,12 +234,8 @@ def test_a_cell_of_the_whole_text_lists_its_ten_likeliest(visit: Any) -> None:
         assert lines[1].startswith(f"1. {cell.inner_text().strip()} · ")
 
 
-def test_arrow_keys_move_in_the_whole_text(visit: Any) -> None:
-    seen = visit()
-    seen.run(TEXT, 1)
-    seen.open_tab(PREDICTIONS)
-    seen.answered("predictions")
-    read_whole_text(seen)
+def test_arrow_keys_move_in_the_whole_text(grid: Any) -> None:
+    seen = grid
 
     def focused() -> list[str]:
         found: list[str] = seen.page.evaluate(
@@ -271,12 +274,8 @@ def test_the_grid_of_another_text_does_not_stay(visit: Any) -> None:
     seen.page.wait_for_function("document.querySelectorAll('#overview-grid button').length === 0")
 
 
-def test_moving_to_another_token_keeps_the_grid(visit: Any) -> None:
-    seen = visit()
-    seen.run(TEXT, 1)
-    seen.open_tab(PREDICTIONS)
-    seen.answered("predictions")
-    read_whole_text(seen)
+def test_moving_to_another_token_keeps_the_grid(grid: Any) -> None:
+    seen = grid
     seen.page.locator('#predictions-strip .output[data-position="2"]').click()
     seen.page.wait_for_selector("#predictions-line :text('Position 2, read at position 1')")
     assert seen.page.locator("#overview-grid button").count() > 0

@@ -9,9 +9,16 @@ import pytest
 HOSTILE = "<img src=x onerror=window.hurt=1> ${1+1} {{7*7}} {{{value}}} `tick` <b>the</b> 東京 👩‍🚀 café"
 
 
-def test_hover_repaints_with_no_request(visit: Any) -> None:
-    seen = visit()
+@pytest.fixture(scope="module")
+def strip(shared_visit: Any) -> Any:
+    """A page on which the strip of four tokens stands."""
+    seen = shared_visit()
     seen.run("the keys to the cabinet", 4)
+    return seen
+
+
+def test_hover_repaints_with_no_request(strip: Any) -> None:
+    seen = strip
     outputs = seen.page.locator("#saliency-strip .output")
     outputs.nth(0).hover()
     before = seen.colours()
@@ -23,9 +30,8 @@ def test_hover_repaints_with_no_request(visit: Any) -> None:
     assert seen.asked() == []
 
 
-def test_arrow_keys_do_what_hover_does(visit: Any) -> None:
-    seen = visit()
-    seen.run("the keys to the cabinet", 4)
+def test_arrow_keys_do_what_hover_does(strip: Any) -> None:
+    seen = strip
     outputs = seen.page.locator("#saliency-strip .output")
     outputs.nth(0).focus()
     first, reading = seen.colours(), seen.page.inner_text("#saliency-strip .reading")
@@ -41,9 +47,8 @@ def test_arrow_keys_do_what_hover_does(visit: Any) -> None:
     assert seen.colours() == first
 
 
-def test_a_click_or_enter_pins_a_token_below(visit: Any) -> None:
-    seen = visit()
-    seen.run("the keys to the cabinet", 4)
+def test_a_click_or_enter_pins_a_token_below(strip: Any) -> None:
+    seen = strip
     before = seen.said("saliency-line")
     seen.page.locator("#saliency-strip .output").nth(3).click()
     pinned = seen.changed("saliency-line", before)
