@@ -27,6 +27,14 @@ def read_whole_text(seen: Any) -> None:
     seen.page.wait_for_selector("#overview-line :text('Done in ')")
 
 
+def run_in(seen: Any, tab: str, text: str, new_tokens: int) -> None:
+    """Open the tab, type a text, press Run, wait for the strip."""
+    seen.open_tab(tab)
+    seen.write(text, new_tokens)
+    seen.press_run()
+    seen.answered({PREDICTIONS: "predictions", RANKINGS: "rankings"}[tab], text[:1])
+
+
 def watch(seen: Any, words: str) -> None:
     seen.page.fill("#watch textarea", words)
     seen.page.keyboard.press("Tab")
@@ -93,9 +101,7 @@ def test_a_tab_with_a_setting_that_cannot_be_keeps_the_others_answering(visit: A
 
 def test_a_token_of_the_strip_is_read_where_it_stands_and_the_other_tab_follows(visit: Any) -> None:
     seen = visit()
-    seen.run(TEXT, 3)
-    seen.open_tab(PREDICTIONS)
-    seen.answered("predictions")
+    run_in(seen, PREDICTIONS, TEXT, 3)
     seen.page.locator('#predictions-strip .output[data-position="2"]').click()
     seen.page.wait_for_selector("#predictions-line :text('Position 2, read at position 1')")
     seen.page.wait_for_selector('#predictions-strip .output.pinned[data-position="2"]')
@@ -107,9 +113,7 @@ def test_a_token_of_the_strip_is_read_where_it_stands_and_the_other_tab_follows(
 
 def test_the_token_after_the_text_can_be_read(visit: Any) -> None:
     seen = visit()
-    seen.run(TEXT, 1)
-    seen.open_tab(PREDICTIONS)
-    seen.answered("predictions")
+    run_in(seen, PREDICTIONS, TEXT, 1)
     outputs = seen.page.locator("#predictions-strip .output")
     assert "next token" in (outputs.last.get_attribute("aria-label") or "")
     outputs.last.click()
@@ -120,9 +124,7 @@ def test_the_token_after_the_text_can_be_read(visit: Any) -> None:
 
 def test_without_the_final_norm_there_are_two_pictures_and_a_warning(visit: Any) -> None:
     seen = visit()
-    seen.run(TEXT, 2)
-    seen.open_tab(PREDICTIONS)
-    seen.answered("predictions")
+    run_in(seen, PREDICTIONS, TEXT, 2)
     assert not seen.page.is_visible("#predictions-beside svg.marks")
     seen.choose("Compare side by side", "no final norm (as ecco did)")
     seen.press_run()
@@ -140,10 +142,7 @@ def test_without_the_final_norm_there_are_two_pictures_and_a_warning(visit: Any)
 @pytest.mark.parametrize("tab", [PREDICTIONS, RANKINGS])
 def test_two_texts_stand_side_by_side(visit: Any, tab: str) -> None:
     seen = visit()
-    name = "predictions" if tab == PREDICTIONS else "rankings"
-    seen.run(TEXT, 1)
-    seen.open_tab(tab)
-    seen.answered(name)
+    run_in(seen, tab, TEXT, 1)
     seen.choose("Compare side by side", "another text")
     box = seen.page.get_by_role("textbox", name="Other text").locator("visible=true")
     box.fill("the cat sat on the mat")
@@ -158,9 +157,7 @@ def test_two_texts_stand_side_by_side(visit: Any, tab: str) -> None:
 
 def test_another_text_that_is_empty_is_a_sentence(visit: Any) -> None:
     seen = visit()
-    seen.run(TEXT, 1)
-    seen.open_tab(PREDICTIONS)
-    seen.answered("predictions")
+    run_in(seen, PREDICTIONS, TEXT, 1)
     seen.choose("Compare side by side", "another text")
     seen.page.click("#run")
     seen.refused("There is no text to look at")
@@ -168,9 +165,7 @@ def test_another_text_that_is_empty_is_a_sentence(visit: Any) -> None:
 
 def test_watched_words_are_chips_with_ids_and_lines(visit: Any) -> None:
     seen = visit()
-    seen.run(TEXT, 1)
-    seen.open_tab(RANKINGS)
-    seen.answered("rankings")
+    run_in(seen, RANKINGS, TEXT, 1)
     assert not seen.page.is_visible("#watch-chart svg.marks")
     watch(seen, " is\n are")
     seen.press_run()
@@ -201,9 +196,7 @@ def test_the_other_spacing_is_added_once(visit: Any) -> None:
 
 def test_too_many_watched_words_are_a_sentence(visit: Any) -> None:
     seen = visit()
-    seen.run(TEXT, 1)
-    seen.open_tab(RANKINGS)
-    seen.answered("rankings")
+    run_in(seen, RANKINGS, TEXT, 1)
     watch(seen, "\n".join(f" w{n}" for n in range(17)))
     seen.page.click("#run")
     seen.refused("At most 16")
@@ -213,9 +206,7 @@ def test_too_many_watched_words_are_a_sentence(visit: Any) -> None:
 def grid(shared_visit: Any) -> Any:
     """A page on which the grid of the whole text stands."""
     seen = shared_visit()
-    seen.run(TEXT, 1)
-    seen.open_tab(PREDICTIONS)
-    seen.answered("predictions")
+    run_in(seen, PREDICTIONS, TEXT, 1)
     read_whole_text(seen)
     return seen
 
@@ -264,9 +255,7 @@ def test_arrow_keys_move_in_the_whole_text(grid: Any) -> None:
 
 def test_the_grid_of_another_text_does_not_stay(visit: Any) -> None:
     seen = visit()
-    seen.run(TEXT, 1)
-    seen.open_tab(PREDICTIONS)
-    seen.answered("predictions")
+    run_in(seen, PREDICTIONS, TEXT, 1)
     read_whole_text(seen)
     seen.page.fill("#text textarea", "the mat")
     seen.page.keyboard.press("Tab")
@@ -283,9 +272,7 @@ def test_moving_to_another_token_keeps_the_grid(grid: Any) -> None:
 
 def test_hostile_text_is_drawn_literally_everywhere(visit: Any) -> None:
     seen = visit()
-    seen.run(HOSTILE, 1)
-    seen.open_tab(RANKINGS)
-    seen.answered("rankings")
+    run_in(seen, RANKINGS, HOSTILE, 1)
     watch(seen, HOSTILE)
     seen.press_run()
     seen.page.wait_for_selector("#watch-chart svg.marks", timeout=20_000)
