@@ -6,6 +6,8 @@ Run: python benchmarks/lens.py [--repeats 5]
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
 import os
 import statistics
 import subprocess
@@ -92,6 +94,10 @@ def measure_memory(n_positions: int = 500) -> None:
         ("rankings", lambda: rank_at_each_layer(model, completion, RankingsSettings(watch=(" is", " are")))),
         ("overview", lambda: overview_of_each_layer(model, completion, LayerPredictionsSettings())),
     ):
+        gc.collect()
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim:
+            trim(0)  # what was freed before and the allocator kept would be filled unseen
         before, highest, done = _resident(), 0, threading.Event()
 
         def sample(done: threading.Event = done) -> None:
