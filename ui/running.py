@@ -25,7 +25,7 @@ from ui.hover_strip import notice
 from ui.texts import say
 
 TELL_SECONDS = 0.25
-"""Between two words on how far a run is. The page takes 70 ms to take in each, longer than a step of a short run."""
+"""Between two words on how far a phase of a run is. The page takes 70 ms to take in each, longer than a step of a short run."""
 
 
 def follow(
@@ -34,7 +34,7 @@ def follow(
     """What to say, and the answer as far as it is known. Never raises: what goes wrong is said."""
     last: Answer | None = None
     whole: Answer | None = None
-    told = -math.inf
+    told, phase = -math.inf, ""
     steps = dispatcher.run(request)
     try:
         for step in steps:
@@ -44,10 +44,10 @@ def follow(
                 # "Done" follows at once. In one message: of two within one tick Gradio's page can lose the picture.
                 whole = fresh
                 continue
-            if fresh is None and step.phase != "done" and time.monotonic() < told + TELL_SECONDS:
+            if fresh is None and step.phase == phase and time.monotonic() < told + TELL_SECONDS:
                 continue
             yield _said(step, request, language), fresh or whole
-            told = time.monotonic()
+            told, phase = time.monotonic(), step.phase
             whole = None
     except Exception as error:
         # The last line of defence between a visitor and a stack trace; it is logged there without their text.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -12,6 +13,7 @@ from families import tiny_model
 
 from analyzers.dispatch import Answer, Dispatcher, Step
 from analyzers.request import parse_request
+from ui import running
 from ui.running import follow
 
 
@@ -37,20 +39,40 @@ def test_the_whole_answer_and_the_last_word_come_in_one_message() -> None:
     assert [(said["kind"], answer) for said, answer in told] == [("busy", None), ("busy", first), ("info", whole)]
 
 
-def test_steps_in_quick_succession_are_told_once_and_answers_always() -> None:
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What `follow` reads the time from; it stands still."""
+    times = [0.0]
+    monkeypatch.setattr(running, "time", SimpleNamespace(monotonic=lambda: times[0]))
+    return times
+
+
+def test_steps_in_quick_succession_are_told_once_and_answers_always(clock: list[float]) -> None:
     model = tiny_model("gpt2")
     request = parse_request("saliency", {"text": "the"})
     part = Answer(request, model.facts, completed(model), None, {})
-    quick = [Step("generating", n / 100) for n in range(100)]
-    script = Scripted(*quick, Step("analyzing", 0.1, part), *quick, Step("done", 1.0, part))
+    quick = [Step("analyzing", n / 100) for n in range(100)]
+    script = Scripted(*quick, Step("analyzing", 0.5, part), *quick, Step("done", 1.0, part))
     told = list(follow(cast(Dispatcher, script), request, "en"))
     assert [(said["kind"], answer) for said, answer in told] == [("busy", None), ("busy", part), ("info", None)]
 
 
-def test_a_slow_run_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_phase_is_told_at_once(clock: list[float]) -> None:
+    request = parse_request("saliency", {"text": "the", "model": "tiny"})
+    script = Scripted(Step("loading"), Step("loading"), Step("generating"), Step("analyzing"), Step("analyzing", 0.1))
+    said = [said["lines"][0] for said, _ in follow(cast(Dispatcher, script), request, "en")]
+    assert said == ["Loading tiny…", "Generating… 0%", "Computing… 0%"]
+
+
+def test_a_slow_run_says_how_far_it_is(clock: list[float]) -> None:
     request = parse_request("saliency", {"text": "the"})
-    clock = iter(range(1000))
-    monkeypatch.setattr("time.monotonic", lambda: next(clock))
-    script = Scripted(*(Step("analyzing", n / 4) for n in range(4)))
-    said = [str(said) for said, _ in follow(cast(Dispatcher, script), request, "en")]
-    assert [str(percent) in line for percent, line in zip((0, 25, 50, 75), said, strict=True)] == [True] * 4
+
+    class Slow(Scripted):
+        def run(self, request: Any) -> Iterator[Step]:
+            for step in self.steps:
+                clock[0] += running.TELL_SECONDS
+                yield step
+
+    script = Slow(*(Step("analyzing", n / 4) for n in range(4)))
+    said = [said["lines"] for said, _ in follow(cast(Dispatcher, script), request, "en")]
+    assert said == [[f"Computing… {percent}%"] for percent in (0, 25, 50, 75)]
