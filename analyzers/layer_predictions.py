@@ -19,7 +19,7 @@ from analyzers.lens import (
     log_probability,
     predicted_position,
     rank_and_ties,
-    stream_logits,
+    read_layers,
 )
 from analyzers.model import LanguageModel
 from analyzers.progress import Progress
@@ -118,14 +118,7 @@ def predict_from_each_layer(
         layers = (check_integer("layer", settings.layer, EMBEDDING, last),)
     read = layers if layers[-1] == last else (*layers, last)
     yield Progress(0.0)
-    (chunk,) = stream_logits(
-        model,
-        completion.ids,
-        [completion.row_of(position)],
-        read,
-        n_source=completion.n_source,
-        without_final_norm=settings.without_final_norm,
-    )
+    (chunk,) = read_layers(model, completion, [position], read, without_final_norm=settings.without_final_norm)
     logits = chunk.logits[0, : len(layers)]
     log_probabilities = logits.log_softmax(-1)
     likeliest, ids = log_probabilities.exp().topk(min(top, logits.shape[-1]), dim=-1)
@@ -169,20 +162,12 @@ def overview_of_each_layer(
     """
     positions = completion.readable
     n = len(positions)
-    rows = [completion.row_of(position) for position in positions]
     layers = tuple(range(EMBEDDING, model.facts.n_layers))
     ids = np.zeros((len(layers), n), dtype=np.int64)
     probability = np.zeros((len(layers), n))
     self_check = 0.0
     yield Progress(0.0)
-    for chunk in stream_logits(
-        model,
-        completion.ids,
-        rows,
-        layers,
-        n_source=completion.n_source,
-        without_final_norm=settings.without_final_norm,
-    ):
+    for chunk in read_layers(model, completion, positions, layers, without_final_norm=settings.without_final_norm):
         highest, likeliest = chunk.logits.max(-1)
         ids[:, chunk.rows] = likeliest.T.cpu().numpy()
         probability[:, chunk.rows] = (highest - chunk.logits.logsumexp(-1)).exp().T.double().cpu().numpy()

@@ -81,6 +81,21 @@ def stream_logits(
         yield LensChunk(some, logits, self_check, some.stop / len(rows))
 
 
+def read_layers(
+    model: LanguageModel,
+    completion: Completion,
+    positions: Sequence[int],
+    layers: Sequence[int],
+    *,
+    without_final_norm: bool = False,
+) -> Iterator[LensChunk]:
+    """`stream_logits` of a completion: where the tokens at `positions` are predicted, each of the layers."""
+    rows = [completion.row_of(position) for position in positions]
+    return stream_logits(
+        model, completion.ids, rows, layers, n_source=completion.n_source, without_final_norm=without_final_norm
+    )
+
+
 def predicted_position(completion: Completion, position: int | None) -> int:
     """The position of the predicted token that is asked for: by default the first after the prompt, or the first hidden.
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from analyzers.completion import Completion, NamedToken, resolve_token
 from analyzers.errors import InputError
-from analyzers.lens import LensChunk, log_probability, predicted_position, rank_and_ties, stream_logits
+from analyzers.lens import LensChunk, log_probability, predicted_position, rank_and_ties, read_layers
 from analyzers.limits import LIMITS
 from analyzers.model import LanguageModel
 from analyzers.progress import Progress
@@ -97,16 +97,8 @@ def rank_at_each_layer(
     found = _Found(model, completion, order, watched, position)
     yield Progress(0.0)
     layers = range(-1, model.facts.n_layers)
-    rows = [completion.row_of(p) for p in order]
     is_early_due = 0 < len(first) < len(order)
-    for chunk in stream_logits(
-        model,
-        completion.ids,
-        rows,
-        layers,
-        n_source=completion.n_source,
-        without_final_norm=settings.without_final_norm,
-    ):
+    for chunk in read_layers(model, completion, order, layers, without_final_norm=settings.without_final_norm):
         found.take(chunk)
         if chunk.fraction == 1:
             yield Progress(1.0, found.rankings(settings, notes, is_whole=True))
