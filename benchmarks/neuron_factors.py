@@ -15,6 +15,7 @@ import statistics
 import sys
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def matrices() -> dict[str, tuple[Tensor, float, float | None]]:
     found: dict[str, tuple[Tensor, float, float | None]] = {}
     for n, bar in ((120, 5.0), (500, 2.5)):
         given = ids[:, : n + 1]
-        activations = record_activations(model.down_projections(), lambda given=given: model.module(input_ids=given))
+        activations = record_activations(model.down_projections(), partial(model.module, input_ids=given))
         scaled = activation_matrix(activations, range(1, n + 1), NeuronFactorsSettings())
         found[f"SmolLM2 {n}"] = (scaled.values, SAME, bar)
         if n == 120:
