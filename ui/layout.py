@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
-from analyzers import catalog
 from analyzers.dispatch import Answer, Dispatcher
 from analyzers.errors import InputError
 from analyzers.limits import LIMITS
 from analyzers.request import COMMON, SETTINGS, Request
 from analyzers.sentences import Language
+from ui.controls import Controls, build_controls, fit_to_kind
 from ui.endpoints import Page, add_endpoints
 from ui.errors import language_of, sentence_for
 from ui.examples import EXAMPLES, Example, label_of
-from ui.hover_strip import Notice, empty, notice
+from ui.hover_strip import empty, notice
 from ui.i18n import I18N, T
-from ui.model_line import model_line
 from ui.running import follow, page_request
 from ui.tabs import layer_predictions, neuron_factors, rankings, saliency
 from ui.tabs.tab import Tab
@@ -36,16 +35,6 @@ TABS = (
 
 FOLD_ON_PHONE = """() => { if (window.innerWidth < 768) document.querySelector("#sidebar .toggle-button")?.click(); }"""
 """On a phone the controls lie over the answer: they make way when it is asked for."""
-
-
-INSERT_MASK = """() => {
-  const box = document.querySelector("#text textarea");
-  box.setRangeText("[MASK]", box.selectionStart, box.selectionEnd, "end");
-  box.dispatchEvent(new Event("input", { bubbles: true }));
-  box.focus();
-}"""
-TARGET_TEXTS = {"masked": "masked_words", "encoder": "second_text"}
-"""What the continuation is called for a kind that continues nothing."""
 
 
 def launch_options() -> dict[str, Any]:
@@ -73,27 +62,11 @@ def launch_options() -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, eq=False)
-class Controls:
-    """The shared widgets, by the names that the request gate knows, and the buttons."""
-
-    settings: dict[str, gr.components.Component]
-    masking: gr.Column
-    """What only a masked model has."""
-    sampling: gr.Accordion
-    run: gr.Button
-    stop: gr.Button
-    stop_here: gr.Button
-    """Stop once more, beside the status line: the sidebar may be folded."""
-    status: Notice
-    examples: tuple[gr.Button, ...]
-
-
 def build_app(dispatcher: Dispatcher) -> gr.Blocks:
     """The whole page and its endpoints. Loads no model."""
     with Page(title="Eccolens", analytics_enabled=False, delete_cache=(3600, 7200)) as app:
         with gr.Sidebar(width=380, elem_id="sidebar"):
-            controls = _controls(dispatcher)
+            controls = build_controls(dispatcher)
         pinned = gr.State(None)
         # Above the tabs and always in view: with the sidebar folded or scrolled, a run still says how it goes.
         with gr.Row(elem_id="bar"):
@@ -117,112 +90,6 @@ def build_app(dispatcher: Dispatcher) -> gr.Blocks:
         add_endpoints(dispatcher)
     app.queue(max_size=LIMITS.queue, default_concurrency_limit=4)
     return app
-
-
-def _controls(dispatcher: Dispatcher) -> Controls:
-    default = {setting.name: setting for setting in COMMON}
-    with gr.Column(elem_id="title"):
-        gr.Markdown("# Eccolens")
-        gr.Markdown(T("tagline"))
-    text = gr.Textbox(
-        value=EXAMPLES[0].values["text"],
-        label=T("text"),
-        info=T("text_info"),
-        lines=3,
-        max_lines=10,
-        max_length=LIMITS.characters,
-        elem_id="text",
-    )
-    with gr.Row():
-        run = gr.Button(T("run"), variant="primary", elem_id="run")
-        stop = gr.Button(T("stop"), variant="stop", visible=False, elem_id="stop")
-    status = Notice(notice("info"), elem_id="status", render=False)
-    stop_here = gr.Button(T("stop"), variant="stop", size="sm", visible=False, elem_id="stop-here", render=False)
-    model = gr.Dropdown(
-        _model_choices(dispatcher),
-        value=dispatcher.store.default_id(),
-        label=T("model"),
-        info=T("model_info_any" if dispatcher.store.any_hub_id else "model_info"),
-        allow_custom_value=dispatcher.store.any_hub_id,
-        elem_id="model",
-    )
-    line = Notice(notice("info"), elem_id="model-line")
-
-    def describe(chosen: Any, request: gr.Request) -> dict[str, Any]:
-        return model_line(dispatcher, chosen, language_of(request))
-
-    model.change(
-        describe,
-        model,
-        line,
-        show_progress="hidden",
-        api_visibility="private",
-        trigger_mode="always_last",
-        concurrency_id="model-line",
-        concurrency_limit=2,
-    )
-    with gr.Column(visible=False, elem_id="masking") as masking:
-        insert = gr.Button(T("insert_mask"), size="sm")
-        hide = gr.Textbox(label=T("hide"), info=T("hide_info"), max_lines=1, max_length=6, elem_id="hide")
-    insert.click(None, js=INSERT_MASK)
-    generate = gr.Slider(0, LIMITS.new_tokens, value=1, step=1, label=T("generate"), elem_id="generate")
-    with gr.Accordion(T("sampling"), open=False) as sampling:
-        sample = gr.Checkbox(value=False, label=T("sample"))
-        with gr.Row():
-            temperature = gr.Number(1.0, label=T("temperature"), step=0.1, min_width=90)
-            top_k = gr.Number(default["top_k"].default, label=T("top_k"), precision=0, min_width=90)
-            top_p = gr.Number(1.0, label=T("top_p"), step=0.05, min_width=90)
-            seed = gr.Number(0, label=T("seed"), precision=0, min_width=90)
-    target_text = gr.Textbox(
-        label=T("target_text"),
-        info=T("target_text_info"),
-        lines=1,
-        max_length=LIMITS.characters,
-        elem_id="target-text",
-    )
-    gr.Markdown(T("examples"))
-    with gr.Column(elem_id="examples"):
-        examples = _example_buttons(dispatcher)
-    settings: dict[str, gr.components.Component] = {
-        "text": text,
-        "model": model,
-        "generate": generate,
-        "sample": sample,
-        "temperature": temperature,
-        "top_k": top_k,
-        "top_p": top_p,
-        "seed": seed,
-        "target_text": target_text,
-        "hide": hide,
-    }
-    return Controls(settings, masking, sampling, run, stop, stop_here, status, examples)
-
-
-def _example_buttons(dispatcher: Dispatcher) -> tuple[gr.Button, ...]:
-    """In the order of `EXAMPLES`: a heading per tab, an experiment per row, its variants small beside it."""
-    buttons = []
-    for name, _ in TABS:
-        gr.Markdown(T(name))
-        of_tab = [example for example in EXAMPLES if example.analysis == name]
-        for number in dict.fromkeys(example.number for example in of_tab):
-            with gr.Row(elem_classes=["example"]):
-                for example in (one for one in of_tab if one.number == number):
-                    label = T(example.label) if example.is_variant else example.label
-                    can = example.can_be_had(dispatcher.store)
-                    buttons.append(gr.Button(label, size="sm", min_width=60, elem_id=example.id, visible=can))
-    return tuple(buttons)
-
-
-def _model_choices(dispatcher: Dispatcher) -> list[tuple[str, str]]:
-    """✓ is at hand, ↓ is downloaded when first used, ⊘ cannot be while the Hub does not answer."""
-    choices, names = [], dispatcher.store.names()
-    for row in catalog.CATALOG:
-        if row.id in names and (not row.bundled or catalog.is_at_hand(row)):
-            size = f"{row.megabytes:,} MB"
-            where = "✓" if catalog.is_at_hand(row) else f"{'↓' if catalog.HUB.answers() else '⊘'} {size}"
-            kind = "" if row.kind == "causal" else f" ({row.kind})"
-            choices.append((f"{row.label}{kind}  {where}", row.id))
-    return choices + [(f"{name}  ✓", name) for name in dispatcher.store.local_names()]
 
 
 def _connect(
@@ -299,7 +166,7 @@ def _connect(
             return
         yield from run_tab(tab, asked, second, None, language, stands)
 
-    _fit_to_kind(dispatcher, controls, tabs)
+    fit_to_kind(dispatcher, controls, tabs)
     buttons = [controls.run, *stops]
     everything = [*buttons, controls.status, last_text, pinned, *(output for tab in tabs for output in tab.outputs)]
     outputs = list(dict.fromkeys(everything))
@@ -379,28 +246,6 @@ def is_answered(before: Answer, asked: Request, position: int | None) -> bool:
     shown = getattr(result, "position", None) if watch is None else watch.position
     unplaced = replace(asked, settings=replace(asked.settings, position=None))
     return before.request == unplaced and shown in (None, position)
-
-
-def _fit_to_kind(dispatcher: Dispatcher, controls: Controls, tabs: list[Tab]) -> None:
-    """Only what the chosen kind of model has is shown."""
-    side = next(tab.settings["side"] for tab in tabs if "side" in tab.settings)
-    model, text, hide = (controls.settings[name] for name in ("model", "target_text", "hide"))
-
-    def fit(chosen: Any) -> tuple[Any, ...]:
-        kind = dispatcher.store.kind_of(chosen) if isinstance(chosen, str) else None
-        writes = kind in (None, "causal", "seq2seq")
-        key = TARGET_TEXTS.get(kind or "", "target_text")
-        return (
-            gr.update(visible=kind == "masked"),
-            gr.update() if kind == "masked" else "",
-            gr.update(visible=writes),
-            gr.update(visible=writes or kind == "masked"),
-            gr.update(label=T(key), info=T(f"{key}_info")),
-            gr.update(visible=kind == "seq2seq") if kind == "seq2seq" else gr.update(visible=False, value="target"),
-        )
-
-    outputs = [controls.masking, hide, controls.settings["generate"], controls.sampling, text, side]
-    model.change(fit, model, outputs, show_progress="hidden", queue=False, api_visibility="private")
 
 
 def _default(name: str, analysis: str) -> Any:

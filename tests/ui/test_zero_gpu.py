@@ -29,8 +29,8 @@ from analyzers.errors import InputError
 from analyzers.listed import ListedModels
 from analyzers.request import SETTINGS, parse_request
 from analyzers.store import ModelStore
+from ui.controls import model_choices
 from ui.examples import EXAMPLES
-from ui.layout import _model_choices
 from ui.zero_gpu import LEAST_SECONDS, START_SECONDS, WorkerFault, refusal, seconds_to_ask, sent
 
 pytestmark = pytest.mark.xdist_group("zero-gpu")  # one worker plays the scenes
@@ -180,7 +180,7 @@ def test_only_listed_models_are_on_offer(models: Path, tmp_path: Path, monkeypat
 
 def test_the_page_offers_the_listed_models_only() -> None:
     dispatcher: Any = SimpleNamespace(store=SimpleNamespace(names=lambda: ("gpt2",), local_names=lambda: ()))
-    assert [id for _, id in _model_choices(dispatcher)] == ["gpt2"]
+    assert [id for _, id in model_choices(dispatcher)] == ["gpt2"]
 
 
 @pytest.mark.parametrize("bundled", [True, False])
