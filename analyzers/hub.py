@@ -5,7 +5,6 @@ No token is ever sent: what a visitor names is read as anybody could read it. No
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -21,6 +20,7 @@ from typing import Any, TypeVar
 from analyzers import metadata
 from analyzers.catalog import FALLBACK
 from analyzers.errors import InputError
+from analyzers.hub_errors import explained
 from analyzers.memory import free_disk, size
 from analyzers.metadata import Metadata
 
@@ -117,7 +117,7 @@ def ask(id: str, hub_id: HubId, seconds: float = SECONDS) -> HubModel:
     except InputError:
         raise
     except Exception as error:
-        raise _explained(id, hub_id, error) from error
+        raise explained(id, hub_id.revision, SECONDS, error) from error
 
 
 def fetch(model: HubModel, report: Callable[[Transfer], None], stop: threading.Event) -> Path:
@@ -156,7 +156,7 @@ def fetch(model: HubModel, report: Callable[[Transfer], None], stop: threading.E
     if failure:
         if isinstance(failure[0], (Stopped, InputError)):
             raise failure[0]
-        raise _explained(model.id, HubId(model.repository, model.commit), failure[0]) from failure[0]
+        raise explained(model.id, model.commit, SECONDS, failure[0]) from failure[0]
     return folder[0]
 
 
@@ -312,44 +312,3 @@ def _within(seconds: float, work: Callable[[], Result]) -> Result:
     if not results:
         raise TimeoutError
     return results[0]
-
-
-def _explained(id: str, hub_id: HubId, error: BaseException) -> InputError:
-    """The sentence for what went wrong at the Hub, or on the way to it."""
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
-
-    if isinstance(error, GatedRepoError):
-        return InputError("hub_gated", model=id)
-    if isinstance(error, RevisionNotFoundError):
-        return InputError("hub_no_revision", model=id, revision=hub_id.revision)
-    if isinstance(error, RepositoryNotFoundError):
-        return InputError("hub_not_found", model=id)
-    chain = [error]
-    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
-        chain.append(cause)
-    status = next((code for one in chain if (code := _status(one)) is not None), None)
-    if status in (401, 403):
-        return InputError("hub_refused", model=id, status=status)
-    if status == 404:
-        return InputError("hub_not_found", model=id)
-    if status == 429:
-        return InputError("hub_busy", model=id, fallback=FALLBACK)
-    if status is not None:
-        return InputError("download_failed", model=id, reason=f"the Hub answered {status}")
-    if any(isinstance(one, OSError) and one.errno == errno.ENOSPC for one in chain):
-        return InputError("disk_full", model=id)
-    kinds = " ".join(type(one).__name__ for one in chain).lower()
-    if "timeout" in kinds:
-        return InputError("hub_slow", model=id, seconds=int(SECONDS), fallback=FALLBACK)
-    if "connect" in kinds or "offline" in kinds or isinstance(error, urllib.error.URLError):
-        return InputError("hub_unreachable", model=id, fallback=FALLBACK)
-    reason = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
-    return InputError("download_failed", model=id, reason=reason)
-
-
-def _status(error: BaseException) -> int | None:
-    """What the Hub answered, where it answered."""
-    if isinstance(error, urllib.error.HTTPError):
-        return error.code
-    found = getattr(getattr(error, "response", None), "status_code", None)
-    return found if isinstance(found, int) else None
