@@ -8,10 +8,11 @@ from analyzers.dispatch import Answer
 from analyzers.sentences import Language
 
 if TYPE_CHECKING:
+    from analyzers.convergence import Completeness
     from analyzers.layer_predictions import LayerPredictions
     from analyzers.neuron_factors import NeuronFactors
     from analyzers.rankings import Rankings
-    from analyzers.saliency import Completeness, Saliency
+    from analyzers.saliency import Saliency
 
 
 def document(answer: Answer, language: Language = "en") -> dict[str, Any]:

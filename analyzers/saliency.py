@@ -13,40 +13,19 @@ from torch import Tensor
 from analyzers.attribution import (
     Likeness,
     Question,
-    doubling_budget,
     evaluate,
     gradients,
-    integrate,
-    integration_work,
     occlude,
     tokens_at_once,
 )
 from analyzers.completion import Completion, NamedToken, resolve_token
+from analyzers.convergence import Completeness, aggregated, integrate_until_converged
 from analyzers.errors import InputError
-from analyzers.limits import LIMITS
 from analyzers.model import LanguageModel
 from analyzers.progress import Progress
 from analyzers.saliency_settings import Aggregate, Baseline, Method, SaliencySettings, Target
 from analyzers.sentences import Sentence
 from analyzers.tokens import Token, word_numbers
-
-FIRST_POINTS = 16
-
-
-@dataclass(frozen=True)
-class Completeness:
-    """How far an integrated-gradients map can be trusted. Two errors, since either alone can be small by luck."""
-
-    error: float
-    """Σ attributions − (f(x) − f(x′)), in the target's unit."""
-    total: float
-    """f(x) − f(x′)."""
-    relative: float | None
-    """|error / total|; None where total is 0."""
-    map_change: float
-    """The largest change of any token's share when the points were last doubled, 0 to 1."""
-    points: int
-    converged: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,66 +167,21 @@ def _explain(
                     scores = scores.abs()
                 yield Progress(1.0, _Part(explained, scores, values, hidden, nothing))
     elif settings.method == "integrated-gradients":
-        yield from _integrated(model, embedded, baseline, question, explained, values, settings)
+        for each in integrate_until_converged(model, embedded, baseline, question, values, settings):
+            part = None
+            if each.result is not None:
+                part = _Part(explained, each.result.scores, values, None, each.result.completeness)
+            yield Progress(each.fraction, part)
     else:
         scores = embedded.new_zeros(len(explained), embedded.shape[0])
         for some, gradient in gradients(model, embedded.unsqueeze(0), question):
             attributions = gradient[:, 0]
             if settings.method == "input-x-gradient":
                 attributions = attributions * embedded
-            scores[some] = _aggregate(attributions, settings.aggregate)
+            scores[some] = aggregated(attributions, settings.aggregate)
             scores[some][:, held] = 0
             yield Progress(some.stop / len(explained) * 0.999)
         yield Progress(1.0, _Part(explained, scores, values, None, nothing))
-
-
-def _integrated(
-    model: LanguageModel,
-    embedded: Float[Tensor, "position d_model"],
-    baseline: Float[Tensor, "position d_model"],
-    question: Question | Likeness,
-    explained: tuple[int, ...],
-    values: Float[Tensor, " explained"],
-    settings: SaliencySettings,
-) -> Iterator[Progress[_Part]]:
-    """Points are doubled, for the tokens that need it, until both errors are below the tolerance or the cap is met."""
-    totals = values - evaluate(model, baseline.unsqueeze(0), question)[0]
-    scores = embedded.new_zeros(len(explained), embedded.shape[0])
-    found: list[Completeness | None] = [None] * len(explained)
-    if settings.points is None:
-        schedule = [FIRST_POINTS // 2, FIRST_POINTS]
-        while schedule[-1] * 2 <= LIMITS.points:
-            schedule.append(schedule[-1] * 2)
-    else:
-        schedule = [settings.points // 2 or 2, settings.points]  # one point is compared with two
-    pending = list(range(len(explained)))
-    budget = doubling_budget(model, len(explained))
-    for attempt, points in enumerate(schedule):
-        attributions: Tensor | None = None
-        for step in integrate(model, embedded, baseline, question.only(pending), points):
-            # How many doublings are needed is not known: each takes up half of what is left of the bar.
-            share = 1.0 if attempt == len(schedule) - 1 else 0.5
-            yield Progress((1 - 0.5**attempt) + 0.5**attempt * share * step.fraction * 0.999)
-            attributions = step.result if step.result is not None else attributions
-        assert attributions is not None
-        before = scores[pending].clone()
-        scores[pending] = _aggregate(attributions, settings.aggregate)
-        if attempt == 0:
-            continue
-        changes = (_shares(scores[pending].abs()) - _shares(before.abs())).abs().amax(-1)
-        errors = attributions.sum((1, 2)) - totals[pending]
-        for i, change, error in zip(list(pending), changes.tolist(), errors.tolist(), strict=True):
-            total = float(totals[i])
-            relative = abs(error / total) if total else None
-            good = relative is not None and relative <= settings.tolerance and change <= settings.tolerance
-            found[i] = Completeness(error, total, relative, change, points, good)
-            if good:
-                pending.remove(i)
-        again = integration_work(model, embedded.shape[0], len(pending), points * 2)
-        if not pending or (attempt > 0 and settings.points is None and again > budget):
-            break
-        budget -= again
-    yield Progress(1.0, _Part(explained, scores, values, None, tuple(found)))
 
 
 def _explained(completion: Completion) -> tuple[int, ...]:
@@ -316,17 +250,6 @@ def _spread(
                 scores[t, position] = (values[t] - hidden[number, t]) / len(both)
                 without[t, position] = hidden[number, t]
     return scores, without
-
-
-def _aggregate(
-    attributions: Float[Tensor, "target position d_model"], aggregate: Aggregate
-) -> Float[Tensor, "target position"]:
-    return attributions.norm(dim=-1) if aggregate == "l2" else attributions.sum(-1)
-
-
-def _shares(scores: Float[Tensor, "row position"]) -> Float[Tensor, "row position"]:
-    total = scores.sum(-1, keepdim=True)
-    return torch.where(total > 0, scores / torch.where(total > 0, total, torch.ones_like(total)), scores)
 
 
 def _likeness_token(completion: Completion) -> tuple[Token, ...]:

@@ -9,10 +9,11 @@ import pytest
 from conftest import completed
 from families import tiny_model
 
+from analyzers.convergence import Completeness
 from analyzers.errors import InputError
 from analyzers.faithfulness import compute_faithfulness
 from analyzers.progress import finish
-from analyzers.saliency import Completeness, Saliency, SaliencySettings, compute_saliency
+from analyzers.saliency import Saliency, SaliencySettings, compute_saliency
 from analyzers.saliency_settings import FaithfulnessSettings
 from ui.charts.saliency import (
     csv_text,
