@@ -122,9 +122,7 @@ def gradients(
         # Row t of the head's input moves value t alone, so one product gives every row's own gradient.
         (at_head,) = torch.autograd.grad(values.sum(), head_input, retain_graph=True)
         del values
-        step = _targets_at_once(model, embedded.shape[0] * embedded.shape[1], n_targets)
-        for start in range(0, n_targets, step):
-            stop = min(start + step, n_targets)
+        for start, stop in _chunks_of_targets(model, embedded.shape[0] * embedded.shape[1], n_targets):
             keep = stop < n_targets
             if stop - start == 1:
                 direction = torch.zeros_like(head_input)
@@ -211,10 +209,12 @@ def _points_at_once(model: LanguageModel, n_positions: int, n_targets: int) -> i
     return int(min(10, max(1, _chunk_work(model) // one)))
 
 
-def _targets_at_once(model: LanguageModel, n_rows: int, n_targets: int) -> int:
-    """Chunks alike in size: a last one of a single target would cost nearly as much as one of three."""
+def _chunks_of_targets(model: LanguageModel, n_rows: int, n_targets: int) -> list[tuple[int, int]]:
+    """First and last (exclusive) of the targets whose products are taken together, in chunks that differ by one at the most:
+    one of a single target would cost nearly as much as one of three."""
     one = 2 * model.n_block_parameters * n_rows
     most = max(
         1, int(1.05 * _chunk_work(model) / one)
     )  # 5 % over a second lets four through where three fit just short
-    return math.ceil(n_targets / math.ceil(n_targets / most))
+    chunks = math.ceil(n_targets / most)
+    return [(n_targets * i // chunks, n_targets * (i + 1) // chunks) for i in range(chunks)]

@@ -320,3 +320,21 @@ def test_an_abandoned_computation_leaves_nothing(gpt2: LanguageModel, monkeypatc
 def test_the_same_input_twice_gives_the_same_numbers_to_the_bit(any_model: LanguageModel) -> None:
     case = Case(any_model)
     assert torch.equal(case.gradients(), case.gradients())
+
+
+@pytest.mark.parametrize(
+    ("fits", "n_targets", "expected"),
+    [
+        (3.92, 10, [(0, 3), (3, 6), (6, 10)]),
+        (3.0, 10, [(0, 2), (2, 5), (5, 7), (7, 10)]),
+        (0.2, 3, [(0, 1), (1, 2), (2, 3)]),
+        (100.0, 3, [(0, 3)]),
+        (100.0, 1, [(0, 1)]),
+    ],
+)
+def test_targets_go_in_as_few_chunks_as_the_work_allows_alike_in_size(
+    gpt2: LanguageModel, monkeypatch: pytest.MonkeyPatch, fits: float, n_targets: int, expected: list[tuple[int, int]]
+) -> None:
+    n_rows = 7
+    monkeypatch.setitem(attribution.CHUNK_WORK, "cpu", fits * 2 * gpt2.n_block_parameters * n_rows)
+    assert attribution._chunks_of_targets(gpt2, n_rows, n_targets) == expected
