@@ -4,14 +4,16 @@ Accelerated HALS (Gillis & Glineur 2012): each factor's row is set to its best v
 times over for each pass over the matrix, and the weights are carried on in the direction in which they moved
 (extrapolation with restarts; Ang & Gillis 2019). The two wide products cost far more than the small Gram matrices, so they
 are made once a pass and used often; nothing of the size neuron × neuron is ever formed. Worked in blocks of neurons
-that stay in the processor's cache.
+that stay in the processor's cache, several blocks at a time; their sums are added in the order of the blocks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -59,7 +61,7 @@ def factorize(matrix: Float[Tensor, "token neuron"], factors: int) -> Iterator[P
 
     Several starts (NNDSVDa, Boutsidis & Gallopoulos 2008; the tokens that differ most; seeded random ones) are
     tried on the neurons with most energy, and the best goes on with all. The same matrix gives the same bits whatever
-    the number of threads: on a CPU the work is pinned to one. Raises ValueError for a matrix that is negative, zero
+    the number of threads: each takes whole starts and whole blocks. Raises ValueError for a matrix that is negative, zero
     or not finite, and for more factors than tokens.
     """
     with one_thread():
@@ -71,23 +73,27 @@ def factorize(matrix: Float[Tensor, "token neuron"], factors: int) -> Iterator[P
         scaled = (matrix / size).float()
         strongest = _strongest(scaled)
         starts = _starts(strongest, factors)
-    best: _State | None = None
-    for number, start in enumerate(starts):
-        yield Progress(0.4 * number / len(starts))
-        trial = _State(strongest, start)
+    threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        best: _State | None = None
+        for number in range(0, len(starts), threads):
+            yield Progress(0.4 * number / len(starts))
+            with one_thread():  # nothing runs while this waits to be asked for more
+                for trial in pool.map(lambda start: _tried(strongest, start), starts[number : number + threads]):
+                    if best is None or trial.squared_error < best.squared_error:
+                        best = trial
+        assert best is not None
+        whole = _State(scaled, best.weights, pool.map)
+        while not whole.settled(TOLERANCE):
+            with one_thread():
+                whole.advance()
+            yield Progress(0.4 + 0.5 * whole.iterations / (whole.iterations + 8 * STEP))
         with one_thread():
-            while not trial.settled(TRIAL_TOLERANCE):
-                trial.advance()
-        if best is None or trial.squared_error < best.squared_error:
-            best = trial
-    assert best is not None
-    whole = _State(scaled, best.weights)
-    while not whole.settled(TOLERANCE):
-        with one_thread():
-            whole.advance()
-        yield Progress(0.4 + 0.5 * whole.iterations / (whole.iterations + 8 * STEP))
-    with one_thread():
-        result = whole.finished(size)
+            result = whole.finished(size)
+    finally:
+        pool.shutdown()
+        torch.set_num_threads(threads)  # what a thread of the pool sets is what a new thread begins with
     yield Progress(1.0, result)
 
 
@@ -105,7 +111,14 @@ def one_thread() -> Iterator[None]:
 class _State:
     """One run on its way. The patterns follow from the weights, so weights are all that a start is."""
 
-    def __init__(self, matrix: Float[Tensor, "token neuron"], weights: Float[Tensor, "factor token"]) -> None:
+    def __init__(
+        self,
+        matrix: Float[Tensor, "token neuron"],
+        weights: Float[Tensor, "factor token"],
+        each: Callable[..., Iterator[Any]] = map,
+    ) -> None:
+        """`each` is `map`, or the map of a pool of threads: then blocks are worked on at the same time."""
+        self._each = each
         width = BLOCK if matrix.device.type == "cpu" else matrix.shape[1]
         self.blocks = matrix.split(width, dim=1)
         self.square = float(torch.linalg.vector_norm(matrix, dtype=torch.float64)) ** 2
@@ -133,10 +146,9 @@ class _State:
         gram = self.ahead @ self.ahead.T
         cross = torch.zeros_like(self.ahead)
         pattern_gram = torch.zeros_like(gram)
-        for block, pattern in zip(self.blocks, self.patterns, strict=True):
-            _improve(pattern, gram, self.ahead @ block)
-            cross += pattern @ block.T
-            pattern_gram += pattern @ pattern.T
+        for of_cross, of_gram in self._each(lambda *of: _fit(self.ahead, gram, *of), self.blocks, self.patterns):
+            cross += of_cross
+            pattern_gram += of_gram
         # ‖X − WH‖² = ‖X‖² − 2⟨W, XHᵀ⟩ + ⟨WᵀW, HHᵀ⟩: good enough to steer by, and free.
         explained = 2 * (self.ahead.double() * cross.double()).sum() - (gram.double() * pattern_gram.double()).sum()
         squared_error = max(0.0, self.square - float(explained))
@@ -153,17 +165,44 @@ class _State:
 
     def finished(self, size: float) -> Factorization:
         patterns = torch.cat(self.patterns, dim=1)
-        squared_error = 0.0
-        for block, pattern in zip(self.blocks, self.patterns, strict=True):
-            for some, part in zip(block.split(512, dim=1), pattern.split(512, dim=1), strict=True):
-                left = torch.addmm(some.double(), self.weights.T.double(), part.double(), alpha=-1)
-                squared_error += float(left.square_().sum())
+        left = self._each(lambda *of: _squares_left(self.weights, *of), self.blocks, self.patterns)
+        squared_error = sum(square for squares in left for square in squares)
         norms = patterns.double().norm(dim=1)
         weights = (self.weights.double() * norms[:, None] * size).float()
         order = weights.double().norm(dim=1).argsort(descending=True, stable=True)
         unit = (patterns / norms.clamp_min(TINY)[:, None]).float()
         error = (squared_error / self.square) ** 0.5
         return Factorization(weights[order].T, unit[order], error, self.iterations, self._decrease <= TOLERANCE)
+
+
+def _tried(matrix: Float[Tensor, "token neuron"], start: Float[Tensor, "factor token"]) -> _State:
+    """A start, followed until it is clear where it leads."""
+    trial = _State(matrix, start)
+    while not trial.settled(TRIAL_TOLERANCE):
+        trial.advance()
+    return trial
+
+
+def _fit(
+    weights: Float[Tensor, "factor token"],
+    gram: Float[Tensor, "factor factor"],
+    block: Float[Tensor, "token some"],
+    pattern: Float[Tensor, "factor some"],
+) -> tuple[Float[Tensor, "factor token"], Float[Tensor, "factor factor"]]:
+    """A block's patterns improved in place, and its parts of the two products."""
+    _improve(pattern, gram, weights @ block)
+    return pattern @ block.T, pattern @ pattern.T
+
+
+def _squares_left(
+    weights: Float[Tensor, "factor token"], block: Float[Tensor, "token some"], pattern: Float[Tensor, "factor some"]
+) -> list[float]:
+    """‖block − weightsᵀ · pattern‖² in float64, of a few neurons at a time."""
+    squares = []
+    for some, part in zip(block.split(512, dim=1), pattern.split(512, dim=1), strict=True):
+        left = torch.addmm(some.double(), weights.T.double(), part.double(), alpha=-1)
+        squares.append(float(left.square_().sum()))
+    return squares
 
 
 def _improve(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -137,6 +138,8 @@ def test_the_number_of_threads_is_put_back_when_the_work_fails_and_between_steps
         assert torch.get_num_threads() == 2
         for _ in factorize(planted(20, 500, 3)[0], 3):
             assert torch.get_num_threads() == 2
+        with ThreadPoolExecutor(1) as fresh:
+            assert fresh.submit(torch.get_num_threads).result() == 2
 
 
 def test_more_factors_than_the_matrix_has_parts_leave_finite_rows_of_zeros_or_splits() -> None:
