@@ -124,7 +124,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=5)
     repeats = parser.parse_args().repeats
     missed = []
-    print(f"{FACTORS} factors; {torch.get_num_threads()} threads for scikit-learn, 1 for ours; {repeats} repeats")
+    print(f"{FACTORS} factors; {torch.get_num_threads()} threads for either; {repeats} repeats")
     for name, (matrix, allowed, bar) in matrices().items():
         runs = [(ours(matrix), scikit_learn(matrix)) for _ in range(repeats)]
         our_error, their_error = runs[0][0][1], runs[0][1][1]
