@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from copy import copy
 from typing import Any
 
 import gradio as gr
@@ -20,28 +19,6 @@ DESCRIPTIONS = {
     "neuron-factors": "Which neurons fire together, and on which tokens: a non-negative factorisation.",
 }
 _TYPES: dict[str, Any] = {"text": str, "choice": str, "integer": int, "number": float, "flag": bool, "texts": list[str]}
-
-
-class Page(gr.Blocks):
-    """Blocks whose endpoints take the text alone from a raw request too: Gradio's own client fills in what is left out,
-    but to `curl` the server would say nothing more than "error"."""
-
-    def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:
-        analysis = str(block_fn.api_name).replace("_", "-")
-        if analysis in SETTINGS:
-            defaults = ["", *(setting.default for setting in (*COMMON, *SETTINGS[analysis]))]
-            inputs.extend(defaults[len(inputs) :])
-        super().validate_inputs(block_fn, inputs)
-
-    async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
-        """Of the components that a step leaves alone nothing is made. Gradio makes each of them anew, which is 1 to 2 ms
-        in which no visitor is served, and a run's event has sixty."""
-        if not isinstance(predictions, dict) or not any(output in predictions for output in block_fn.outputs):
-            return await super().postprocess_data(block_fn, predictions, state)
-        said = copy(block_fn)
-        said.outputs = [output for output in block_fn.outputs if output in predictions]
-        values = iter(await super().postprocess_data(said, predictions, state))
-        return [next(values) if output in predictions else gr.skip() for output in block_fn.outputs]
 
 
 def add_endpoints(dispatcher: Dispatcher) -> None:

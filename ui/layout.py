@@ -13,8 +13,9 @@ from analyzers.errors import InputError
 from analyzers.limits import LIMITS
 from analyzers.request import COMMON, SETTINGS, Request
 from analyzers.sentences import Language
+from ui.blocks import Page
 from ui.controls import Controls, build_controls, fit_to_kind
-from ui.endpoints import Page, add_endpoints
+from ui.endpoints import add_endpoints
 from ui.errors import language_of, sentence_for
 from ui.examples import EXAMPLES, Example, label_of
 from ui.hover_strip import empty, notice

@@ -1,0 +1,57 @@
+"""Where the page does otherwise than `gr.Blocks`."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Any
+
+import gradio as gr
+from gradio.blocks import BlocksConfig
+
+from analyzers.request import COMMON, SETTINGS
+
+
+class Page(gr.Blocks):
+    """Blocks whose endpoints take the text alone, and that make nothing which nobody sees."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.default_config.__class__ = _PageConfig
+
+    def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:
+        """Gradio's own client fills in what is left out of a request, but to `curl` the server would only say "error"."""
+        analysis = str(block_fn.api_name).replace("_", "-")
+        if analysis in SETTINGS:
+            defaults = ["", *(setting.default for setting in (*COMMON, *SETTINGS[analysis]))]
+            inputs.extend(defaults[len(inputs) :])
+        super().validate_inputs(block_fn, inputs)
+
+    async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
+        """Of the components that a step leaves alone nothing is made. Gradio makes each of them anew, sixty at each step of
+        a run, while no visitor is served."""
+        said = block_fn.outputs
+        if isinstance(predictions, dict):
+            said = [output for output in said if output in predictions]
+        part = copy(block_fn)
+        part.outputs = said or block_fn.outputs
+        values = dict(zip(part.outputs, await super().postprocess_data(part, predictions, state), strict=True))
+        return [values.get(output, None if output.stateful else gr.skip()) for output in block_fn.outputs]
+
+
+class _PageConfig(BlocksConfig):
+    """The components of the page."""
+
+    def __copy__(self) -> BlocksConfig:
+        """For a new visitor, or a call of an endpoint."""
+        session = super().__copy__()
+        session.__class__ = _SessionConfig
+        return session
+
+
+class _SessionConfig(BlocksConfig):
+    """The components as one visitor has them. Gradio describes each of them, at first and whenever it changes, for deep
+    links, which the page does not have: 20 ms for each call of an endpoint, while no visitor is served."""
+
+    @staticmethod
+    def config_for_block(*_: Any) -> dict[str, Any]:
+        return {}
