@@ -229,6 +229,21 @@ class Visit:
             tab = self.page.locator(".overflow-dropdown button", has_text=name)
         tab.click()
 
+    def go_to(self, name: str) -> None:
+        """Open a tab unless it is open, and wait until what that set going has ended and is drawn."""
+        if self.page.get_by_role("tab", name=name, exact=True, selected=True).count():
+            return
+        with self.page.expect_response(lambda reply: "/queue/join" in reply.url, timeout=30_000) as reply:
+            self.open_tab(name)
+        event = reply.value.json()["event_id"]
+        self.page.wait_for_function("event => window.ended.has(event)", arg=event, timeout=60_000)
+
+    def unfold(self, label: str, shown: str) -> None:
+        """Open the accordion of this label, unless what is in it is shown already."""
+        if not self.page.is_visible(shown):
+            self.page.get_by_text(label).locator("visible=true").click()
+            self.page.wait_for_selector(shown, state="visible")
+
     def answered(self, strip: str, text: str = "") -> None:
         """Wait until a tab's strip stands, with this text in it, and Run is back."""
         self.page.wait_for_selector(f"#{strip}-strip .output", timeout=30_000)

@@ -21,7 +21,7 @@ def cell_of(seen: Any, row: int, column: int) -> Any:
 
 def read_whole_text(seen: Any) -> None:
     """Open the accordion and draw the grid."""
-    seen.page.get_by_text("Whole text: the top token").click()
+    seen.unfold("Whole text: the top token", "#overview-run")
     seen.press("overview-run")
     seen.page.wait_for_selector("#overview-grid button")
     seen.page.wait_for_selector("#overview-line :text('Done in ')")
@@ -29,7 +29,7 @@ def read_whole_text(seen: Any) -> None:
 
 def run_in(seen: Any, tab: str, text: str, new_tokens: int) -> None:
     """Open the tab, type a text, press Run, wait for the strip."""
-    seen.open_tab(tab)
+    seen.go_to(tab)
     seen.write(text, new_tokens)
     seen.press_run()
     seen.answered({PREDICTIONS: "predictions", RANKINGS: "rankings"}[tab], text[:1])
@@ -40,8 +40,22 @@ def watch(seen: Any, words: str) -> None:
     seen.page.keyboard.press("Tab")
 
 
-def test_opening_a_tab_answers_for_the_same_text(visit: Any) -> None:
-    seen = visit()
+@pytest.fixture(scope="module")
+def used(shared_visit: Any) -> Any:
+    """A page that others have used. Whoever sets more than the text and its tokens sets it back."""
+    return shared_visit()
+
+
+def compare_with(seen: Any, text: str) -> None:
+    """Ask for another text beside the first."""
+    seen.choose("Compare side by side", "another text")
+    seen.page.get_by_role("textbox", name="Other text").locator("visible=true").fill(text)
+    seen.page.keyboard.press("Tab")
+
+
+def test_opening_a_tab_answers_for_the_same_text(used: Any) -> None:
+    seen = used
+    seen.go_to("Saliency")
     seen.run(TEXT, 2)
     seen.open_tab(PREDICTIONS)
     seen.answered("predictions")
@@ -61,22 +75,22 @@ def test_before_the_first_run_opening_a_tab_runs_nothing(visit: Any) -> None:
     assert "What each layer would have said" in seen.page.inner_text("#predictions-strip")
 
 
-def test_a_tab_that_has_answered_does_not_run_again(visit: Any) -> None:
-    seen = visit()
-    seen.run(TEXT, 2)
-    seen.open_tab(PREDICTIONS)
-    seen.answered("predictions")
-    seen.open_tab("Saliency")
-    seen.page.wait_for_timeout(500)
+def test_a_tab_that_has_answered_does_not_run_again(used: Any) -> None:
+    seen = used
+    seen.go_to("Saliency")
     before = seen.runs()
-    assert before == 2
-    seen.open_tab(PREDICTIONS)
-    seen.page.wait_for_timeout(1_500)
-    assert seen.runs() == before
+    seen.run("the keys to the mat", 2)
+    seen.go_to(PREDICTIONS)
+    seen.answered("predictions")
+    seen.go_to("Saliency")
+    seen.go_to(PREDICTIONS)
+    seen.page.wait_for_timeout(500)
+    assert seen.runs() == before + 2
 
 
-def test_an_example_that_opens_its_tab_runs_once(visit: Any) -> None:
-    seen = visit()
+def test_an_example_that_opens_its_tab_runs_once(used: Any) -> None:
+    seen = used
+    seen.go_to("Saliency")
     seen.run(TEXT, 1)
     before = seen.runs()
     seen.page.click("#example-7-layer-predictions")
@@ -85,22 +99,23 @@ def test_an_example_that_opens_its_tab_runs_once(visit: Any) -> None:
     assert seen.runs() == before + 1
 
 
-def test_a_tab_with_a_setting_that_cannot_be_keeps_the_others_answering(visit: Any) -> None:
-    seen = visit()
-    seen.run(TEXT, 2)
-    seen.open_tab(PREDICTIONS)
-    seen.answered("predictions")
-    seen.choose("Compare side by side", "another text")
-    seen.open_tab("Saliency")
-    seen.page.fill("#contrast textarea, #contrast input", "")
-    seen.open_tab(PREDICTIONS)
-    seen.page.wait_for_timeout(1_000)
-    seen.open_tab(RANKINGS)
+def test_a_tab_with_a_setting_that_cannot_be_keeps_the_others_answering(used: Any) -> None:
+    seen = used
+    seen.go_to("Saliency")
+    seen.run("the cabinet", 2)
+    seen.go_to(PREDICTIONS)
+    compare_with(seen, "")
+    seen.go_to("Saliency")
+    seen.go_to(PREDICTIONS)
+    seen.go_to(RANKINGS)
     seen.answered("rankings")
+    assert seen.drawn("rankings").replace("·", " ").startswith("the cabinet")
+    seen.go_to(PREDICTIONS)
+    seen.choose("Compare side by side", "nothing")
 
 
-def test_a_token_of_the_strip_is_read_where_it_stands_and_the_other_tab_follows(visit: Any) -> None:
-    seen = visit()
+def test_a_token_of_the_strip_is_read_where_it_stands_and_the_other_tab_follows(used: Any) -> None:
+    seen = used
     run_in(seen, PREDICTIONS, TEXT, 3)
     seen.page.locator('#predictions-strip .output[data-position="2"]').click()
     seen.page.wait_for_selector("#predictions-line :text('Position 2, read at position 1')")
@@ -111,8 +126,8 @@ def test_a_token_of_the_strip_is_read_where_it_stands_and_the_other_tab_follows(
     seen.page.wait_for_selector('#rankings-strip .output.pinned[data-position="2"]')
 
 
-def test_the_token_after_the_text_can_be_read(visit: Any) -> None:
-    seen = visit()
+def test_the_token_after_the_text_can_be_read(used: Any) -> None:
+    seen = used
     run_in(seen, PREDICTIONS, TEXT, 1)
     outputs = seen.page.locator("#predictions-strip .output")
     assert "next token" in (outputs.last.get_attribute("aria-label") or "")
@@ -122,8 +137,8 @@ def test_the_token_after_the_text_can_be_read(visit: Any) -> None:
     assert "outlined" not in seen.page.locator("#predictions-chart svg.marks").text_content()
 
 
-def test_without_the_final_norm_there_are_two_pictures_and_a_warning(visit: Any) -> None:
-    seen = visit()
+def test_without_the_final_norm_there_are_two_pictures_and_a_warning(used: Any) -> None:
+    seen = used
     run_in(seen, PREDICTIONS, TEXT, 2)
     assert not seen.page.is_visible("#predictions-beside svg.marks")
     seen.choose("Compare side by side", "no final norm (as ecco did)")
@@ -140,31 +155,30 @@ def test_without_the_final_norm_there_are_two_pictures_and_a_warning(visit: Any)
 
 
 @pytest.mark.parametrize("tab", [PREDICTIONS, RANKINGS])
-def test_two_texts_stand_side_by_side(visit: Any, tab: str) -> None:
-    seen = visit()
+def test_two_texts_stand_side_by_side(used: Any, tab: str) -> None:
+    seen = used
     run_in(seen, tab, TEXT, 1)
-    seen.choose("Compare side by side", "another text")
-    box = seen.page.get_by_role("textbox", name="Other text").locator("visible=true")
-    box.fill("the cat sat on the mat")
-    seen.page.keyboard.press("Tab")
+    compare_with(seen, "the cat sat on the mat")
     seen.press_run()
     seen.page.wait_for_function("document.querySelectorAll('[role=tabpanel] svg.marks').length >= 2")
     panel = seen.page.locator("[role=tabpanel]:visible")
     panel.locator("svg.marks").nth(1).wait_for(state="visible", timeout=20_000)
     assert panel.locator("svg.marks:visible").count() == 2
     assert seen.page.locator("p.error").count() == 0
+    seen.choose("Compare side by side", "nothing")
 
 
-def test_another_text_that_is_empty_is_a_sentence(visit: Any) -> None:
-    seen = visit()
+def test_another_text_that_is_empty_is_a_sentence(used: Any) -> None:
+    seen = used
     run_in(seen, PREDICTIONS, TEXT, 1)
-    seen.choose("Compare side by side", "another text")
+    compare_with(seen, "")
     seen.page.click("#run")
     seen.refused("There is no text to look at")
+    seen.choose("Compare side by side", "nothing")
 
 
-def test_watched_words_are_chips_with_ids_and_lines(visit: Any) -> None:
-    seen = visit()
+def test_watched_words_are_chips_with_ids_and_lines(used: Any) -> None:
+    seen = used
     run_in(seen, RANKINGS, TEXT, 1)
     assert not seen.page.is_visible("#watch-chart svg.marks")
     watch(seen, " is\n are")
@@ -182,9 +196,9 @@ def test_watched_words_are_chips_with_ids_and_lines(visit: Any) -> None:
     seen.page.wait_for_selector("#rankings-chips p", state="detached")
 
 
-def test_the_other_spacing_is_added_once(visit: Any) -> None:
-    seen = visit()
-    seen.open_tab(RANKINGS)
+def test_the_other_spacing_is_added_once(used: Any) -> None:
+    seen = used
+    seen.go_to(RANKINGS)
     watch(seen, "is\n are")
     both = "is\n is\n are\nare"
     for _ in range(2):
@@ -192,22 +206,26 @@ def test_the_other_spacing_is_added_once(visit: Any) -> None:
         seen.page.wait_for_function("text => document.querySelector('#watch textarea').value === text", arg=both)
     seen.page.wait_for_timeout(700)
     assert seen.page.input_value("#watch textarea") == both
+    watch(seen, "")
 
 
-def test_too_many_watched_words_are_a_sentence(visit: Any) -> None:
-    seen = visit()
+def test_too_many_watched_words_are_a_sentence(used: Any) -> None:
+    seen = used
     run_in(seen, RANKINGS, TEXT, 1)
     watch(seen, "\n".join(f" w{n}" for n in range(17)))
     seen.page.click("#run")
     seen.refused("At most 16")
+    watch(seen, "")
 
 
-@pytest.fixture(scope="module")
-def grid(shared_visit: Any) -> Any:
+@pytest.fixture
+def grid(used: Any) -> Any:
     """A page on which the grid of the whole text stands."""
-    seen = shared_visit()
-    run_in(seen, PREDICTIONS, TEXT, 1)
-    read_whole_text(seen)
+    seen = used
+    seen.go_to(PREDICTIONS)
+    if not cell_of(seen, 3, 0).is_visible():
+        run_in(seen, PREDICTIONS, TEXT, 1)
+        read_whole_text(seen)
     return seen
 
 
@@ -253,10 +271,8 @@ def test_arrow_keys_move_in_the_whole_text(grid: Any) -> None:
     seen.page.wait_for_selector("#overview-cell :text('Layer 1, position 1')", timeout=20_000)
 
 
-def test_the_grid_of_another_text_does_not_stay(visit: Any) -> None:
-    seen = visit()
-    run_in(seen, PREDICTIONS, TEXT, 1)
-    read_whole_text(seen)
+def test_the_grid_of_another_text_does_not_stay(grid: Any) -> None:
+    seen = grid
     seen.page.fill("#text textarea", "the mat")
     seen.page.keyboard.press("Tab")
     seen.press_run()
@@ -270,15 +286,15 @@ def test_moving_to_another_token_keeps_the_grid(grid: Any) -> None:
     assert seen.page.locator("#overview-grid button").count() > 0
 
 
-def test_hostile_text_is_drawn_literally_everywhere(visit: Any) -> None:
-    seen = visit()
+def test_hostile_text_is_drawn_literally_everywhere(used: Any) -> None:
+    seen = used
     run_in(seen, RANKINGS, HOSTILE, 1)
     watch(seen, HOSTILE)
     seen.press_run()
     seen.page.wait_for_selector("#watch-chart svg.marks", timeout=20_000)
     seen.page.wait_for_selector("#rankings-chips :text('“<” = id')")
     assert HOSTILE in seen.status()
-    seen.open_tab(PREDICTIONS)
+    seen.go_to(PREDICTIONS)
     seen.answered("predictions")
     read_whole_text(seen)
     cell_of(seen, 1, 0).click()
@@ -295,6 +311,8 @@ def test_hostile_text_is_drawn_literally_everywhere(visit: Any) -> None:
     assert seen.page.evaluate("document.querySelectorAll('img[onerror], svg [onerror], svg image').length") == 0
     assert seen.page.evaluate("window.hurt") is None
     assert "�" not in seen.page.inner_text("body")
+    seen.go_to(RANKINGS)
+    watch(seen, "")
 
 
 @pytest.mark.parametrize(
@@ -302,9 +320,9 @@ def test_hostile_text_is_drawn_literally_everywhere(visit: Any) -> None:
     [example for example in EXAMPLES if example.analysis in ("layer-predictions", "rankings")],
     ids=lambda example: example.id,
 )
-def test_an_example_opens_its_tab_and_ends_well(visit: Any, example: Example) -> None:
+def test_an_example_opens_its_tab_and_ends_well(used: Any, example: Example) -> None:
     values = example.values
-    seen = visit()
+    seen = used
     seen.press_example(example.id)
     assert seen.page.input_value("#text textarea") == values["text"]
     selected = seen.page.locator("[role=tab][aria-selected=true]").inner_text()
@@ -340,8 +358,9 @@ def test_nothing_is_wider_than_the_screen(visit: Any, options: dict[str, Any]) -
         assert box["x"] + box["width"] <= width
 
 
-def test_stop_gives_the_buttons_back(visit: Any) -> None:
-    seen = visit()
+def test_stop_gives_the_buttons_back(used: Any) -> None:
+    seen = used
+    seen.go_to("Saliency")
     seen.run("the keys", 1)
     seen.choose("Method", "Integrated gradients")
     seen.page.fill("#text textarea", "the keys to the cabinet are on the table " * 6)
@@ -356,6 +375,7 @@ def test_stop_gives_the_buttons_back(visit: Any) -> None:
     seen.page.wait_for_selector("#stop", state="hidden", timeout=1_000)
     seen.page.wait_for_timeout(1_500)
     assert seen.status() == "Stopped. What was ready stays."
+    seen.choose("Method", "Occlusion (leave one out)")
     seen.run("the keys", 1)
     seen.open_tab(RANKINGS)
     seen.answered("rankings")
