@@ -303,3 +303,10 @@ def _visits(browser: Callable[[str], Any], address: str) -> Iterator[Any]:
 visit = pytest.fixture(_visits, name="visit")
 shared_visit = pytest.fixture(_visits, scope="module", name="shared_visit")
 """A page that several tests of a file look at: each must find it as any other of them may have left it."""
+
+
+@pytest.fixture(scope="module")
+def used(shared_visit: Any) -> Any:
+    """One page for a file's tests: each finds it as the others left it. Whoever sets more than the text, the number of new
+    tokens or the model sets it back."""
+    return shared_visit()

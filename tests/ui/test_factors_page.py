@@ -17,7 +17,7 @@ ROWS = "#factor-view .row"
 
 def factorise(seen: Any, text: str = TEXT, tab: str = TAB) -> None:
     """Open the tab, type a text, press Run, wait for the view."""
-    seen.open_tab(tab)
+    seen.go_to(tab)
     seen.write(text)
     seen.press_run()
     seen.page.wait_for_selector(ROWS)
@@ -49,22 +49,18 @@ def pressed(seen: Any) -> list[str]:
     return found
 
 
-@pytest.fixture(scope="module")
-def computed(shared_visit: Any) -> Any:
-    """A page on which the factors of the text stand."""
-    seen = shared_visit()
-    factorise(seen)
-    assert pressed(seen) == ["0"]
-    assert seen.said("factors-promoted").startswith("Factor 1:")
-    return seen
-
-
 @pytest.fixture
-def factors(computed: Any) -> Any:
-    """The same page, with the first factor pinned and nothing hovered."""
-    if pressed(computed) != ["0"]:
-        pin(computed, 0)
-    return computed
+def factors(used: Any) -> Any:
+    """A page on which the factors of the text stand, with the first one pinned and nothing hovered."""
+    seen = used
+    drawn = "".join(seen.page.locator("#factor-view .text .shown").all_text_contents())
+    if not drawn.replace("·", " ").startswith(TEXT):
+        factorise(seen)
+        assert pressed(seen) == ["0"]
+        assert seen.said("factors-promoted").startswith("Factor 1:")
+    elif pressed(seen) != ["0"]:
+        pin(seen, 0)
+    return seen
 
 
 def pin(seen: Any, factor: int) -> None:
@@ -154,7 +150,7 @@ def test_turning_neurons_down_draws_the_next_token_before_and_after(factors: Any
     before = seen.said("factors-promoted")
     seen.page.locator(ROWS).nth(1).click()
     seen.changed("factors-promoted", before)
-    seen.page.locator("#cause").get_by_text("From seeing to cause").click()
+    seen.unfold("From seeing to cause", "#cause-run")
     assert not seen.page.is_visible("#cause-chart svg.marks")
     seen.press("cause-run")
     seen.page.wait_for_selector("#cause-chart svg.marks")
@@ -166,7 +162,7 @@ def test_turning_neurons_down_draws_the_next_token_before_and_after(factors: Any
 
 def test_three_layers_are_drawn_side_by_side(factors: Any) -> None:
     seen = factors
-    seen.page.locator("#compare-layers").get_by_text("Compare first, middle and last layer").click()
+    seen.unfold("Compare first, middle and last layer", "#compare-layers-run")
     seen.press("compare-layers-run")
     seen.page.wait_for_selector("#compare-layers-chart svg.marks")
     said = words_of(seen, "#compare-layers-chart")
@@ -178,10 +174,10 @@ def test_three_layers_are_drawn_side_by_side(factors: Any) -> None:
     assert seen.page.locator("p.error").count() == 0
 
 
-def test_another_run_clears_the_panels_of_the_one_before(visit: Any) -> None:
-    seen = visit()
+def test_another_run_clears_the_panels_of_the_one_before(used: Any) -> None:
+    seen = used
     factorise(seen)
-    seen.page.locator("#cause").get_by_text("From seeing to cause").click()
+    seen.unfold("From seeing to cause", "#cause-run")
     seen.press("cause-run")
     seen.page.wait_for_selector("#cause-chart svg.marks")
     seen.write("the cat sat on the mat and the keys are on the table")
@@ -190,18 +186,18 @@ def test_another_run_clears_the_panels_of_the_one_before(visit: Any) -> None:
     assert pressed(seen) == ["0"]
 
 
-def test_too_few_tokens_are_a_sentence(visit: Any) -> None:
-    seen = visit()
-    seen.open_tab(TAB)
+def test_too_few_tokens_are_a_sentence(used: Any) -> None:
+    seen = used
+    seen.go_to(TAB)
     seen.write("t", 0)
     seen.page.click("#run")
     seen.refused("0 of 1 tokens are left to factorise; at least 2 are needed")
-    assert not seen.page.is_visible("#cause-run")
+    seen.write("t", 1)
 
 
-def test_a_range_of_layers_is_asked_for_and_kept(visit: Any) -> None:
-    seen = visit()
-    seen.open_tab(TAB)
+def test_a_range_of_layers_is_asked_for_and_kept(used: Any) -> None:
+    seen = used
+    seen.go_to(TAB)
     assert not seen.page.get_by_label("From layer", exact=True).is_visible()
     seen.choose("Layers", "a range")
     seen.page.get_by_label("From layer", exact=True).fill("1")
@@ -213,10 +209,11 @@ def test_a_range_of_layers_is_asked_for_and_kept(visit: Any) -> None:
     seen.page.keyboard.press("Tab")
     seen.page.click("#run")
     seen.refused("no layers 1 to 0")
+    seen.choose("Layers", "all")
 
 
-def test_hostile_text_is_drawn_literally_everywhere(visit: Any) -> None:
-    seen = visit()
+def test_hostile_text_is_drawn_literally_everywhere(used: Any) -> None:
+    seen = used
     factorise(seen, HOSTILE)
     drawn = "".join(seen.page.locator("#factor-view .text .shown").all_inner_texts())
     for piece in ("<img·src=x·onerror=window.hurt=1>", "${1+1}", "{{7*7}}"):
@@ -224,7 +221,7 @@ def test_hostile_text_is_drawn_literally_everywhere(visit: Any) -> None:
     for number in range(seen.page.locator(ROWS).count()):
         seen.page.locator(ROWS).nth(number).hover()
     seen.page.locator('#factor-view [data-position="1"]').hover(force=True)
-    seen.page.locator("#cause").get_by_text("From seeing to cause").click()
+    seen.unfold("From seeing to cause", "#cause-run")
     seen.press("cause-run")
     seen.page.wait_for_selector("#cause-chart svg.marks")
     places = "#factor-view img, #factors-line img, #factors-promoted img, #factors-leading img, #cause-chart img"
@@ -266,8 +263,8 @@ def model_of(seen: Any) -> str:
 
 
 @pytest.mark.skipif(not bundled("minilm-l6"), reason="the bundled encoder is not installed")
-def test_an_example_of_the_encoder_runs_on_it_and_the_next_on_a_model_that_can(visit: Any) -> None:
-    seen = visit()
+def test_an_example_of_the_encoder_runs_on_it_and_the_next_on_a_model_that_can(used: Any) -> None:
+    seen = used
     factorise(seen)
     before = model_of(seen)
     assert before.startswith("tiny")
@@ -280,7 +277,7 @@ def test_an_example_of_the_encoder_runs_on_it_and_the_next_on_a_model_that_can(v
     assert "[SEP]" in drawn
     assert seen.said("factors-line").endswith("left out: nothing")
     seen.page.wait_for_selector("#factors-promoted p", state="detached")
-    seen.page.locator("#cause").get_by_text("From seeing to cause").click()
+    seen.unfold("From seeing to cause", "#cause-run")
     seen.page.click("#cause-run")
     seen.page.wait_for_selector("#cause :text('An encoder predicts no next token.')")
     seen.press_example("example-1-saliency")

@@ -49,10 +49,10 @@ def is_whole(drawn: str) -> None:
         assert visible(payload) in drawn, payload
 
 
-@pytest.fixture
-def hostile(visit: Any) -> Any:
-    """The page with the model whose tokens are hostile, under a hostile name."""
-    seen = visit()
+@pytest.fixture(scope="module")
+def hostile(shared_visit: Any) -> Any:
+    """The page with the model whose tokens are hostile, under a hostile name; others have used it."""
+    seen = shared_visit()
     seen.run("the keys", 1)  # the app's own model is loaded then
     seen.page.locator("#model input").click()
     seen.page.get_by_role("option", name=NAME).click()
@@ -79,12 +79,14 @@ def test_prompt_contrast_and_continuation_are_text_in_the_saliency_tab(hostile: 
     ).first.wait_for()
     seen.page.wait_for_selector("#saliency-chart svg.marks")
     is_unhurt(seen)
+    seen.page.get_by_label("Score this continuation instead").fill("")
+    seen.page.fill("#contrast textarea, #contrast input", "")
 
 
 def test_tokens_watched_words_and_the_other_text_are_text_in_the_lens_tabs(hostile: Any) -> None:
     seen = hostile
     seen.write("".join(PAYLOADS), 3)
-    seen.open_tab("Rankings")
+    seen.go_to("Rankings")
     for words in (PAYLOADS[:16], PAYLOADS[16:32], PAYLOADS[32:48]):
         seen.page.fill("#watch textarea", "\n".join(words))
         seen.page.keyboard.press("Tab")
@@ -94,7 +96,7 @@ def test_tokens_watched_words_and_the_other_text_are_text_in_the_lens_tabs(hosti
     is_whole(seen.drawn("rankings"))
     seen.page.wait_for_selector("#watch-chart svg.marks")
     is_unhurt(seen)
-    seen.open_tab("Layer Predictions")
+    seen.go_to("Layer Predictions")
     seen.answered("predictions")
     seen.choose("Compare side by side", "another text")
     box = seen.page.get_by_role("textbox", name="Other text").locator("visible=true")
@@ -114,7 +116,7 @@ def test_tokens_watched_words_and_the_other_text_are_text_in_the_lens_tabs(hosti
 def test_tokens_are_text_in_the_factors(hostile: Any) -> None:
     seen = hostile
     seen.write("".join(PAYLOADS), 1)
-    seen.open_tab("Neuron Factors")
+    seen.go_to("Neuron Factors")
     seen.press_run()
     is_whole("".join(seen.page.locator("#factor-view .text .shown").all_text_contents()))
     hover_all(seen, "#factor-view .row, #factor-view .fill")

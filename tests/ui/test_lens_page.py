@@ -40,12 +40,6 @@ def watch(seen: Any, words: str) -> None:
     seen.page.keyboard.press("Tab")
 
 
-@pytest.fixture(scope="module")
-def used(shared_visit: Any) -> Any:
-    """A page that others have used. Whoever sets more than the text and its tokens sets it back."""
-    return shared_visit()
-
-
 def compare_with(seen: Any, text: str) -> None:
     """Ask for another text beside the first."""
     seen.choose("Compare side by side", "another text")
