@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from inspect import signature
 from itertools import groupby, product
 from typing import Any
@@ -113,14 +114,15 @@ def run_at(module: Any, anatomy: Anatomy, rows: Tensor | None, **inputs: Any) ->
     if rows is None or anatomy.head is None:
         return module(**inputs)
 
-    def chosen(_head: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (args[0][:, rows.to(args[0].device)], *args[1:])
-
-    hook = anatomy.head.register_forward_pre_hook(chosen)
+    hook = anatomy.head.register_forward_pre_hook(partial(_chosen, rows))
     try:
         return module(**inputs)
     finally:
         hook.remove()
+
+
+def _chosen(rows: Tensor, _head: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (args[0][:, rows.to(args[0].device)], *args[1:])
 
 
 def read_out(
@@ -133,7 +135,7 @@ def read_out(
     """
     silent: list[tuple[nn.Module, Callable[..., Any]]] = []
     for block, length in zip(anatomy.blocks, anatomy.tuple_lengths, strict=True):
-        silent.append((block, _returning(hidden, length)))
+        silent.append((block, partial(_given, hidden, length)))
     if not final_norm and anatomy.final_norm is not None:
         silent.append((anatomy.final_norm, _unchanged))
     # What enters is thrown away by the silenced blocks; only its shape counts, and it can be narrower than d_model (OPT).
@@ -265,11 +267,8 @@ def _difference(a: Tensor, b: Tensor) -> float:
     return float((a - b).abs().max()) if a.shape == b.shape else float("inf")
 
 
-def _returning(hidden: Tensor, length: int) -> Callable[..., Any]:
-    def forward(*_args: Any, **_kwargs: Any) -> Any:
-        return (hidden, *[None] * (length - 1)) if length else hidden
-
-    return forward
+def _given(hidden: Tensor, length: int, *_args: Any, **_kwargs: Any) -> Any:
+    return (hidden, *[None] * (length - 1)) if length else hidden
 
 
 def _unchanged(hidden: Tensor, *_args: Any, **_kwargs: Any) -> Tensor:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -158,12 +159,12 @@ def _returning(outputs: Mapping[nn.Module, Any]) -> Iterator[None]:
     """While open, each part returns the given output whatever it computed. Open it after `_seeing`, which sees first."""
     with ExitStack() as stack:
         for part, output in outputs.items():
-
-            def exchange(_part: nn.Module, _args: Any, _output: Any, given: Any = output) -> Any:
-                return _copied(given)
-
-            stack.callback(part.register_forward_hook(exchange).remove)
+            stack.callback(part.register_forward_hook(partial(_exchanged, output)).remove)
         yield
+
+
+def _exchanged(given: Any, _part: nn.Module, _args: Any, _output: Any) -> Any:
+    return _copied(given)
 
 
 def _copied(output: Any) -> Any:
