@@ -54,8 +54,8 @@ def lens_by_hand(family: str, module: Any, ids: tuple[int, ...], *, norm: bool =
     """Logits (layer, position, vocab) in float64; row 0 is the embedding row, the last the model's own logits."""
     module = copy.deepcopy(module)  # asked for hidden states, transformers leaves hooks behind
     out = module(input_ids=torch.tensor([list(ids)]), output_hidden_states=True, use_cache=False)
-    rows = [_tail(family, module, hidden[0].double(), norm=norm) for hidden in out.hidden_states[:-1]]
-    return torch.stack([*rows, out.logits[0].double()])
+    hidden = torch.stack([of_layer[0] for of_layer in out.hidden_states[:-1]]).double()
+    return torch.cat([_tail(family, module, hidden, norm=norm), out.logits.double()])
 
 
 def min_rank(logits: Any, id: int) -> tuple[int, int]:

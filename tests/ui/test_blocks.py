@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
-from typing import Any
+from typing import Any, TypeVar
 
 import gradio as gr
 import pytest
@@ -15,6 +17,15 @@ from analyzers.store import ModelStore
 from ui.blocks import Page
 from ui.hover_strip import Notice, notice
 from ui.layout import build_app
+
+Result = TypeVar("Result")
+
+
+def apart(work: Coroutine[Any, Any, Result]) -> Result:
+    """In a loop of its own, where Gradio makes its pages (it leaves one open for each that is made outside), and in a thread
+    of its own, since a browser's loop may run in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 def page_of(kind: type[gr.Blocks]) -> Any:
@@ -50,10 +61,10 @@ STEPS: list[Any] = [
 
 
 def test_a_visitor_is_sent_what_gradio_itself_would_send() -> None:
-    async def both() -> list[list[list[Any]]]:  # Gradio leaves a loop open for each page that is made outside one
+    async def both() -> list[list[list[Any]]]:
         return [await said_by(page_of(kind), STEPS) for kind in (Page, gr.Blocks)]
 
-    ours, theirs = asyncio.run(both())
+    ours, theirs = apart(both())
     for value in (value for step in ours + theirs for value in step if isinstance(value, dict)):
         if value.get("props") == {"__type__": "update"}:  # a slip of Gradio's: an HTML has no such property
             del value["props"]
@@ -77,7 +88,7 @@ def test_of_what_a_step_leaves_alone_nothing_is_made(monkeypatch: pytest.MonkeyP
             monkeypatch.setattr(kind, "get_config", lambda *_: pytest.fail("described, and nobody asked"))
         await said_by(page, [{2: gr.update(visible=False)}])
 
-    asyncio.run(step())
+    apart(step())
     assert made == ["Button"]
 
 
@@ -93,4 +104,4 @@ def test_a_new_visitor_costs_no_description_of_the_page(monkeypatch: pytest.Monk
         state = SessionState(app)
         assert len(state.blocks_config.blocks) == len(app.blocks)
 
-    asyncio.run(visit())
+    apart(visit())
