@@ -26,11 +26,11 @@ torch.set_num_threads(1)  # tiny tensors: two threads of each worker would only 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs the app and a browser is a group of whole files for each worker, which starts them once."""
-    visiting = [item for item in items if "address" in getattr(item, "fixturenames", ())]
-    files = sorted({item.path for item in visiting})
-    for item in visiting:
-        item.add_marker(pytest.mark.xdist_group(f"app-{files.index(item.path) % 2}"))
+    """What needs the app and a browser is one worker's, which starts them once: that takes it about as long as the other
+    worker takes over everything else."""
+    for item in items:
+        if "address" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("app"))
 
 
 TEXT = "the café: the keys to the cabinet, the 👩‍🚀 and <b> are"
