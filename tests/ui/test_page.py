@@ -9,11 +9,12 @@ import pytest
 HOSTILE = "<img src=x onerror=window.hurt=1> ${1+1} {{7*7}} {{{value}}} `tick` <b>the</b> 東京 👩‍🚀 café"
 
 
-@pytest.fixture(scope="module")
-def strip(shared_visit: Any) -> Any:
+@pytest.fixture
+def strip(used: Any) -> Any:
     """A page on which the strip of four tokens stands."""
-    seen = shared_visit()
-    seen.run("the keys to the cabinet", 4)
+    seen = used
+    if seen.page.locator("#saliency-strip .output").count() != 4:
+        seen.run("the keys to the cabinet", 4)
     return seen
 
 
@@ -58,8 +59,8 @@ def test_a_click_or_enter_pins_a_token_below(strip: Any) -> None:
     seen.changed("saliency-line", pinned)
 
 
-def test_hostile_text_is_drawn_literally(visit: Any) -> None:
-    seen = visit()
+def test_hostile_text_is_drawn_literally(used: Any) -> None:
+    seen = used
     seen.run(HOSTILE, 2)
     drawn = seen.page.eval_on_selector_all(
         "#saliency-strip .shown", "parts => parts.map(part => part.textContent).join('')"
@@ -80,8 +81,8 @@ def test_hostile_text_is_drawn_literally(visit: Any) -> None:
     assert "�" not in seen.page.inner_text("body")
 
 
-def test_bad_input_is_a_sentence_and_the_buttons_come_back(visit: Any) -> None:
-    seen = visit()
+def test_bad_input_is_a_sentence_and_the_buttons_come_back(used: Any) -> None:
+    seen = used
     seen.write("")
     seen.page.click("#run")
     seen.refused("Type one, or choose an example")
@@ -89,12 +90,13 @@ def test_bad_input_is_a_sentence_and_the_buttons_come_back(visit: Any) -> None:
     assert seen.page.locator("#status p.error").count() == 0
 
 
-def test_a_contrast_of_several_tokens_says_which_one_counts(visit: Any) -> None:
-    seen = visit()
+def test_a_contrast_of_several_tokens_says_which_one_counts(used: Any) -> None:
+    seen = used
     seen.page.fill("#contrast textarea, #contrast input", "zebra")
     seen.run("the keys to the", 1)
     seen.page.wait_for_selector("#status p.warning")
     assert "tokens for this model" in seen.said("status")
+    seen.page.fill("#contrast textarea, #contrast input", "")
 
 
 @pytest.mark.parametrize(
@@ -119,8 +121,8 @@ def test_nothing_is_wider_than_the_screen(visit: Any, options: dict[str, Any]) -
     assert seen.page.inner_text("#run") == words
 
 
-def test_curves_are_drawn_on_request(visit: Any) -> None:
-    seen = visit()
+def test_curves_are_drawn_on_request(used: Any) -> None:
+    seen = used
     seen.run("the keys to the cabinet", 2)
     seen.page.get_by_text("Is this map faithful?").click()
     seen.page.get_by_role("button", name="Delete and insert by rank").click()
