@@ -237,6 +237,7 @@ class Visit:
             self.open_tab(name)
         event = reply.value.json()["event_id"]
         self.page.wait_for_function("event => window.ended.has(event)", arg=event, timeout=60_000)
+        self.ended()
 
     def unfold(self, label: str, shown: str) -> None:
         """Open the accordion of this label, unless what is in it is shown already."""
@@ -302,7 +303,6 @@ def _visits(browser: Callable[[str], Any], address: str) -> Iterator[Any]:
 
 visit = pytest.fixture(_visits, name="visit")
 shared_visit = pytest.fixture(_visits, scope="module", name="shared_visit")
-"""A page that several tests of a file look at: each must find it as any other of them may have left it."""
 
 
 @pytest.fixture(scope="module")

@@ -186,13 +186,14 @@ def test_another_run_clears_the_panels_of_the_one_before(used: Any) -> None:
     assert pressed(seen) == ["0"]
 
 
-def test_too_few_tokens_are_a_sentence(used: Any) -> None:
-    seen = used
-    seen.go_to(TAB)
+def test_too_few_tokens_are_a_sentence(visit: Any) -> None:
+    seen = visit()
+    seen.open_tab(TAB)
     seen.write("t", 0)
     seen.page.click("#run")
     seen.refused("0 of 1 tokens are left to factorise; at least 2 are needed")
-    seen.write("t", 1)
+    assert not seen.page.is_visible("#cause-run")
+    assert seen.page.locator(ROWS).count() == 0
 
 
 def test_a_range_of_layers_is_asked_for_and_kept(used: Any) -> None:

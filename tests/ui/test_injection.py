@@ -50,9 +50,9 @@ def is_whole(drawn: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def hostile(shared_visit: Any) -> Any:
-    """The page with the model whose tokens are hostile, under a hostile name; others have used it."""
-    seen = shared_visit()
+def hostile(used: Any) -> Any:
+    """The page with the model whose tokens are hostile, under a hostile name."""
+    seen = used
     seen.run("the keys", 1)  # the app's own model is loaded then
     seen.page.locator("#model input").click()
     seen.page.get_by_role("option", name=NAME).click()
