@@ -42,16 +42,8 @@ class _PageConfig(BlocksConfig):
     """The components of the page."""
 
     def __copy__(self) -> BlocksConfig:
-        """For a new visitor, or a call of an endpoint."""
+        """As one visitor has them, or one call of an endpoint. Gradio describes each of them, at first and whenever it
+        changes, for deep links, which the page does not have: 20 ms, while no other visitor is served."""
         session = super().__copy__()
-        session.__class__ = _SessionConfig
+        session.config_for_block = lambda *_: {}  # type: ignore[method-assign]
         return session
-
-
-class _SessionConfig(BlocksConfig):
-    """The components as one visitor has them. Gradio describes each of them, at first and whenever it changes, for deep
-    links, which the page does not have: 20 ms for each call of an endpoint, while no visitor is served."""
-
-    @staticmethod
-    def config_for_block(*_: Any) -> dict[str, Any]:
-        return {}
