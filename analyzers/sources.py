@@ -7,7 +7,7 @@ from pathlib import Path
 
 from analyzers.converted import converted_folder, is_whole
 from analyzers.hub import HubId
-from analyzers.metadata import Metadata, examine, examine_gguf
+from analyzers.metadata import Metadata, check_type, examine, examine_gguf
 
 Key = tuple[str, str]
 """Where a model comes from, and the device that it is on."""
@@ -32,6 +32,16 @@ def figures_of(source: Source, folder: Path) -> Metadata:
         return examine(folder, source.id)
     copy = converted_folder(folder, source.gguf_file)
     return examine(copy, source.id) if is_whole(copy) else examine_gguf(folder / source.gguf_file, source.id)
+
+
+def checked_kind(source: Source, figures: Metadata) -> str:
+    """The kind that is said of a model, else that of its files. Raises InputError for one that is not served, and for a
+    type of model that needs code of its own."""
+    from analyzers.model import KNOWN_TYPES
+
+    if figures.config is not None:
+        check_type(figures.config, source.id, KNOWN_TYPES)
+    return source.kind or figures.kind
 
 
 def is_path(name: str) -> bool:

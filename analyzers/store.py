@@ -9,7 +9,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +18,9 @@ from analyzers.errors import InputError
 from analyzers.hub import HubId, HubModel, Transfer
 from analyzers.limits import LIMITS
 from analyzers.memory import free_memory, free_of_each_gpu, size
-from analyzers.metadata import Metadata, check_type
+from analyzers.offer import Offer
 from analyzers.placement import Placement, place
-from analyzers.sentences import quoted
-from analyzers.sources import Key, Source, figures_of, is_path, key_of, named_by_path, source_of
+from analyzers.sources import Key, Source, checked_kind, figures_of, key_of
 
 if TYPE_CHECKING:
     from analyzers.model import LanguageModel
@@ -44,7 +43,7 @@ class Description:
     """Bytes that it can have on its device, those of models that would make room included."""
 
 
-class ModelStore:
+class ModelStore(Offer):
     """Loads models by id, keeps the most recently used within a budget of bytes, and hands one out to one job at a time."""
 
     def __init__(
@@ -57,14 +56,9 @@ class ModelStore:
         precision: str = "auto",
         offload_folder: Path | None = None,
     ) -> None:
-        """`models_folder`: the operator's folder whose models are on offer; `any_folder`: any path may be named (the
-        command line, where whoever types is the operator); `any_hub_id`: any public model of the Hub may be named.
-        `precision`: see `placement.place`; `offload_folder`: what fits in no memory is kept there, which is slow."""
-        self._models_folder = models_folder
-        self._any_folder = any_folder
-        self.any_hub_id = any_hub_id
-        self._default = default
-        self._named: dict[str, Source] = {}
+        """`precision`: see `placement.place`; `offload_folder`: what fits in no memory is kept there, which is slow; the
+        others: see `Offer`."""
+        super().__init__(models_folder=models_folder, any_folder=any_folder, any_hub_id=any_hub_id, default=default)
         self._precision = precision
         self._offload_folder = offload_folder
         self._loaded: OrderedDict[Key, LanguageModel] = OrderedDict()
@@ -74,84 +68,6 @@ class ModelStore:
         self._lock = threading.Lock()  # of these tables, held for no longer than a look-up
         self._loading: dict[Key, threading.Lock] = {}
         self._job = threading.Lock()  # not re-entrant on purpose: a generator may end in another thread than it began
-
-    def default_id(self) -> str:
-        """The model of a request that names none."""
-        if self._default is None:
-            self._default = catalog.default_model()
-        return self._default
-
-    def set_default(self, model: str) -> None:
-        """The operator's choice, so a path is one too; visitors get the model by its name. Raises InputError where there
-        is none."""
-        named = named_by_path(model) if catalog.find_row(model) is None else None
-        if named is None:
-            self._default = self.find(model).id
-            return
-        id = named.id if catalog.find_row(named.id) is None else f"{named.id} (folder)"
-        self._named[id] = replace(named, id=id)
-        self._default = id
-
-    def local_names(self) -> tuple[str, ...]:
-        """What the operator named, then what the models folder holds: sub-folders with a model, GGUF files in it or in a
-        sub-folder."""
-        if self._models_folder is None or not self._models_folder.is_dir():
-            return tuple(self._named)
-        folders = {path.parent for path in self._models_folder.glob("*/config.json")}
-        files = {*self._models_folder.glob("*.gguf"), *self._models_folder.glob("*/*.gguf")}
-        found = folders | {file for file in files if file.parent not in folders}
-        names = sorted(path.relative_to(self._models_folder).as_posix() for path in found)
-        return (*self._named, *(name for name in names if name not in self._named))
-
-    def names(self) -> tuple[str, ...]:
-        """Ids that can be loaded, catalog first."""
-        return (*(row.id for row in catalog.CATALOG), *self.local_names())
-
-    def find(self, model: str) -> Source:
-        """Where a model id leads. The same refusal whether or not a path of that name exists. Raises InputError."""
-        row = catalog.find_row(model)
-        if row is not None:
-            folder = catalog.bundled_folder(row) if row.bundled else catalog.cached_folder(row)
-            if folder is None and row.bundled:
-                raise InputError("bundled_missing", model=row.label)
-            hub_id = None if row.hub_id is None else HubId(row.hub_id)
-            return Source(row.id, folder, hub_id, row.gguf_file, row.kind)
-        if model in self._named:
-            return self._named[model]
-        if model in self.local_names() and self._models_folder is not None:
-            return source_of(self._models_folder / model, model)
-        hub_id = hub.parse_id(model)
-        if self._any_folder and is_path(model):
-            found = named_by_path(model)
-            if found is not None:
-                return found
-            if hub_id is None or not self.any_hub_id:
-                raise InputError("no_such_folder", model=quoted(model))
-        if hub_id is not None and self.any_hub_id:
-            folder = catalog.cached_snapshot(hub_id.repository, hub_id.revision, hub_id.gguf_file)
-            return Source(model, folder, hub_id, hub_id.gguf_file)
-        choices = ", ".join(self.names())
-        if self.any_hub_id:
-            raise InputError("hub_id_only", model=quoted(model), choices=choices)
-        raise InputError("unknown_model" if hub_id is None else "hub_off", model=quoted(model), choices=choices)
-
-    def offers(self, model: str) -> bool:
-        """Whether the id leads somewhere; for one of the Hub, only whether it is spelled as one and may be typed."""
-        try:
-            self.find(model)
-        except InputError:
-            return False
-        return True
-
-    def kind_of(self, model: str) -> str | None:
-        """Kind of a model, from the catalog or its files; None where it is not known before it is fetched."""
-        try:
-            source = self.find(model)
-            if source.kind is not None:
-                return source.kind
-            return None if source.folder is None else _check_kind(source, figures_of(source, source.folder))
-        except InputError:  # said when it is run
-            return None
 
     def describe(self, model: str, device: str = "auto") -> Description:
         """What the model is, what it needs, and whether it can be had; the Hub is asked where it is not at hand.
@@ -166,7 +82,7 @@ class ModelStore:
         else:
             asked = self._ask(source)
             figures, to_fetch = asked.metadata, asked.n_bytes
-        kind = _check_kind(source, figures)
+        kind = checked_kind(source, figures)
         placement = self._place(source.id, figures.n_parameters, device)
         return Description(kind, figures.n_parameters, to_fetch, placement, self._could_be_free(device))
 
@@ -272,7 +188,7 @@ class ModelStore:
     def _fetch(self, source: Source, key: Key, stop: threading.Event) -> Path:
         """Download what is worth it: a model that can be used, and fits. Raises InputError."""
         asked = self._ask(source)
-        _check_kind(source, asked.metadata)
+        checked_kind(source, asked.metadata)
         self._place(source.id, asked.metadata.n_parameters, key[1])
 
         def report(transfer: Transfer) -> None:
@@ -286,7 +202,7 @@ class ModelStore:
         from analyzers.model import count_parameters, load_model
 
         figures = figures_of(source, folder)
-        kind = _check_kind(source, figures)
+        kind = checked_kind(source, figures)
         n_parameters = figures.n_parameters
         if source.gguf_file is None:  # a configuration may describe more than its files hold
             n_parameters = max(n_parameters, count_parameters(folder, source.id, kind))
@@ -383,16 +299,6 @@ def _wait_until_gone(models: list[weakref.ref[LanguageModel]]) -> None:
         if all(model() is None for model in models):
             return
         time.sleep(POLL_SECONDS)
-
-
-def _check_kind(source: Source, figures: Metadata) -> str:
-    """The kind that is said of a model, else that of its files. Raises InputError for one that is not served, and for a
-    type of model that needs code of its own."""
-    from analyzers.model import KNOWN_TYPES
-
-    if figures.config is not None:
-        check_type(figures.config, source.id, KNOWN_TYPES)
-    return source.kind or figures.kind
 
 
 class _Releasing:
