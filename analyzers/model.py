@@ -1,73 +1,26 @@
-"""One loaded language model: load, encode, run. With anatomy, the only file that knows transformers."""
+"""One loaded language model: text to ids, ids to tokens, and its own forward."""
 
 from __future__ import annotations
 
-import errno
-import logging
-import os
-import shutil
-import threading
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from jaxtyping import Float, Int
-from safetensors import SafetensorError
 from torch import Tensor
-from transformers import (
-    CONFIG_MAPPING,
-    AutoConfig,
-    AutoModel,
-    AutoModelForCausalLM,
-    AutoModelForMaskedLM,
-    AutoModelForSeq2SeqLM,
-    AutoTokenizer,
-    BitsAndBytesConfig,
-)
-from transformers.utils import logging as transformers_logging
 
 from analyzers.anatomy import Anatomy, dissect, run_at
-from analyzers.converted import converted_folder, is_whole, write_copy
 from analyzers.errors import InputError
-from analyzers.gguf_header import read_gguf_header
 from analyzers.limits import LIMITS
-from analyzers.memory import free_disk, free_memory, free_of_each_gpu, is_out_of_memory
-from analyzers.metadata import check_config, check_type, read_config
 from analyzers.neurons import find_down_projections
-from analyzers.placement import Placement
 from analyzers.tokens import Token, TokenReader
-from analyzers.weights import device_of, dtype_of, each_weight, held_bytes, widen_tail
-
-transformers_logging.set_verbosity_error()
-transformers_logging.disable_progress_bar()
-
-BROKEN = (
-    OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, ImportError,
-    SafetensorError, StrictDataclassError,
-)  # fmt: skip
-"""What the libraries raise for files that are no model; the last two descend from Exception alone."""
-
-KNOWN_TYPES = frozenset(CONFIG_MAPPING.keys())
-"""Of models that transformers has the code for."""
-
-_BUILDING = threading.Lock()
-"""transformers changes settings of the whole process while it builds a model: one at a time."""
+from analyzers.weights import device_of, dtype_of, held_bytes
 
 PROBE = "The cat sat on the mat because it was tired."
 MASK = "[MASK]"
 """How a user writes the mask, whatever the vocabulary calls it."""
-FAMILIES = {
-    "causal": AutoModelForCausalLM,
-    "masked": AutoModelForMaskedLM,
-    "seq2seq": AutoModelForSeq2SeqLM,
-    "encoder": AutoModel,
-}
-"""Kind → what loads it."""
 
 
 @dataclass(frozen=True)
@@ -315,140 +268,3 @@ def pick_device(device: str) -> str:
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("no_cuda")
     return device
-
-
-def load_model(
-    folder: Path,
-    id: str,
-    *,
-    kind: str = "causal",
-    device: str = "auto",
-    gguf_file: str | None = None,
-    placement: Placement | None = None,
-    offload_folder: Path | None = None,
-    alone: threading.Lock | None = None,
-) -> LanguageModel:
-    """A language model from a folder, with no network, no remote code and no pickles; in float32 unless `placement`
-    says otherwise, which then says the device too.
-
-    A GGUF file is dequantised once into a cache of safetensors (0.4 s to load instead of 13 s). `alone` is held while a
-    model in another precision than float32 is built: transformers sets that for the whole process, runs included.
-    Raises InputError, by name, for missing or non-finite weights, a broken file, or an anatomy that does not prove out.
-    """
-    placement = placement or Placement(pick_device(device), "float32", 0, 0)
-    with _BUILDING, alone if alone is not None and placement.precision != "float32" else nullcontext():
-        try:
-            if gguf_file is not None:
-                folder = _converted(folder, gguf_file, id)
-            module, info = FAMILIES[kind].from_pretrained(
-                folder,
-                config=_config(folder, id),
-                local_files_only=True,
-                trust_remote_code=False,
-                use_safetensors=True,
-                output_loading_info=True,
-                **_held(placement, offload_folder),
-            )
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        except BROKEN as error:
-            if isinstance(error, InputError) or is_out_of_memory(error):
-                raise
-            raise InputError("model_broken", model=id, reason=_reason(error)) from error
-    missing = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
-    if missing:
-        raise InputError("model_missing_weights", model=id, n=len(missing), example=missing[0])
-    for name, weight in each_weight(module):
-        if not bool(torch.isfinite(weight).all()):
-            raise InputError("model_not_finite", model=id, example=name)
-    n_ids, n_rows = len(tokenizer), int(module.get_input_embeddings().weight.shape[0])
-    if not tokenizer(PROBE).input_ids or max(tokenizer.get_vocab().values()) >= n_rows:
-        reason = f"its tokenizer has {n_ids:,} tokens, its embedding {n_rows:,}"
-        raise InputError("model_broken", model=id, reason=reason)
-    if placement.precision in ("float32", "half") and not placement.spread:
-        module = module.to(placement.device)
-    revision = folder.name if folder.parent.name == "snapshots" else None
-    model = LanguageModel(module, tokenizer, id, kind=kind, revision=revision)
-    if placement.precision == "float32":
-        return model
-    widen_tail(module, model.anatomy.blocks[-1], model.run_probe)
-    return LanguageModel(module, tokenizer, id, kind=kind, revision=revision)  # proved again, as it is now
-
-
-def count_parameters(folder: Path, id: str, kind: str) -> int:
-    """How many parameters a folder's configuration describes, found without allocating one. Raises InputError."""
-    config = _config(folder, id)
-    try:
-        with _BUILDING, torch.device("meta"):
-            module = FAMILIES[kind].from_config(config, dtype=torch.float32, trust_remote_code=False)
-        return sum(weight.numel() for weight in (*module.parameters(), *module.buffers()))
-    except BROKEN as error:
-        raise InputError("model_broken", model=id, reason=_reason(error)) from error
-
-
-def _config(folder: Path, id: str) -> Any:
-    """The configuration, once it asks for nothing that it must not. Raises InputError."""
-    raw = read_config(folder, id)
-    check_config(raw, id)
-    check_type(raw, id, KNOWN_TYPES)
-    try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        config._attn_implementation = None  # transformers' own choice: a named one may be fetched as a kernel
-        config._experts_implementation = None
-    except BROKEN as error:
-        raise InputError("model_broken", model=id, reason=_reason(error)) from error
-    return config
-
-
-def _held(placement: Placement, offload_folder: Path | None) -> dict[str, Any]:
-    """What `from_pretrained` is told of precision and place."""
-    half = torch.bfloat16 if placement.device == "cpu" or torch.cuda.is_bf16_supported() else torch.float16
-    if placement.precision in ("8bit", "4bit"):
-        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it says at every product that it rounds
-        is_8bit = placement.precision == "8bit"
-        quantization = BitsAndBytesConfig(
-            load_in_8bit=is_8bit, load_in_4bit=not is_8bit, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=half
-        )
-        where: Any = 0 if placement.device != "cpu" else "cpu"
-        return {"dtype": half, "quantization_config": quantization, "device_map": {"": where}}
-    held: dict[str, Any] = {"dtype": torch.float32 if placement.precision == "float32" else half}
-    if not placement.spread:
-        return held
-    room: dict[int | str, int] = {"cpu": int(free_memory() * 0.8)}  # the rest of it is for the work
-    if placement.device != "cpu":
-        room |= {i: int(free * 0.8) for i, free in enumerate(free_of_each_gpu())}
-    return held | {"device_map": "auto", "max_memory": room, "offload_folder": offload_folder}
-
-
-def _converted(folder: Path, gguf_file: str, id: str) -> Path:
-    """A folder with the same model as safetensors, made on first use. A broken one is made anew.
-
-    Raises InputError where the copy cannot be written, as on a full disk.
-    """
-    target = converted_folder(folder, gguf_file)
-    if is_whole(target):
-        return target
-    n_bytes = 4 * read_gguf_header(folder / gguf_file, id).n_parameters
-    if n_bytes > free_disk(target):
-        reason = os.strerror(errno.ENOSPC)
-        raise InputError("conversion_failed", model=id, megabytes=n_bytes // 10**6, reason=reason)
-    shutil.rmtree(target, ignore_errors=True)
-    module = AutoModelForCausalLM.from_pretrained(
-        folder, gguf_file=gguf_file, dtype=torch.float32, local_files_only=True, trust_remote_code=False
-    )
-    tokenizer = AutoTokenizer.from_pretrained(
-        folder, gguf_file=gguf_file, local_files_only=True, trust_remote_code=False
-    )
-    try:
-        write_copy(module, tokenizer, target)
-    except (OSError, SafetensorError) as error:
-        reason = os.strerror(errno.ENOSPC) if "os error 28" in str(error) else _reason(error)
-        raise InputError("conversion_failed", model=id, megabytes=n_bytes // 10**6, reason=reason) from error
-    return target
-
-
-def _reason(error: Exception) -> str:
-    """The first line of an error, without paths."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return " ".join("…" if "/" in word or "\\" in word else word for word in line.split())[:200]

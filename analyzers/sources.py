@@ -37,7 +37,7 @@ def figures_of(source: Source, folder: Path) -> Metadata:
 def checked_kind(source: Source, figures: Metadata) -> str:
     """The kind that is said of a model, else that of its files. Raises InputError for one that is not served, and for a
     type of model that needs code of its own."""
-    from analyzers.model import KNOWN_TYPES
+    from analyzers.loading import KNOWN_TYPES
 
     if figures.config is not None:
         check_type(figures.config, source.id, KNOWN_TYPES)

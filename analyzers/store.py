@@ -199,7 +199,7 @@ class ModelStore(Offer):
         return folder
 
     def _load(self, source: Source, folder: Path, key: Key) -> LanguageModel:
-        from analyzers.model import count_parameters, load_model
+        from analyzers.loading import count_parameters, load_model
 
         figures = figures_of(source, folder)
         kind = checked_kind(source, figures)

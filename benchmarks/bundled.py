@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from analyzers.catalog import FALLBACK, bundled_folder, find_row
-from analyzers.model import LanguageModel, load_model
+from analyzers.loading import load_model
+from analyzers.model import LanguageModel
 
 
 def smollm2() -> LanguageModel:

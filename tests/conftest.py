@@ -17,7 +17,8 @@ from families import CAUSAL, tiny_model, tiny_module, tiny_tokenizer
 
 from analyzers.catalog import FALLBACK, bundled_folder, find_row
 from analyzers.completion import Completion, Generation, complete
-from analyzers.model import LanguageModel, load_model
+from analyzers.loading import load_model
+from analyzers.model import LanguageModel
 
 pytest_plugins = ["served", "stub_hub"]
 

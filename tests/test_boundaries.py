@@ -31,7 +31,7 @@ def may_import(package: str, path: str) -> bool:
     if package == "torch":
         return in_analyzers
     if package == "transformers":
-        return path in ("analyzers/model.py", "analyzers/anatomy.py")
+        return path in ("analyzers/loading.py", "analyzers/tokenizing.py", "analyzers/anatomy.py")
     if package == "gradio":
         return path == "app.py" or (path.startswith("ui/") and not in_charts)
     if package == "altair":

@@ -157,6 +157,6 @@ def test_an_architecture_that_transformers_does_not_read_is_refused_by_name(
 def test_a_disk_too_small_for_the_copy_is_refused_before_the_conversion(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("analyzers.model.free_disk", lambda _folder: 1_000)
-    monkeypatch.setattr("analyzers.model.write_copy", lambda *_a: pytest.fail("it was converted"))
+    monkeypatch.setattr("analyzers.loading.free_disk", lambda _folder: 1_000)
+    monkeypatch.setattr("analyzers.loading.write_copy", lambda *_a: pytest.fail("it was converted"))
     assert key_of(ModelStore(models_folder=file.parent).load, "tiny.gguf", "cpu") == "conversion_failed"

@@ -17,7 +17,8 @@ from analyzers.completion import Completion
 from analyzers.errors import InputError
 from analyzers.faithfulness import compute_faithfulness
 from analyzers.lens import predicted_position
-from analyzers.model import LanguageModel, load_model
+from analyzers.loading import load_model
+from analyzers.model import LanguageModel
 from analyzers.neuron_factors import factorize_neurons
 from analyzers.neuron_factors_settings import NeuronFactorsSettings
 from analyzers.placement import Placement

@@ -19,8 +19,7 @@ from conftest import completed
 from families import FAMILIES, tiny_module, tiny_tokenizer
 from safetensors.torch import load_file, save_file
 
-from analyzers import catalog, hub, memory, store
-from analyzers import model as model_file
+from analyzers import catalog, hub, loading, memory, store
 from analyzers.catalog import CATALOG
 from analyzers.errors import InputError
 from analyzers.hub import HubId
@@ -339,13 +338,13 @@ def test_room_is_made_before_a_model_is_loaded_and_not_after(three: Path, monkey
     offer = ModelStore(models_folder=three)
     gone = weakref.ref(offer.load("one", "cpu"))
     seen: list[bool] = []
-    load_model = model_file.load_model
+    load_model = loading.load_model
 
     def watched(*given: Any, **named: Any) -> Any:
         seen.append(gone() is None)
         return load_model(*given, **named)
 
-    monkeypatch.setattr(model_file, "load_model", watched)
+    monkeypatch.setattr(loading, "load_model", watched)
     offer.load("two", "cpu")
     assert seen == [True]
 
@@ -368,7 +367,7 @@ def test_a_model_that_does_not_fit_in_what_is_free_is_refused_before_a_weight_is
 ) -> None:
     offer = ModelStore(models_folder=three)
     monkeypatch.setattr(store, "free_memory", lambda _device="cpu": 200 * 10**6)
-    monkeypatch.setattr(model_file, "load_model", lambda *_a, **_k: pytest.fail("weights were read"))
+    monkeypatch.setattr(loading, "load_model", lambda *_a, **_k: pytest.fail("weights were read"))
     with pytest.raises(InputError, match=r"^one needs about 3\d\d MB .* 200 MB can be had on cpu"):
         offer.load("one", "cpu")
 

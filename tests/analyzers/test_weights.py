@@ -17,7 +17,8 @@ from torch import Tensor
 from analyzers.layer_predictions import predict_from_each_layer
 from analyzers.layer_predictions_settings import LayerPredictionsSettings
 from analyzers.lens import stream_logits
-from analyzers.model import LanguageModel, load_model
+from analyzers.loading import load_model
+from analyzers.model import LanguageModel
 from analyzers.neuron_factors import factorize_neurons
 from analyzers.neuron_factors_settings import NeuronFactorsSettings
 from analyzers.placement import Placement
@@ -117,7 +118,7 @@ def test_a_model_that_fits_in_no_memory_is_spread_over_memory_and_disk(
 ) -> None:
     folder = save_model("llama")
     whole = load_model(folder, "a", device="cpu")
-    monkeypatch.setattr("analyzers.model.free_memory", lambda: whole.n_bytes)  # 0.8 of it may hold weights
+    monkeypatch.setattr("analyzers.loading.free_memory", lambda: whole.n_bytes)  # 0.8 of it may hold weights
     spread = load_model(
         folder, "a", placement=Placement("cpu", "float32", 0, 0, spread=True), offload_folder=tmp_path / "offloaded"
     )
@@ -168,7 +169,7 @@ def test_a_tail_that_lay_on_the_disk_is_read_in_float32_too(
 ) -> None:
     folder = save_model("llama")
     whole = load_model(folder, "a", placement=Placement("cpu", "half", 0, 0))
-    monkeypatch.setattr("analyzers.model.free_memory", lambda: 60_000)  # the embedding, and not much more
+    monkeypatch.setattr("analyzers.loading.free_memory", lambda: 60_000)  # the embedding, and not much more
     spread = load_model(
         folder, "a", placement=Placement("cpu", "half", 0, 0, spread=True), offload_folder=tmp_path / "off"
     )
