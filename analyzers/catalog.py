@@ -65,9 +65,11 @@ CATALOG: tuple[CatalogModel, ...] = (
 
 TOKENIZERS = (
     "tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model",
-    "tokenizer.tiktoken", "tekken.json",
+    "source.spm", "tokenizer.tiktoken", "tekken.json",
 )  # fmt: skip
 """Each of these holds a tokenizer, or the greater part of one."""
+BYTE_LEVEL = ("ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer")
+"""Classes whose tokens are bytes or characters: they need no file."""
 
 FALLBACK = "smollm2-135m-instruct"
 CLASS_DEFAULT = "gpt2"
@@ -107,8 +109,16 @@ def cached_snapshot(hub_id: str, revision: str | None = None, gguf_file: str | N
         return file.parent if file is not None else None
     config = cached("config.json")
     is_whole = cached("model.safetensors") or _has_every_shard(cached("model.safetensors.index.json"))
-    tokenizer = next((file for name in TOKENIZERS if (file := cached(name))), None)
-    return config.parent if config and is_whole and tokenizer else None
+    is_read = any(cached(name) for name in TOKENIZERS) or (config is not None and _names_bytes(config))
+    return config.parent if config and is_whole and is_read else None
+
+
+def _names_bytes(config: Path) -> bool:
+    """Whether a configuration names a tokenizer that needs no file."""
+    try:
+        return json.loads(config.read_text(encoding="utf-8")).get("tokenizer_class") in BYTE_LEVEL
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return False
 
 
 def _has_every_shard(index: Path | None) -> bool:

@@ -12,7 +12,7 @@ from analyzers.errors import InputError
 from analyzers.limits import LIMITS
 from analyzers.model import LanguageModel
 from analyzers.sentences import Sentence
-from analyzers.tokens import Token
+from analyzers.tokens import Token, visible
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Completion:
     """What a masked model says, or was asked to say, at each hidden position."""
     second: tuple[Token, ...] = ()
     """The text that an encoder compares with."""
+    notes: tuple[Sentence, ...] = ()
+    """How the text was read, where that is not as it was written."""
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -98,18 +100,20 @@ def complete(model: LanguageModel, text: str, generation: Generation) -> Iterato
         )
         return
     n_source = len(prompt) if kind == "seq2seq" else 0
+    notes = reading_notes(model, text, prompt)
     prompt = [*prompt, *model.opening]
     continuation: list[int] | None = None
     if generation.target_text is not None:
-        continuation = model.encode(
-            generation.target_text, name="target_text", opening=False, is_target=kind == "seq2seq"
-        )
+        if kind == "seq2seq":
+            continuation = model.encode(generation.target_text, name="target_text", opening=False, is_target=True)
+        else:
+            continuation = model.encode_word(generation.target_text, "target_text", before=text)
         _check_score(len(continuation))
     _check_length(model, len(prompt), generation.generate if continuation is None else len(continuation))
 
     def completion(ids: list[int]) -> Completion:
         tokens = model.read(ids, text=text if len(ids) == len(prompt) else None, n_source=n_source)
-        return Completion(model.facts.id, tokens, len(prompt), kind, n_source)
+        return Completion(model.facts.id, tokens, len(prompt), kind, n_source, notes=notes)
 
     if continuation is not None:
         yield completion([*prompt, *continuation])
@@ -140,6 +144,7 @@ def _check_length(model: LanguageModel, n: int, wanted: int) -> None:
 def _filled(model: LanguageModel, text: str, ids: list[int], generation: Generation) -> Completion:
     """A masked model's text: what it says at each mask, or the token that `hide` took away, or `target_text`."""
     assert model.mask_id is not None
+    notes = reading_notes(model, text, ids)
     before = model.read(ids, text=text)
     said: dict[int, int] = {}
     if generation.hide is not None:
@@ -152,7 +157,7 @@ def _filled(model: LanguageModel, text: str, ids: list[int], generation: Generat
     if len(masks) > LIMITS.new_tokens:
         raise InputError("too_many_masks", n=len(masks), limit=LIMITS.new_tokens)
     if generation.target_text is not None:
-        words = model.encode(generation.target_text, name="target_text", opening=False)
+        words = _words_for(model, text, before, generation)
         if len(words) != len(masks):
             raise InputError("masks_and_words", n=len(words), masks=len(masks))
         said = dict(zip(masks, words, strict=True))
@@ -167,7 +172,42 @@ def _filled(model: LanguageModel, text: str, ids: list[int], generation: Generat
         for p, token in enumerate(before)
     )
     answers = tuple(_answer(model, position, said[position]) for position in masks)
-    return Completion(model.facts.id, tokens, len(ids), "masked", answers=answers)
+    return Completion(model.facts.id, tokens, len(ids), "masked", answers=answers, notes=notes)
+
+
+def _words_for(model: LanguageModel, text: str, tokens: tuple[Token, ...], generation: Generation) -> list[int]:
+    """Ids of `target_text` as it would stand where the first mask is, or the hidden token: with the white space that is
+    there, which many a mask takes with it."""
+    word = generation.target_text or ""
+    if generation.hide is not None:
+        hidden = tokens[generation.hide].text
+        space = hidden[: len(hidden) - len(hidden.lstrip())]
+        runs = {token.glyph_start: token.glyph_text for token in tokens[: generation.hide] if not token.special}
+        before = "".join(runs.values())
+    else:
+        before, mask, _ = model.with_mask(text).partition(model.tokenizer.mask_token)
+        bare = before.rstrip()
+        takes_space = bool(bare) and model.encode(bare + mask) == model.encode(before + mask)
+        space = before[len(bare) :] if takes_space else ""
+        before = bare if takes_space else before
+    return model.encode_word(word if word[:1].isspace() else space + word, "target_text", before=before)
+
+
+def reading_notes(model: LanguageModel, text: str, ids: list[int]) -> tuple[Sentence, ...]:
+    """What is to be said of how a text was read as `ids`: a closing token left out, an opening one that stands there twice,
+    characters that the tokenizer drops."""
+    opening, closing = model.around
+    notes = []
+    if closing and model.facts.kind == "causal":
+        closed = "".join(model.reader.text_of(id) for id in closing)
+        notes.append(Sentence.of("closing_left_out", tokens=closed, model=model.facts.id))
+    if opening and tuple(ids[: 2 * len(opening)]) == 2 * opening:
+        notes.append(Sentence.of("opening_twice", token="".join(model.reader.text_of(id) for id in opening)))
+    dropped = model.dropped(text)
+    if dropped:
+        shown = " ".join(visible(character) for character in dropped[:16])
+        notes.append(Sentence.of("characters_dropped", characters=shown, model=model.facts.id))
+    return tuple(notes)
 
 
 def _answer(model: LanguageModel, position: int, id: int) -> Token:
@@ -182,7 +222,8 @@ def _compared(model: LanguageModel, text: str, ids: list[int], generation: Gener
         other = model.encode(generation.target_text, name="target_text")
         _check_length(model, len(other), 0)
         second = model.read(other, text=generation.target_text)
-    return Completion(model.facts.id, model.read(ids, text=text), len(ids), "encoder", second=second)
+    notes = reading_notes(model, text, ids)
+    return Completion(model.facts.id, model.read(ids, text=text), len(ids), "encoder", second=second, notes=notes)
 
 
 def _choose(logits: torch.Tensor, generation: Generation, random: torch.Generator) -> int:
@@ -205,7 +246,7 @@ class NamedToken:
     id: int
     text: str
     note: Sentence | None
-    """Said when the word is several tokens and only its first counts."""
+    """Said when the word is several tokens and only its first counts, or its other spacing is a token too."""
 
 
 def resolve_token(model: LanguageModel, word: str, name: str) -> NamedToken:
@@ -216,15 +257,18 @@ def resolve_token(model: LanguageModel, word: str, name: str) -> NamedToken:
     """
     if not word:
         raise InputError("empty_setting", name=name)
-    ids = model.encode(word, name=name, opening=False)
+    ids = model.encode_word(word, name)
     first = model.reader.text_of(ids[0])
-    if len(ids) == 1:
-        return NamedToken(ids[0], first, None)
-    values = {"text": word, "n": len(ids), "first": first, "id": ids[0]}
     other = word[1:] if word.startswith(" ") else f" {word}"
-    if other.strip():
-        other_ids = model.encode(other, name=name, opening=False)
-        if len(other_ids) == 1:
-            note = Sentence.of("token_other_spacing", **values, other=other, other_id=other_ids[0])
-            return NamedToken(ids[0], first, note)
+    other_ids = model.encode_word(other, name) if other.strip() else []
+    is_other = len(other_ids) == 1 and other_ids != ids
+    if len(ids) == 1:
+        is_chosen = word.startswith(" ")  # with its space the word is what it was meant to be
+        values = {"text": word, "id": ids[0], "other": other, "other_id": other_ids[0] if is_other else None}
+        note = Sentence.of("token_other_spelling", **values) if is_other and not is_chosen else None
+        return NamedToken(ids[0], first, note)
+    values = {"text": word, "n": len(ids), "first": first, "id": ids[0]}
+    if is_other:
+        note = Sentence.of("token_other_spacing", **values, other=other, other_id=other_ids[0])
+        return NamedToken(ids[0], first, note)
     return NamedToken(ids[0], first, Sentence.of("token_of_several", **values))

@@ -124,7 +124,14 @@ class Dispatcher:
         for step in _analysis(request.analysis)(model, completion, request.settings):
             seconds["analyze"] = time.perf_counter() - started
             if step.result is not None:
-                answer = Answer(request, model.facts, completion, step.result, dict(seconds), step.result.notes)
+                answer = Answer(
+                    request,
+                    model.facts,
+                    completion,
+                    step.result,
+                    dict(seconds),
+                    (*completion.notes, *step.result.notes),
+                )
             if step.fraction < 1 and time.perf_counter() > deadline:
                 if answer is None:
                     raise InputError("too_slow", limit=limit)

@@ -27,3 +27,11 @@ class InputError(ValueError):
 
 def _restore(sentence: Sentence) -> InputError:
     return InputError(sentence.key, **sentence.values)
+
+
+def reason_of(error: Exception) -> str:
+    """The first line of another library's error, without paths."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return " ".join("…" if "/" in word or "\\" in word else word for word in line.split())[:200]

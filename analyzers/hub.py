@@ -255,9 +255,11 @@ def _ask(id: str, hub_id: HubId, seconds: float) -> HubModel:
     if metadata.INDEX in sizes and "model.safetensors" not in sizes:
         index = _get_json(hub_id.repository, commit, metadata.INDEX, metadata.LARGEST_HEADER, seconds, id)
     weights = metadata.choose_weights(sizes, index, id)
-    metadata.check_tokenizer(sizes, id)
+    metadata.check_tokenizer(sizes, id, config)
     small = [
-        name for name in sizes if name.endswith((".json", ".txt", ".model", ".tiktoken")) and name != "config.json"
+        name
+        for name in sizes
+        if name.endswith((".json", ".txt", ".model", ".spm", ".tiktoken")) and name != "config.json"
     ]
     n_parameters = info.safetensors.total if info.safetensors is not None else None
     if not n_parameters:

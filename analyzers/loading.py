@@ -27,12 +27,13 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from analyzers.converted import converted_folder, is_whole, write_copy
-from analyzers.errors import InputError
+from analyzers.errors import InputError, reason_of
 from analyzers.gguf_header import read_gguf_header
 from analyzers.memory import free_disk, free_memory, free_of_each_gpu, is_out_of_memory
 from analyzers.metadata import check_config, check_type, read_config
 from analyzers.model import PROBE, LanguageModel, pick_device
 from analyzers.placement import Placement
+from analyzers.tokenizing import load_tokenizer
 from analyzers.weights import each_weight, widen_tail
 
 transformers_logging.set_verbosity_error()
@@ -91,21 +92,21 @@ def load_model(
                 output_loading_info=True,
                 **_held(placement, offload_folder),
             )
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            tokenizer = load_tokenizer(folder, id)
         except BROKEN as error:
             if isinstance(error, InputError) or is_out_of_memory(error):
                 raise
-            raise InputError("model_broken", model=id, reason=_reason(error)) from error
+            raise InputError("model_broken", model=id, reason=reason_of(error)) from error
     missing = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
     if missing:
         raise InputError("model_missing_weights", model=id, n=len(missing), example=missing[0])
     for name, weight in each_weight(module):
         if not bool(torch.isfinite(weight).all()):
             raise InputError("model_not_finite", model=id, example=name)
-    n_ids, n_rows = len(tokenizer), int(module.get_input_embeddings().weight.shape[0])
-    if not tokenizer(PROBE).input_ids or max(tokenizer.get_vocab().values()) >= n_rows:
-        reason = f"its tokenizer has {n_ids:,} tokens, its embedding {n_rows:,}"
-        raise InputError("model_broken", model=id, reason=reason)
+    n_rows = int(module.get_input_embeddings().weight.shape[0])
+    probe = tokenizer(PROBE).input_ids
+    if not probe or max(probe) >= n_rows:
+        raise InputError("tokenizer_of_another", model=id, n=f"{len(tokenizer):,}", rows=f"{n_rows:,}")
     if placement.precision in ("float32", "half") and not placement.spread:
         module = module.to(placement.device)
     revision = folder.name if folder.parent.name == "snapshots" else None
@@ -124,7 +125,7 @@ def count_parameters(folder: Path, id: str, kind: str) -> int:
             module = FAMILIES[kind].from_config(config, dtype=torch.float32, trust_remote_code=False)
         return sum(weight.numel() for weight in (*module.parameters(), *module.buffers()))
     except BROKEN as error:
-        raise InputError("model_broken", model=id, reason=_reason(error)) from error
+        raise InputError("model_broken", model=id, reason=reason_of(error)) from error
 
 
 def _config(folder: Path, id: str) -> Any:
@@ -137,7 +138,7 @@ def _config(folder: Path, id: str) -> Any:
         config._attn_implementation = None  # transformers' own choice: a named one may be fetched as a kernel
         config._experts_implementation = None
     except BROKEN as error:
-        raise InputError("model_broken", model=id, reason=_reason(error)) from error
+        raise InputError("model_broken", model=id, reason=reason_of(error)) from error
     return config
 
 
@@ -183,14 +184,6 @@ def _converted(folder: Path, gguf_file: str, id: str) -> Path:
     try:
         write_copy(module, tokenizer, target)
     except (OSError, SafetensorError) as error:
-        reason = os.strerror(errno.ENOSPC) if "os error 28" in str(error) else _reason(error)
+        reason = os.strerror(errno.ENOSPC) if "os error 28" in str(error) else reason_of(error)
         raise InputError("conversion_failed", model=id, megabytes=n_bytes // 10**6, reason=reason) from error
     return target
-
-
-def _reason(error: Exception) -> str:
-    """The first line of an error, without paths."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return " ".join("…" if "/" in word or "\\" in word else word for word in line.split())[:200]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analyzers.catalog import TOKENIZERS, Kind
+from analyzers.catalog import BYTE_LEVEL, TOKENIZERS, Kind
 from analyzers.errors import InputError
 from analyzers.gguf_header import read_gguf_header
 
@@ -57,7 +57,7 @@ def examine(folder: Path, id: str) -> Metadata:
     if INDEX in names and "model.safetensors" not in names:
         index = _read_json(folder / INDEX, id, LARGEST_HEADER)
     weights = choose_weights(names, index, id)
-    check_tokenizer(names, id)
+    check_tokenizer(names, id, config)
     headers = [read_header(folder / name, id) for name in weights]
     n_bytes = sum((folder / name).stat().st_size for name in weights)
     return Metadata(kind_of(config), sum(headers), n_bytes, config)
@@ -110,9 +110,9 @@ def check_type(config: Mapping[str, Any], id: str, known: Collection[str]) -> No
         raise InputError(key, model=id, type=shown)
 
 
-def check_tokenizer(names: Collection[str], id: str) -> None:
-    """Raises InputError where no file among `names` holds a tokenizer."""
-    if not any(name in names for name in TOKENIZERS):
+def check_tokenizer(names: Collection[str], id: str, config: Mapping[str, Any]) -> None:
+    """Raises InputError where no file among `names` holds a tokenizer, and the configuration names none that needs none."""
+    if not any(name in names for name in TOKENIZERS) and config.get("tokenizer_class") not in BYTE_LEVEL:
         raise InputError("model_no_tokenizer", model=id)
 
 

@@ -21,6 +21,8 @@ from analyzers.weights import device_of, dtype_of, held_bytes
 PROBE = "The cat sat on the mat because it was tired."
 MASK = "[MASK]"
 """How a user writes the mask, whatever the vocabulary calls it."""
+SEAMS = ("\n", ".", "。", "x", "1", "あ")
+"""What a word is read after: the first of them that it does not run into."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,10 @@ class LanguageModel:
         end = generation.eos_token_id if generation is not None else tokenizer.eos_token_id
         self.end_ids = frozenset(end if isinstance(end, list) else [] if end is None else [end])
         candidates = (tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id)
-        self.baseline_id: int = next((id for id in candidates if id is not None), 0)
+        self.baseline_id: int = next((id for id in candidates if id is not None and id < self._n_rows(False)), 0)
         """The token that stands for absence: padding, else end of text."""
+        self.around = _around(tokenizer)
+        """What the tokenizer puts before and after every text."""
         self.facts = ModelFacts(
             id=id,
             revision=revision,
@@ -107,19 +111,81 @@ class LanguageModel:
         self.facts = replace(self.facts, device=device)
 
     def encode(self, text: str, *, name: str = "text", opening: bool = True, is_target: bool = False) -> list[int]:
-        """Ids of a text; `opening` adds what the tokenizer puts around a text (`<s>`, `[CLS]` … `[SEP]`). `is_target`
-        reads it as a seq2seq model's target. In a masked model's text `[MASK]` is its mask.
+        """Ids of a text; `opening` adds what the tokenizer puts around a text (`<s>`, `[CLS]` … `[SEP]`), less what closes
+        it where the model is causal and goes on from there. `is_target` reads it as a seq2seq model's target. In a
+        masked model's text `[MASK]` is its mask.
 
-        Raises InputError for text that is empty, longer than the limit, holds half a character, or makes no token.
+        Raises InputError for text that is empty, longer than the limit, holds half a character or a token that the model
+        has no vector for, or makes no token.
         """
         check_text(text, name)
-        texts = {"text_target": text} if is_target else {"text": self._with_mask(text)}
+        texts = {"text_target": text} if is_target else {"text": self.with_mask(text)}
         ids = list(self.tokenizer(**texts, add_special_tokens=opening).input_ids)
+        closing = self.around[1]
+        if opening and self.facts.kind == "causal" and closing and tuple(ids[-len(closing) :]) == closing:
+            ids = ids[: -len(closing)]
         if not ids:
             raise InputError("no_tokens", model=self.facts.id)
+        n_rows = self._n_rows(is_target)
+        beyond = next((id for id in ids if id >= n_rows), None)
+        if beyond is not None:
+            token = self.tokenizer.convert_ids_to_tokens(beyond)
+            raise InputError(
+                "token_without_row", name=name, token=token, id=beyond, model=self.facts.id, last=n_rows - 1
+            )
         return ids
 
-    def _with_mask(self, text: str) -> str:
+    def encode_word(self, word: str, name: str, before: str = "") -> list[int]:
+        """Ids of a word as it stands inside a text: after `before`, else, where the two run into each other, after a
+        character that it does not join. Many tokenizers put a space before a text, and none belongs to a word.
+
+        Raises InputError as `encode`.
+        """
+        is_target = self.facts.kind == "seq2seq"
+        alone = self.encode(word, name=name, opening=False, is_target=is_target)
+        if self.reader.is_word_piece:  # its vocabulary knows no white space, and a word there stands by itself
+            return alone
+        for lead in (before, *SEAMS):
+            head = self._ids(lead, is_target) if lead else []
+            whole = self._ids(lead + word, is_target) if head else []
+            rest = whole[len(head) :]
+            if rest and whole[: len(head)] == head and self._is_spaced(whole, head) == word[:1].isspace():
+                return rest
+        return alone
+
+    def _ids(self, text: str, is_target: bool) -> list[int]:
+        return list(
+            self.tokenizer(**{"text_target" if is_target else "text": text}, add_special_tokens=False).input_ids
+        )
+
+    def _is_spaced(self, whole: Sequence[int], head: Sequence[int]) -> bool:
+        """Whether there is white space where `head` ends."""
+        n_before = len(self._decoded(head))
+        return self._decoded(whole)[n_before : n_before + 1].isspace()
+
+    def _n_rows(self, is_target: bool) -> int:
+        """How many ids the model has a vector for."""
+        target = self.anatomy.target_embedding
+        embedding = target if is_target and target is not None else self.anatomy.embedding
+        return int(next(embedding.parameters()).shape[0])
+
+    def dropped(self, text: str) -> str:
+        """The characters of a text that its ids hold nothing of, or only a part, in their order; white space aside."""
+        characters = [c for c in dict.fromkeys(text) if not c.isspace()]
+        if not characters:
+            return ""
+        read = self.tokenizer(characters, add_special_tokens=False).input_ids
+        return "".join(
+            c
+            for c, ids in zip(characters, read, strict=True)
+            if not ids or ("\ufffd" in self._decoded(ids) and c != "\ufffd")
+        )
+
+    def _decoded(self, ids: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(ids, clean_up_tokenization_spaces=False))
+
+    def with_mask(self, text: str) -> str:
+        """The text with `[MASK]` spelled as the vocabulary spells it."""
         return text if self.mask_id is None else text.replace(MASK, str(self.tokenizer.mask_token))
 
     def read(self, ids: Sequence[int], *, text: str | None = None, n_source: int = 0) -> tuple[Token, ...]:
@@ -131,7 +197,7 @@ class LanguageModel:
             return (*(replace(t, side="source") for t in source), *(replace(t, side="target") for t in target))
         if text is None or not self.reader.is_word_piece:
             return self.reader.read(ids)
-        text = self._with_mask(text)
+        text = self.with_mask(text)
         offsets = self.tokenizer(text, return_offsets_mapping=True).offset_mapping
         spaced = [start > 0 and text[start - 1].isspace() for start, _ in offsets]
         return self.reader.read(ids, spaced=spaced)
@@ -227,6 +293,14 @@ class LanguageModel:
     def pooled(self, embedded: Float[Tensor, "batch position d_model"]) -> Float[Tensor, "batch d_model"]:
         """An encoder's vector of a text: the mean of its last hidden states over all tokens (Reimers & Gurevych 2019)."""
         return torch.as_tensor(self.module(inputs_embeds=embedded).last_hidden_state.mean(1))
+
+
+def _around(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """What a tokenizer puts before and after a text."""
+    text, bare = (tuple(tokenizer(PROBE, add_special_tokens=added).input_ids) for added in (True, False))
+    starts = range(len(text) - len(bare) + 1)
+    start = next((i for i in starts if text[i : i + len(bare)] == bare), 0)
+    return text[:start], text[start + len(bare) :] if text[start : start + len(bare)] == bare else ()
 
 
 def _opening(generation: Any, config: Any) -> tuple[int, ...]:

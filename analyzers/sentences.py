@@ -71,6 +71,22 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "This text becomes no token at all with {model}. Type some letters.",
         "このテキストは {model} では 1 トークンにもなりません。文字を入力してください。",
     ),
+    "token_without_row": (
+        "{name} holds “{token}” (id {id}); the tokenizer knows it, but {model} has no vector for it (its last is {last}). Leave it out.",
+        "{name} に「{token}」(id {id})があります。トークナイザは知っていますが、{model} にはそのベクトルがありません(最後は {last})。取り除いてください。",
+    ),
+    "closing_left_out": (
+        "The tokenizer closes every text with “{tokens}”; {model} predicts what comes after the text, so it is left out.",
+        "このトークナイザはテキストの最後に「{tokens}」を付けますが、{model} が予測するのはテキストの続きなので、取り除きました。",
+    ),
+    "opening_twice": (
+        "The text begins with “{token}”, and the tokenizer puts another before it. Leave yours out for one only.",
+        "テキストの先頭に「{token}」がありますが、トークナイザも先頭に付けるため二重になります。1 つにするには、テキスト側を取り除いてください。",
+    ),
+    "characters_dropped": (
+        "The tokenizer drops these characters, and {model} never sees them: {characters}.",
+        "次の文字はトークナイザが捨てるため、{model} には見えません: {characters}。",
+    ),
     "nothing_to_explain": (
         "There is no predicted token to explain. Ask for at least 1 new token, or write a continuation to score.",
         "説明する予測トークンがありません。生成トークン数を 1 以上にするか、評価する続きの文を入力してください。",
@@ -95,6 +111,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "token_other_spacing": (
         "“{text}” is {n} tokens for this model; the first, “{first}” (id {id}), is used. “{other}” would be one token (id {other_id}).",
         "「{text}」はこのモデルでは {n} トークンなので、最初の「{first}」(id {id})を使います。「{other}」なら 1 トークン(id {other_id})です。",
+    ),
+    "token_other_spelling": (
+        "“{text}” is read as one token (id {id}); “{other}” is another one (id {other_id}).",
+        "「{text}」は 1 トークン(id {id})として読みました。「{other}」は別のトークン(id {other_id})です。",
     ),
     "contrast_same": (
         "The contrast “{text}” (id {id}) is the explained token itself at position {position}, so that difference is 0 everywhere.",
@@ -236,6 +256,22 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "model_no_tokenizer": (
         "{model} cannot be used: it has no tokenizer beside its weights. The model in use is unchanged.",
         "{model} は使えません: 重みと一緒にトークナイザがありません。使用中のモデルはそのままです。",
+    ),
+    "tokenizer_unreadable": (
+        "{model} cannot be used: its tokenizer cannot be read ({reason}). The file is broken, or made for a newer tokenizers than {version}, which is installed here. Fetch it again, or choose another model. The model in use is unchanged.",
+        "{model} は使えません: トークナイザを読めません({reason})。ファイルが壊れているか、ここにある tokenizers {version} より新しい形式です。取得し直すか、別のモデルを選んでください。使用中のモデルはそのままです。",
+    ),
+    "tokenizer_needs_package": (
+        "{model} cannot be used here: its tokenizer needs the Python package {package}, which is not installed. Install it with: pip install {package}. Or choose another model. The model in use is unchanged.",
+        "{model} はここでは使えません: トークナイザに Python パッケージ {package} が必要ですが、インストールされていません。pip install {package} でインストールするか、別のモデルを選んでください。使用中のモデルはそのままです。",
+    ),
+    "tokenizer_disproved": (
+        "{model} cannot be used: its tokenizer, as it can be loaded here, does not read “{text}” as the model's own tokenizer file does, so every number would be about another text. Choose another model. The model in use is unchanged.",
+        "{model} は使えません: ここで読み込んだトークナイザは「{text}」をモデル自身のトークナイザファイルの通りに読まないため、どの数値も別のテキストのものになります。別のモデルを選んでください。使用中のモデルはそのままです。",
+    ),
+    "tokenizer_of_another": (
+        "{model} cannot be used: its tokenizer knows {n} tokens and its embedding {rows}; they are not of one model. Choose another model. The model in use is unchanged.",
+        "{model} は使えません: トークナイザは {n} トークン、埋め込みは {rows} 行で、同じモデルのものではありません。別のモデルを選んでください。使用中のモデルはそのままです。",
     ),
     "model_no_weights": (
         "{model} cannot be used: it has no safetensors weights. The model in use is unchanged.",

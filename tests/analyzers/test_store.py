@@ -267,6 +267,8 @@ REASONS = {
     "remote code": "model_remote_code",
     "unknown type": "model_type_unknown",
     "no tokenizer": "model_no_tokenizer",
+    "broken tokenizer": "tokenizer_unreadable",
+    "a vocabulary smaller than the tokenizer's": "tokenizer_of_another",
     "a vast width": "model_absurd",
     "a vast width of a part": "model_absurd",
     "a million layers": "model_absurd",
