@@ -10,6 +10,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+READER = 2
+"""Version of what makes the copies: one that an earlier one made is not used, since it may read otherwise."""
+
 
 def cache_folder() -> Path:
     """Where converted models are kept: `ECCOLENS_CACHE`, else `~/.cache/eccolens`."""
@@ -21,7 +24,7 @@ def converted_folder(folder: Path, gguf_file: str) -> Path:
     """The folder of a GGUF file's converted copy, made or not. Another file of the same name has another folder."""
     source = folder / gguf_file
     stat = source.stat()
-    key = hashlib.sha256(f"{source.name} {stat.st_size} {stat.st_mtime_ns} 1".encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{source.name} {stat.st_size} {stat.st_mtime_ns} {READER}".encode()).hexdigest()[:16]
     return cache_folder() / f"{source.stem}-{key}"
 
 

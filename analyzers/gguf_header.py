@@ -32,13 +32,19 @@ class GgufHeader:
 
     architecture: str
     n_parameters: int
+    tokenizer: str = "?"
+    """`gpt2` merges bytes, `llama` sentencepiece."""
+    split: str = ""
+    """How text is cut before bytes are merged; `""` where the file does not say."""
+    puts_space: bool = True
+    """Whether a sentencepiece vocabulary has a space put before every text."""
 
 
 def read_gguf_header(file: Path, id: str) -> GgufHeader:
     """Raises InputError for a file that is none, is cut short, or says what no model has."""
     try:
         with file.open("rb") as stream:
-            values, shapes, last = _walk(stream)
+            values, shapes, names, last = _walk(stream)
             is_cut = stream.tell() + last > file.stat().st_size
     except (OSError, ValueError, struct.error, MemoryError, OverflowError) as error:
         reason = f"{file.name} is not a whole GGUF file"
@@ -50,11 +56,33 @@ def read_gguf_header(file: Path, id: str) -> GgufHeader:
         value = values.get(f"{architecture}.{name}", 0)
         if isinstance(value, (int, float)) and value > most:
             raise InputError("model_absurd", model=id, name=name, value=f"{value:,}"[:30], most=f"{most:,}")
-    return GgufHeader(architecture, sum(math.prod(shape) for shape in shapes))
+    _check_positions(values, names, architecture, id)
+    of = {name: values.get(f"tokenizer.ggml.{name}") for name in ("model", "pre", "add_space_prefix")}
+    return GgufHeader(
+        architecture,
+        sum(math.prod(shape) for shape in shapes),
+        str(of["model"] or "?")[:40],
+        str(of["pre"] or "")[:40],
+        of["add_space_prefix"] is not False,
+    )
 
 
-def _walk(stream: BinaryIO) -> tuple[dict[str, Any], list[tuple[int, ...]], int]:
-    """Single values by name, the shape of each tensor, and how far behind the header the last tensor begins."""
+def _check_positions(values: dict[str, Any], names: list[str], architecture: str, id: str) -> None:
+    """Refuse rotary positions that are stretched: what the file says of it is dropped on the way. Raises InputError."""
+    stretched = next((name for name in names if name.startswith("rope_")), None)
+    if architecture != "gpt-oss":  # there it is carried over
+        kind = values.get(f"{architecture}.rope.scaling.type")
+        factors = (values.get(f"{architecture}.rope.{name}") for name in ("scaling.factor", "scale_linear"))
+        if kind not in (None, "none"):
+            stretched = stretched or f"rope.scaling.type = {str(kind)[:40]}"
+        elif kind is None and any(factor not in (None, 0, 1) for factor in factors):
+            stretched = stretched or "rope.scaling.factor"
+    if stretched is not None:
+        raise InputError("gguf_positions", model=id, name=stretched)
+
+
+def _walk(stream: BinaryIO) -> tuple[dict[str, Any], list[tuple[int, ...]], list[str], int]:
+    """Single values by name, the shape and name of each tensor, and how far behind the header the last tensor begins."""
     if stream.read(4) != b"GGUF":
         raise ValueError("no GGUF file")
     version, n_tensors, n_values = struct.unpack("<IQQ", _read(stream, 20))
@@ -65,16 +93,17 @@ def _walk(stream: BinaryIO) -> tuple[dict[str, Any], list[tuple[int, ...]], int]
         name = _string(stream)
         values[name] = _value(stream, _number(stream, "I"))
     shapes = []
+    names = []
     last = 0
     for _ in range(n_tensors):
-        _string(stream)
+        names.append(_string(stream))
         n_dimensions = _number(stream, "I")
         if n_dimensions > 8:
             raise ValueError("a tensor of many dimensions")
         shapes.append(struct.unpack(f"<{n_dimensions}Q", _read(stream, 8 * n_dimensions)))
         _number(stream, "I")
         last = max(last, _number(stream, "Q"))
-    return values, shapes, last
+    return values, shapes, names, last
 
 
 def _value(stream: BinaryIO, kind: int) -> Any:

@@ -29,6 +29,7 @@ from transformers.utils import logging as transformers_logging
 from analyzers.converted import converted_folder, is_whole, write_copy
 from analyzers.errors import InputError, reason_of
 from analyzers.gguf_header import read_gguf_header
+from analyzers.gguf_splits import SPLITS, set_space, set_split
 from analyzers.memory import free_disk, free_memory, free_of_each_gpu, is_out_of_memory
 from analyzers.metadata import check_config, check_type, read_config
 from analyzers.model import PROBE, LanguageModel, pick_device
@@ -170,7 +171,12 @@ def _converted(folder: Path, gguf_file: str, id: str) -> Path:
     target = converted_folder(folder, gguf_file)
     if is_whole(target):
         return target
-    n_bytes = 4 * read_gguf_header(folder / gguf_file, id).n_parameters
+    header = read_gguf_header(folder / gguf_file, id)
+    n_bytes = 4 * header.n_parameters
+    if header.tokenizer not in ("gpt2", "llama"):
+        raise InputError("gguf_tokenizer", model=id, name=header.tokenizer)
+    if header.tokenizer == "gpt2" and header.split not in SPLITS:
+        raise InputError("gguf_split", model=id, name=header.split or "—")
     if n_bytes > free_disk(target):
         reason = os.strerror(errno.ENOSPC)
         raise InputError("conversion_failed", model=id, megabytes=n_bytes // 10**6, reason=reason)
@@ -181,6 +187,10 @@ def _converted(folder: Path, gguf_file: str, id: str) -> Path:
     tokenizer = AutoTokenizer.from_pretrained(
         folder, gguf_file=gguf_file, local_files_only=True, trust_remote_code=False
     )
+    if header.tokenizer == "gpt2":
+        set_split(tokenizer.backend_tokenizer, header.split)
+    else:
+        set_space(tokenizer.backend_tokenizer, header.puts_space)
     try:
         write_copy(module, tokenizer, target)
     except (OSError, SafetensorError) as error:

@@ -257,6 +257,18 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "{model} cannot be used: it has no tokenizer beside its weights. The model in use is unchanged.",
         "{model} は使えません: 重みと一緒にトークナイザがありません。使用中のモデルはそのままです。",
     ),
+    "gguf_split": (
+        "{model} cannot be used: its file says that text is split as “{name}” does (tokenizer.ggml.pre), which is not known here, and another split would give other tokens. Take the same model as safetensors, or another file. The model in use is unchanged.",
+        "{model} は使えません: ファイルはテキストの分割方法を「{name}」(tokenizer.ggml.pre)としていますが、ここでは未知です。別の分割ではトークンが変わってしまいます。同じモデルの safetensors か、別のファイルを使ってください。使用中のモデルはそのままです。",
+    ),
+    "gguf_tokenizer": (
+        "{model} cannot be used: its file holds a tokenizer of the kind “{name}” (tokenizer.ggml.model), which cannot be read right here. Take the same model as safetensors. The model in use is unchanged.",
+        "{model} は使えません: ファイルのトークナイザの種類「{name}」(tokenizer.ggml.model)は、ここでは正しく読めません。同じモデルの safetensors を使ってください。使用中のモデルはそのままです。",
+    ),
+    "gguf_positions": (
+        "{model} cannot be used: its file stretches the positions ({name}), which is lost when it is converted, and every number would be off. Take the same model as safetensors. The model in use is unchanged.",
+        "{model} は使えません: ファイルは位置の伸長({name})を指定していますが、変換時に失われ、すべての数値が狂います。同じモデルの safetensors を使ってください。使用中のモデルはそのままです。",
+    ),
     "tokenizer_unreadable": (
         "{model} cannot be used: its tokenizer cannot be read ({reason}). The file is broken, or made for a newer tokenizers than {version}, which is installed here. Fetch it again, or choose another model. The model in use is unchanged.",
         "{model} は使えません: トークナイザを読めません({reason})。ファイルが壊れているか、ここにある tokenizers {version} より新しい形式です。取得し直すか、別のモデルを選んでください。使用中のモデルはそのままです。",

@@ -24,8 +24,19 @@ NAMES = {
 """Of a block's parts: transformers' → llama.cpp's."""
 
 
-def write_gguf(file: Path, module: Any, *, architecture: str = "llama", **changed: int) -> Path:
-    """A Llama module and the tests' tokenizer as one file; `changed` are values that do not fit the weights."""
+def write_gguf(
+    file: Path,
+    module: Any,
+    *,
+    architecture: str = "llama",
+    split: str | None = "gpt-2",
+    tokenizer_model: str = "gpt2",
+    scaling: str | None = None,
+    extra: str | None = None,
+    **changed: int,
+) -> Path:
+    """A Llama module and the tests' tokenizer as one file; `changed` are values that do not fit the weights, `split` is
+    `tokenizer.ggml.pre`, `scaling` the type of stretched positions and `extra` the name of a tensor more."""
     config = module.config
     writer = GGUFWriter(str(file), architecture)
     sizes = {
@@ -46,7 +57,13 @@ def write_gguf(file: Path, module: Any, *, architecture: str = "llama", **change
     by_id = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
     by_id[0] = "<|endoftext|>"  # transformers adds it where it is not there
     merges = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
-    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_model(tokenizer_model)
+    if split is not None:
+        writer.add_tokenizer_pre(split)
+    if scaling is not None:
+        writer.add_string(f"{architecture}.rope.scaling.type", scaling)
+    if extra is not None:
+        writer.add_tensor(extra, np.ones(4, dtype=np.float32))
     writer.add_token_list(by_id + [f"[unused{i}]" for i in range(config.vocab_size - len(by_id))])
     writer.add_token_types([3] + [1] * (config.vocab_size - 1))
     writer.add_token_merges([" ".join(pair) for pair in merges])
