@@ -32,6 +32,8 @@ CHUNK_WORK_GPU = 2e13
 class Question:
     """Which scalars are explained: one per target, read off the logits at `rows`."""
 
+    text: Int[Tensor, " position"]
+    """Ids of the text; vectors that are asked about enter in the place of theirs."""
     rows: Int[Tensor, " target"]
     """Rows of the model's output that predict the explained tokens."""
     ids: Int[Tensor, " target"]
@@ -54,7 +56,9 @@ class Question:
         self, model: LanguageModel, embedded: Float[Tensor, "batch position d_model"]
     ) -> Float[Tensor, "batch target"]:
         """The scalars, from one forward."""
-        return self.values(model.logits_at(embedded, self.rows, self.n_source))
+        return self.values(
+            model.run(self.text.expand(len(embedded), -1), self.rows, n_source=self.n_source, embedded=embedded)
+        )
 
     def values(self, logits: Float[Tensor, "batch target vocab"]) -> Float[Tensor, "batch target"]:
         """The scalar of each target. Half precision is read as float32."""
@@ -73,7 +77,10 @@ class Question:
 class Likeness:
     """The one scalar of an encoder: the cosine of its vector of a text with the vector of another text."""
 
+    text: Int[Tensor, " position"]
+    """Ids of the first text."""
     other: Float[Tensor, " d_model"]
+    """The vector of the second."""
     n_targets: int = 1
 
     def only(self, _chosen: Sequence[int]) -> Likeness:
@@ -83,7 +90,8 @@ class Likeness:
         self, model: LanguageModel, embedded: Float[Tensor, "batch position d_model"]
     ) -> Float[Tensor, "batch target"]:
         """The cosine, −1 to 1, as a batch of one target."""
-        return torch.cosine_similarity(model.pooled(embedded), self.other, dim=-1).unsqueeze(-1)
+        vectors = model.pooled(self.text.expand(len(embedded), -1), embedded)
+        return torch.cosine_similarity(vectors, self.other, dim=-1).unsqueeze(-1)
 
 
 def gauss_legendre(points: int) -> tuple[np.ndarray, np.ndarray]:

@@ -74,6 +74,7 @@ def compute_faithfulness(
     embedded = model.embed(ids, completion.n_source)
     baseline = baseline_embedding(model, settings.baseline, ids, completion.n_source)
     question = Question(
+        torch.tensor(ids, device=model.device),
         torch.tensor([completion.row_of(position)], device=model.device),
         torch.tensor([said[position].id], device=model.device),
         "log-probability",

@@ -15,8 +15,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from analyzers.anatomy import is_rounding, observed, read_out
+from analyzers.anatomy import observed, read_out
 from analyzers.completion import Completion
+from analyzers.dissection import is_rounding
 from analyzers.errors import InputError
 from analyzers.model import LanguageModel
 

@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from analyzers.anatomy import Anatomy, dissect, run_at
+from analyzers.anatomy import Anatomy, entering, run_at
+from analyzers.dissection import dissect
 from analyzers.errors import InputError
 from analyzers.limits import LIMITS
 from analyzers.neurons import find_down_projections
@@ -63,16 +64,23 @@ class LanguageModel:
         self.opening: tuple[int, ...] = _opening(generation, module.config) if kind == "seq2seq" else ()
         """What a decoder starts from."""
         source = tokenizer(PROBE, return_tensors="pt").input_ids[:, :16].to(device_of(module))
-        opening = torch.tensor([self.opening], dtype=source.dtype, device=source.device)
-        target = torch.cat([opening, source[:, :8]], dim=1) if kind == "seq2seq" else None
+        target = None
+        if kind == "seq2seq":
+            written = [*self.opening, *tokenizer(text_target=PROBE).input_ids[:8]]
+            target = torch.tensor([written], dtype=source.dtype, device=source.device)
         self._probe = source if target is None else torch.cat([source, target], dim=1)
         self._n_probe_source = 0 if target is None else source.shape[1]
-        self.anatomy: Anatomy = dissect(module, source, id, has_head=kind != "encoder", target=target)
+        is_causal = kind in ("causal", "seq2seq")
+        self.anatomy: Anatomy = dissect(
+            module, source, id, has_head=kind != "encoder", target=target, is_causal=is_causal
+        )
         self.max_positions = _max_positions(module, config, tokenizer)
         end = generation.eos_token_id if generation is not None else tokenizer.eos_token_id
         self.end_ids = frozenset(end if isinstance(end, list) else [] if end is None else [end])
         candidates = (tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id)
-        self.baseline_id: int = next((id for id in candidates if id is not None and id < self._n_rows(False)), 0)
+        self.baseline_id: int = next(
+            (id for id in candidates if id is not None and id < _n_rows(self.anatomy.embedding)), 0
+        )
         """The token that stands for absence: padding, else end of text."""
         self.around = _around(tokenizer)
         """What the tokenizer puts before and after every text."""
@@ -83,7 +91,7 @@ class LanguageModel:
             dtype=dtype_of(module),
             n_layers=len(self.anatomy.blocks),
             d_model=int(config.hidden_size),
-            vocab=int(config.vocab_size),
+            vocab=_n_rows(self._tables[-1]),
             device=device_of(module).type,
             self_check=self.anatomy.max_difference,
         )
@@ -126,7 +134,7 @@ class LanguageModel:
             ids = ids[: -len(closing)]
         if not ids:
             raise InputError("no_tokens", model=self.facts.id)
-        n_rows = self._n_rows(is_target)
+        n_rows = _n_rows(self._tables[-1 if is_target else 0])
         beyond = next((id for id in ids if id >= n_rows), None)
         if beyond is not None:
             token = self.tokenizer.convert_ids_to_tokens(beyond)
@@ -163,12 +171,6 @@ class LanguageModel:
         n_before = len(self._decoded(head))
         return self._decoded(whole)[n_before : n_before + 1].isspace()
 
-    def _n_rows(self, is_target: bool) -> int:
-        """How many ids the model has a vector for."""
-        target = self.anatomy.target_embedding
-        embedding = target if is_target and target is not None else self.anatomy.embedding
-        return int(next(embedding.parameters()).shape[0])
-
     def dropped(self, text: str) -> str:
         """The characters of a text that its ids hold nothing of, or only a part, in their order; white space aside."""
         characters = [c for c in dict.fromkeys(text) if not c.isspace()]
@@ -203,22 +205,16 @@ class LanguageModel:
         return self.reader.read(ids, spaced=spaced)
 
     def embed(self, ids: Sequence[int], n_source: int = 0) -> Float[Tensor, "position d_model"]:
-        """The vectors that enter the model as `inputs_embeds`. Position embeddings are not among them."""
+        """The vectors that the embedding gives for ids, as they enter the model. Position embeddings are not among them."""
         given = torch.tensor(ids, device=self.device)
-        parts = self._embeddings
-        sides = (given,) if len(parts) == 1 else (given[:n_source], given[n_source:])
-        embedded = [
-            embedding(some) if scale == 1 else embedding(some) * scale
-            for (embedding, scale), some in zip(parts, sides, strict=True)
-        ]
-        return torch.cat(embedded).detach()
+        sides = (given[:n_source], given[n_source:]) if len(self._tables) > 1 else (given,)
+        return torch.cat([table(side) for table, side in zip(self._tables, sides, strict=True)]).detach()
 
     @property
-    def _embeddings(self) -> tuple[tuple[torch.nn.Module, float], ...]:
-        """Each embedding with its scale: the one, or the source's and the target's."""
-        anatomy = self.anatomy
-        one = (anatomy.embedding, anatomy.embedding_scale)
-        return (one,) if anatomy.target_embedding is None else (one, (anatomy.target_embedding, anatomy.target_scale))
+    def _tables(self) -> tuple[torch.nn.Module, ...]:
+        """The one embedding, or the source's and the target's."""
+        target = self.anatomy.target_embedding
+        return (self.anatomy.embedding,) if target is None else (self.anatomy.embedding, target)
 
     def mean_embedding(self, n_positions: int, n_source: int = 0) -> Float[Tensor, "position d_model"]:
         """Mean over the whole vocabulary of what the embedding layer gives, at every position."""
@@ -227,12 +223,12 @@ class LanguageModel:
 
     @cached_property
     def _means(self) -> tuple[Float[Tensor, " d_model"], ...]:
-        ids = torch.arange(self.facts.vocab, device=self.device)
         means = []
         with torch.no_grad():
-            for embedding, scale in self._embeddings:
-                total = sum(embedding(some).double().sum(0) for some in ids.split(4096))
-                means.append(torch.as_tensor(total) / self.facts.vocab * scale)
+            for table in self._tables:
+                ids = torch.arange(_n_rows(table), device=self.device)
+                total = sum(table(some).double().sum(0) for some in ids.split(4096))
+                means.append(torch.as_tensor(total) / len(ids))
         return tuple(means)
 
     def down_projections(self, side: str = "target") -> tuple[torch.nn.Module, ...]:
@@ -248,16 +244,26 @@ class LanguageModel:
         """One forward over a short text, for what hooks see on the way."""
         return self.run(self._probe, n_source=self._n_probe_source)
 
-    def run(self, ids: Int[Tensor, "batch position"], rows: Tensor | None = None, *, n_source: int = 0) -> Any:
-        """One forward of the model itself: its logits at `rows` (None: at the last), or an encoder's output."""
-        if self.facts.kind == "encoder":
-            return self.module(input_ids=ids)
-        if rows is None:
-            rows = torch.tensor([ids.shape[1] - n_source - 1], device=self.device)
+    def run(
+        self,
+        ids: Int[Tensor, "batch position"],
+        rows: Tensor | None = None,
+        *,
+        n_source: int = 0,
+        embedded: Float[Tensor, "batch position d_model"] | None = None,
+    ) -> Any:
+        """One forward of the model itself: its logits at `rows` (None: at the last), or an encoder's output. Vectors that
+        are `embedded` enter in the place of the ids' own; the head is run for no row but those asked for."""
         sides = {"input_ids": ids}
         if n_source:
             sides = {"input_ids": ids[:, :n_source], "decoder_input_ids": ids[:, n_source:]}
-        return run_at(self.module, self.anatomy, rows, **sides).logits
+        given = [] if embedded is None else [embedded[:, :n_source], embedded[:, n_source:]] if n_source else [embedded]
+        with entering(self.anatomy, *given):
+            if self.facts.kind == "encoder":
+                return self.module(**sides)
+            if rows is None:
+                rows = torch.tensor([ids.shape[1] - n_source - 1], device=self.device)
+            return run_at(self.module, self.anatomy, rows, **sides).logits
 
     @torch.no_grad()
     def next_logits(
@@ -279,20 +285,16 @@ class LanguageModel:
         cache = out.get("past_key_values")
         return out.logits[0, -1].float(), None if cache is None else (len(ids), cache, source)
 
-    def logits_at(
-        self, embedded: Float[Tensor, "batch position d_model"], rows: Tensor, n_source: int = 0
-    ) -> Float[Tensor, "batch row vocab"]:
-        """Logits at `rows` only: the head is run for no other."""
-        if n_source == 0:
-            inputs = {"inputs_embeds": embedded}
-        else:
-            inputs = {"inputs_embeds": embedded[:, :n_source], "decoder_inputs_embeds": embedded[:, n_source:]}
-        logits: Tensor = run_at(self.module, self.anatomy, rows, **inputs).logits
-        return logits
-
-    def pooled(self, embedded: Float[Tensor, "batch position d_model"]) -> Float[Tensor, "batch d_model"]:
+    def pooled(
+        self, ids: Int[Tensor, "batch position"], embedded: Float[Tensor, "batch position d_model"] | None = None
+    ) -> Float[Tensor, "batch d_model"]:
         """An encoder's vector of a text: the mean of its last hidden states over all tokens (Reimers & Gurevych 2019)."""
-        return torch.as_tensor(self.module(inputs_embeds=embedded).last_hidden_state.mean(1))
+        return torch.as_tensor(self.run(ids, embedded=embedded).last_hidden_state.mean(1))
+
+
+def _n_rows(table: torch.nn.Module) -> int:
+    """How many ids an embedding has a vector for."""
+    return int(next(table.parameters()).shape[0])
 
 
 def _around(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -153,7 +153,7 @@ def _explain(
     baseline = baseline_embedding(model, settings.baseline, ids, completion.n_source)
     held = sorted(set(range(len(ids))).difference(*seen))
     baseline[held] = embedded[held]  # what is hidden is the question: it stays as it is
-    question = _question(model, completion, explained, settings, contrast)
+    question = _question(model, completion, ids, explained, settings, contrast)
     values = evaluate(model, embedded.unsqueeze(0), question)[0]
     nothing: tuple[Completeness | None, ...] = (None,) * len(explained)
     if settings.method == "occlusion":
@@ -200,18 +200,21 @@ def _explained(completion: Completion) -> tuple[int, ...]:
 def _question(
     model: LanguageModel,
     completion: Completion,
+    ids: Sequence[int],
     explained: tuple[int, ...],
     settings: SaliencySettings,
     contrast: NamedToken | None,
 ) -> Question | Likeness:
+    text = torch.tensor(ids, device=model.device)
     if completion.kind == "encoder":
+        second = torch.tensor([[token.id for token in completion.second]], device=model.device)
         with torch.no_grad():
-            return Likeness(model.pooled(model.embed([token.id for token in completion.second]).unsqueeze(0))[0])
+            return Likeness(text, model.pooled(second)[0])
     said = {token.position: token.id for token in completion.outputs}
     rows = torch.tensor([completion.row_of(p) for p in explained], device=model.device)
     targets = torch.tensor([said[p] for p in explained], device=model.device)
     contrast_id = contrast.id if contrast else None
-    return Question(rows, targets, settings.target, contrast_id, completion.n_source)
+    return Question(text, rows, targets, settings.target, contrast_id, completion.n_source)
 
 
 def baseline_embedding(

@@ -249,6 +249,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "{model} cannot be used: the installed transformers does not know its type ({type}). The model in use is unchanged.",
         "{model} は使えません: インストールされている transformers がこの種類({type})を知りません。使用中のモデルはそのままです。",
     ),
+    "model_sees_ahead": (
+        "{model} cannot be used as a causal model: its predictions change by {difference} with tokens that come after them, so it sees what it is to predict. If it is a masked model or an encoder, its config.json should name that architecture. The model in use is unchanged.",
+        "{model} は因果モデルとして使えません: 後ろのトークンによって予測が {difference} 変わるため、予測すべきものが見えています。マスクモデルやエンコーダなら、config.json の architectures にそう書いてください。使用中のモデルはそのままです。",
+    ),
     "model_no_config": (
         "{model} cannot be used: it has no config.json. The model in use is unchanged.",
         "{model} は使えません: config.json がありません。使用中のモデルはそのままです。",
@@ -324,6 +328,14 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "anatomy_disproved": (
         "{model} cannot be read: its last layer through our norm and head differs from its own logits by {difference}. The model in use is unchanged.",
         "{model} は読み取れません: 最終層を正規化とヘッドに通した値が、モデル自身のロジットと {difference} 違います。使用中のモデルはそのままです。",
+    ),
+    "embedding_disproved": (
+        "{model} cannot be read: with the embeddings of other tokens it answers {difference} away from what it answers to these tokens, so they are not all that enters it. The model in use is unchanged.",
+        "{model} は読み取れません: 別のトークンの埋め込みを入れたときの出力が、そのトークン自体を入れたときと {difference} 違うため、埋め込み以外からも情報が入っています。使用中のモデルはそのままです。",
+    ),
+    "anatomy_failed": (
+        "{model} cannot be read: its {part} failed ({reason}). The model in use is unchanged.",
+        "{model} は読み取れません: {part} で失敗しました({reason})。使用中のモデルはそのままです。",
     ),
     "no_bitsandbytes": (
         "Weights in {precision} need the package bitsandbytes, which is not installed here. Install it (pip install bitsandbytes), or choose another precision.",

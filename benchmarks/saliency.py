@@ -59,7 +59,8 @@ class Task:
 
     def question(self, wrong: int = 0) -> Question:
         rows = torch.tensor([p - 1 for p in self.explained])
-        return Question(rows, torch.tensor([self.ids[p] + wrong for p in self.explained]), "probability")
+        text = torch.tensor(self.ids[: self.explained[-1]])
+        return Question(text, rows, torch.tensor([self.ids[p] + wrong for p in self.explained]), "probability")
 
     def ours(self, method: str, wrong: int = 0) -> list[Tensor]:
         question = self.question(wrong)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 from conftest import TEXT
@@ -12,7 +10,6 @@ from torch import Tensor, nn
 from toys import copy_module, linear_module, loaded
 
 from analyzers.anatomy import observed, read_out
-from analyzers.errors import InputError
 from analyzers.model import LanguageModel
 
 
@@ -136,47 +133,6 @@ def test_weights_are_frozen_and_the_model_is_in_evaluation_mode(any_model: Langu
 def test_the_toys_are_read_too_and_have_no_final_norm() -> None:
     assert loaded(linear_module()).anatomy.final_norm is None
     assert loaded(copy_module(1)).facts.self_check == 0.0
-
-
-def refusal(module: Any) -> str:
-    with pytest.raises(InputError) as caught:
-        loaded(module, "strange")
-    return str(caught.value)
-
-
-def test_a_model_that_adds_something_only_with_ids_is_refused_with_the_difference() -> None:
-    module = linear_module()
-    module.extra_with_ids = 0.5
-    assert refusal(module).startswith(
-        "strange cannot be read: its last layer through our norm and head differs from its own logits by 0.5."
-    )
-
-
-def test_a_difference_that_is_not_a_number_is_refused() -> None:
-    module = linear_module()
-    module.extra_with_ids = float("nan")
-    assert "differs from its own logits by nan" in refusal(module)
-
-
-def test_a_model_whose_blocks_run_out_of_order_is_refused() -> None:
-    module = linear_module()
-    module.backwards = True
-    assert "its list of blocks that run one after the other was not found" in refusal(module)
-
-
-def test_a_model_without_blocks_is_refused() -> None:
-    module = linear_module()
-    module.blocks = nn.ModuleList()
-    assert "its list of blocks was not found" in refusal(module)
-
-
-@pytest.mark.parametrize("part", ["head", "embed"])
-def test_a_model_without_a_head_or_an_embedding_is_refused(part: str) -> None:
-    module = linear_module()
-    getter = {"head": "get_output_embeddings", "embed": "get_input_embeddings"}[part]
-    setattr(module, getter, lambda: None)
-    said = refusal(module)
-    assert {"head": "language-model head", "embed": "token embedding"}[part] in said
 
 
 def test_every_family_of_the_tests_is_causal_and_small() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -38,6 +39,7 @@ class Case:
         self.baseline = model.embed([self.ids[0]]).expand_as(self.embedded)
         self.contrast = 77
         self.question = Question(
+            torch.tensor(self.ids[: self.explained[-1]]),
             torch.tensor([p - 1 for p in self.explained]),
             torch.tensor([self.ids[p] for p in self.explained]),
             target,
@@ -166,7 +168,7 @@ def test_the_targets_by_hand() -> None:
     probabilities = torch.tensor([1.0, 3.0, 0.0, 0.0]).softmax(-1)
 
     def value(target: Target, contrast: int | None = None) -> float:
-        return float(Question(torch.tensor([0]), torch.tensor([1]), target, contrast).values(logits))
+        return float(Question(torch.tensor([0]), torch.tensor([0]), torch.tensor([1]), target, contrast).values(logits))
 
     assert value("probability") == pytest.approx(float(probabilities[1]), rel=1e-6)
     assert value("log-probability") == pytest.approx(float(probabilities[1].log()), rel=1e-6)
@@ -177,13 +179,13 @@ def test_the_targets_by_hand() -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_read_as_single(dtype: torch.dtype) -> None:
     logits = torch.tensor([[[1.0, 3.0, 0.5]]], dtype=dtype)
-    value = Question(torch.tensor([0]), torch.tensor([1]), "probability").values(logits)
+    value = Question(torch.tensor([0]), torch.tensor([0]), torch.tensor([1]), "probability").values(logits)
     assert value.dtype == torch.float32
     assert float(value) == pytest.approx(float(logits.float().softmax(-1)[0, 0, 1]), rel=1e-6)
 
 
 def test_a_question_of_some_targets_is_those_targets() -> None:
-    whole = Question(torch.tensor([4, 5, 6]), torch.tensor([7, 8, 9]), "contrast", 3)
+    whole = Question(torch.tensor([0, 1, 2]), torch.tensor([4, 5, 6]), torch.tensor([7, 8, 9]), "contrast", 3)
     some = whole.only([2, 0])
     assert (some.rows.tolist(), some.ids.tolist()) == ([6, 4], [9, 7])
     assert (some.target, some.contrast_id) == ("contrast", 3)
@@ -273,7 +275,7 @@ def test_all_tokens_at_once_are_the_same_as_one_at_a_time(family: str) -> None:
     together = finish(integrate(case.model, case.embedded, case.baseline, case.question, 4))
     hidden = finish(occlude(case.model, case.embedded, case.baseline, case.question, groups))
     for i, position in enumerate(case.explained):
-        one = case.question.only([i])
+        one = replace(case.question.only([i]), text=case.question.text[:position])
         x, baseline = case.embedded[:position], case.baseline[:position]
         alone = finish(integrate(case.model, x, baseline, one, 4))
         torch.testing.assert_close(together[i, :position], alone[0], rtol=1e-9, atol=1e-14)
@@ -301,7 +303,7 @@ def test_the_model_is_left_as_it_was(any_model: LanguageModel) -> None:
 
 
 def test_the_hook_is_gone_after_a_failure_too(gpt2: LanguageModel) -> None:
-    question: Any = Question(torch.tensor([10_000]), torch.tensor([1]), "logit")
+    question: Any = Question(torch.tensor([1, 2, 3]), torch.tensor([10_000]), torch.tensor([1]), "logit")
     with pytest.raises(IndexError):
         next(gradients(gpt2, gpt2.embed([1, 2, 3]).unsqueeze(0), question))
     assert not gpt2.anatomy.head._forward_pre_hooks

@@ -61,14 +61,14 @@ class ByHand:
         self.tables = [module.get_input_embeddings()]
         if kind == "seq2seq":
             self.tables = [module.get_encoder().get_input_embeddings(), module.get_decoder().get_input_embeddings()]
+        # Marian's decoder scales what it is given, its encoder does not.
         scale = model.module.config.d_model**0.5 if FAMILIES[model.facts.id[5:]].model == "MarianMTModel" else 1.0
-        scales = [scale, 1.0]  # Marian's decoder scales what it is given, its encoder does not
         absent = torch.full_like(ids, model.baseline_id)
 
         def embedded(ids: Tensor) -> Tensor:
             sides = [ids] if kind != "seq2seq" else [ids[:n], ids[n:]]
             with torch.no_grad():
-                parts = [table(side) * s for table, side, s in zip(self.tables, sides, scales, strict=False)]
+                parts = [table(side) for table, side in zip(self.tables, sides, strict=False)]
             return torch.cat(parts).unsqueeze(0)
 
         self.x, self.baseline = embedded(ids), embedded(absent)
@@ -89,7 +89,7 @@ class ByHand:
         elif kind == "seq2seq":
             row = token.position - n - 1
             self.value = lambda x: (
-                module(inputs_embeds=x[:, :n], decoder_inputs_embeds=x[:, n:], use_cache=False)
+                module(inputs_embeds=x[:, :n] * scale, decoder_inputs_embeds=x[:, n:], use_cache=False)
                 .logits[:, row]
                 .softmax(-1)[:, token.id]
             )

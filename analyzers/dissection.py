@@ -1,0 +1,214 @@
+"""Finds the parts of a transformer by structure, and proves them by number. No list of family names.
+
+The parts are found by watching one forward pass of the model itself: the blocks are the longest list of alike
+modules that run one after the other (of the decoder, where there are two stacks); what runs after the last of them is
+the tail (final norm, head).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from itertools import groupby
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from analyzers.anatomy import Anatomy, entering, first_of, read_out, run_at
+from analyzers.errors import InputError, reason_of
+from analyzers.memory import is_out_of_memory
+
+TOLERANCE = 1e-4
+"""Largest difference of lens and logits that counts as rounding in float32, as a share of the largest logit."""
+
+
+def dissect(
+    module: Any,
+    probe: Tensor,
+    name: str,
+    *,
+    has_head: bool = True,
+    target: Tensor | None = None,
+    is_causal: bool = False,
+) -> Anatomy:
+    """Find the parts of a model and prove them on `probe`, ids of shape (1, position).
+
+    `target` are the decoder's ids in a model with two stacks. With a head, the proof is that the last block's output
+    through norm and head gives the model's own logits, and that the head can be run at chosen rows alone; without one,
+    that the last block's output is (normed, if the model norms it) the model's own last hidden state. Then that
+    embeddings are all that enters of the ids, and, where it `is_causal`, that no prediction sees a later token. Raises
+    InputError, naming the part, where one is not found or a proof fails.
+    """
+    with torch.no_grad(), _naming("forward pass", name):
+        anatomy, own, last = _found(module, probe, name, has_head, target)
+    with torch.no_grad(), _naming("norm and head after the last layer", name):
+        if anatomy.head is not None:
+            ours = read_out(module, anatomy, last)
+        else:
+            ours = last if anatomy.final_norm is None else anatomy.final_norm(last)
+    difference = _difference(ours, own)
+    if not is_rounding(difference, own):
+        raise InputError("anatomy_disproved", model=name, difference=f"{difference:.3g}")
+    with torch.no_grad(), _naming("embeddings", name):
+        _check_entrance(module, anatomy, name, probe, target, own, is_causal)
+    return replace(anatomy, max_difference=difference)
+
+
+def _found(
+    module: Any, probe: Tensor, name: str, has_head: bool, target: Tensor | None
+) -> tuple[Anatomy, Tensor, Tensor]:
+    """The parts as one forward shows them, what the model answered, and the output of its last block."""
+    is_pair = target is not None
+    embedding = (module.get_encoder() if is_pair else module).get_input_embeddings()
+    target_embedding = module.get_decoder().get_input_embeddings() if is_pair else None
+    head = module.get_output_embeddings() if has_head else None
+    if embedding is None or (is_pair and target_embedding is None):
+        raise InputError("anatomy_part_missing", model=name, part="token embedding")
+    if head is None and has_head:
+        raise InputError("anatomy_part_missing", model=name, part="language-model head")
+    answered, calls, outputs = _watch(module, _sides(probe, target))
+    blocks = _blocks(module.get_decoder() if is_pair else module, calls, name)
+    anatomy = Anatomy(
+        embedding,
+        blocks,
+        tuple(len(outputs[block]) if isinstance(outputs[block], (tuple, list)) else 0 for block in blocks),
+        _norm_between(blocks[-1], head, calls, outputs),
+        head,
+        target_embedding=target_embedding,
+        source_blocks=_blocks(module.get_encoder(), calls, name) if is_pair else (),
+    )
+    return anatomy, _answer(answered, anatomy), first_of(outputs[blocks[-1]])
+
+
+def _check_entrance(
+    module: Any,
+    anatomy: Anatomy,
+    name: str,
+    probe: Tensor,
+    target: Tensor | None,
+    own: Float[Tensor, "1 row vocab"],
+    is_causal: bool,
+) -> None:
+    """Prove how text enters, by a second text that ends differently: its embeddings in the place of the first one's give
+    its own answer, and (where causal) the answers before its end are the first one's."""
+    others = [_ending_differently(side) for side in (probe, target) if side is not None]
+    answer = _answer(run_at(module, anatomy, None, **_sides(*others)), anatomy)
+    rows = torch.tensor([own.shape[1] // 2, own.shape[1] - 1], device=own.device)
+    tables = (anatomy.embedding, anatomy.target_embedding)
+    given = [table(side) for table, side in zip(tables, others, strict=False) if table is not None]
+    with entering(anatomy, *given):
+        entered = _answer(run_at(module, anatomy, rows, **_sides(probe, target)), anatomy)
+    difference = _difference(entered, answer[:, rows] if anatomy.head is not None else answer)
+    if not is_rounding(difference, answer):
+        raise InputError("embedding_disproved", model=name, difference=f"{difference:.3g}")
+    if is_causal:
+        if target is not None:  # another source may move every prediction; only another target must not
+            answer = _answer(run_at(module, anatomy, None, **_sides(probe, others[1])), anatomy)
+        difference = _difference(answer[:, :-1], own[:, :-1])
+        if not is_rounding(difference, own):
+            raise InputError("model_sees_ahead", model=name, difference=f"{difference:.3g}")
+
+
+def _sides(probe: Tensor, target: Tensor | None = None) -> dict[str, Tensor]:
+    return {"input_ids": probe} if target is None else {"input_ids": probe, "decoder_input_ids": target}
+
+
+def _ending_differently(ids: Tensor) -> Tensor:
+    """The same text with an ordinary token of its own, one from its middle, at its end."""
+    other = ids.clone()
+    middle = ids.shape[1] // 2
+    other[0, -1] = next((id for id in ids[0, middle:].tolist() if id != int(ids[0, -1])), int(ids[0, 0]))
+    return other
+
+
+def _answer(answered: Any, anatomy: Anatomy) -> Tensor:
+    """Logits, or an encoder's last hidden states."""
+    return torch.as_tensor(answered.last_hidden_state if anatomy.head is None else answered.logits)
+
+
+@contextmanager
+def _naming(part: str, name: str) -> Iterator[None]:
+    """Whatever fails inside is told with the part of the model that was being looked at."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, InputError) or is_out_of_memory(error):
+            raise
+        raise InputError("anatomy_failed", model=name, part=part, reason=reason_of(error)) from error
+
+
+def is_rounding(difference: float, own: Tensor) -> bool:
+    """Whether a difference from these values is no more than rounding; never so for NaN."""
+    return difference <= TOLERANCE * max(1.0, float(own.abs().max()))
+
+
+def _blocks(stack: nn.Module, calls: list[nn.Module], name: str) -> tuple[nn.Module, ...]:
+    """The blocks of a stack in the order in which they ran. Raises InputError where there are none."""
+    candidates = _block_lists(stack)
+    if not candidates:
+        raise InputError("anatomy_part_missing", model=name, part="list of blocks")
+    ran = [order for blocks in candidates if (order := _order_run(blocks, calls))]
+    if not ran:
+        raise InputError("anatomy_part_missing", model=name, part="list of blocks that run one after the other")
+    return max(ran, key=len)
+
+
+def _block_lists(module: nn.Module) -> list[tuple[nn.Module, ...]]:
+    """Every list of alike modules that is not inside another such list."""
+    found: list[tuple[nn.Module, ...]] = []
+    inside: set[nn.Module] = set()
+    for part in module.modules():
+        if isinstance(part, nn.ModuleList) and len(part) and part not in inside:
+            inside.update(child for child in part.modules() if child is not part)
+            if len({type(child) for child in part}) == 1:
+                found.append(tuple(part))
+    return found
+
+
+def _watch(module: Any, inputs: dict[str, Tensor]) -> tuple[Any, list[nn.Module], dict[nn.Module, Any]]:
+    """One forward: the answer, the modules in the order in which they finished, and what each returned."""
+    calls: list[nn.Module] = []
+    outputs: dict[nn.Module, Any] = {}
+
+    def finished(part: nn.Module, _args: Any, output: Any) -> None:
+        calls.append(part)
+        outputs[part] = output
+
+    with ExitStack() as stack:
+        for part in module.modules():
+            stack.callback(part.register_forward_hook(finished).remove)
+        answered = module(**inputs)
+    return answered, calls, outputs
+
+
+def _order_run(blocks: tuple[nn.Module, ...], calls: list[nn.Module]) -> tuple[nn.Module, ...]:
+    """The blocks as they ran: each once and in order, or each several times over (shared weights); else empty."""
+    members = set(blocks)
+    order = [part for part in calls if part in members]
+    in_turn = [part for part, _ in groupby(order)]
+    rounds = len(order) // len(blocks)
+    return tuple(order) if rounds and (in_turn == list(blocks) or order == list(blocks) * rounds) else ()
+
+
+def _norm_between(
+    last_block: nn.Module, head: nn.Module | None, calls: list[nn.Module], outputs: dict[nn.Module, Any]
+) -> nn.Module | None:
+    """The leaf that ran first after the last block and before the head, if it keeps the shape and holds no matrix: what
+    comes after a matrix (BERT's transform) is no final norm."""
+    shape = first_of(outputs[last_block]).shape
+    after = calls[len(calls) - calls[::-1].index(last_block) :]
+    for part in after[: after.index(head)] if head is not None and head in after else after:
+        is_leaf = not any(True for _ in part.children())
+        if not is_leaf or isinstance(part, (nn.Dropout, nn.Identity)):
+            continue
+        output = outputs[part]
+        holds_no_matrix = all(weight.dim() < 2 for weight in part.parameters())
+        return part if holds_no_matrix and isinstance(output, Tensor) and output.shape == shape else None
+    return None
+
+
+def _difference(a: Tensor, b: Tensor) -> float:
+    return float((a - b).abs().max()) if a.shape == b.shape else float("inf")
