@@ -15,6 +15,7 @@ from functools import partial
 from inspect import signature
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutput
@@ -49,8 +50,11 @@ def entering(anatomy: Anatomy, *given: Float[Tensor, "batch _ d_model"]) -> Iter
     waiting = list(given)
 
     def exchanged(_module: nn.Module, _args: Any, output: Tensor) -> Tensor | None:
-        # A copy: there are models that change in place what they are given (CTRL).
-        return waiting.pop(0).to(output).clone() if waiting else None
+        if not waiting or output.shape[1] < waiting[0].shape[1]:
+            return None
+        own = waiting.pop(0).to(output)
+        # A copy, as there are models that change in place what they are given (CTRL); padding to a window (LED) stays.
+        return torch.cat([own, output[:, own.shape[1] :].expand(len(own), -1, -1)], dim=1)
 
     with ExitStack() as stack:
         if given:

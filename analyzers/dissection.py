@@ -45,13 +45,11 @@ def dissect(
     with torch.no_grad(), _naming("forward pass", name):
         anatomy, own, last = _found(module, probe, name, has_head, target)
     with torch.no_grad(), _naming("norm and head after the last layer", name):
-        if anatomy.head is not None:
-            ours = read_out(module, anatomy, last)
-        else:
-            ours = last if anatomy.final_norm is None else anatomy.final_norm(last)
-    difference = _difference(ours, own)
-    if not is_rounding(difference, own):
-        raise InputError("anatomy_disproved", model=name, difference=f"{difference:.3g}")
+        difference = _difference(_after(module, anatomy, last), own)
+        alone = _difference(_after(module, anatomy, last[:, -1:]), own[:, -1:])  # nothing there mixes the positions
+    for found in (difference, alone):
+        if not is_rounding(found, own):
+            raise InputError("anatomy_disproved", model=name, difference=f"{found:.3g}")
     with torch.no_grad(), _naming("embeddings", name):
         _check_entrance(module, anatomy, name, probe, target, own, is_causal)
     return replace(anatomy, max_difference=difference)
@@ -62,25 +60,58 @@ def _found(
 ) -> tuple[Anatomy, Tensor, Tensor]:
     """The parts as one forward shows them, what the model answered, and the output of its last block."""
     is_pair = target is not None
-    embedding = (module.get_encoder() if is_pair else module).get_input_embeddings()
-    target_embedding = module.get_decoder().get_input_embeddings() if is_pair else None
+    embedding = _table(module.get_encoder() if is_pair else module)
+    target_embedding = _table(module.get_decoder()) if is_pair else None
     head = module.get_output_embeddings() if has_head else None
     if embedding is None or (is_pair and target_embedding is None):
         raise InputError("anatomy_part_missing", model=name, part="token embedding")
     if head is None and has_head:
         raise InputError("anatomy_part_missing", model=name, part="language-model head")
     answered, calls, outputs = _watch(module, _sides(probe, target))
+    if head is not None and head not in calls:
+        raise InputError("anatomy_part_missing", model=name, part="language-model head, as one part that runs,")
     blocks = _blocks(module.get_decoder() if is_pair else module, calls, name)
+    n_read = (probe if target is None else target).shape[1]
+    for block in blocks if has_head else blocks[-1:]:
+        if (n_positions := _n_positions(outputs[block])) != n_read:
+            raise InputError("anatomy_positions", model=name, n=n_positions, read=n_read)
     anatomy = Anatomy(
-        embedding,
+        _that_ran(embedding, calls),
         blocks,
         tuple(len(outputs[block]) if isinstance(outputs[block], (tuple, list)) else 0 for block in blocks),
         _norm_between(blocks[-1], head, calls, outputs),
         head,
-        target_embedding=target_embedding,
+        target_embedding=None if target_embedding is None else _that_ran(target_embedding, calls),
         source_blocks=_blocks(module.get_encoder(), calls, name) if is_pair else (),
     )
     return anatomy, _answer(answered, anatomy), first_of(outputs[blocks[-1]])
+
+
+def _after(module: Any, anatomy: Anatomy, last: Tensor) -> Tensor:
+    """What a model makes of its last block's output: logits, or an encoder's last hidden states."""
+    if anatomy.head is not None:
+        return read_out(module, anatomy, last)
+    return last if anatomy.final_norm is None else torch.as_tensor(anatomy.final_norm(last))
+
+
+def _table(stack: Any) -> Any:
+    """The embedding that a model or stack names as its own; None where it names none."""
+    try:
+        return stack.get_input_embeddings()
+    except (AttributeError, NotImplementedError):
+        return None
+
+
+def _that_ran(embedding: nn.Module, calls: list[nn.Module]) -> nn.Module:
+    """The embedding itself, or the one in its place that holds the same weights and is run (T5's encoder alone)."""
+    weight = getattr(embedding, "weight", None)
+    alike = (part for part in calls if weight is not None and getattr(part, "weight", None) is weight)
+    return embedding if embedding in calls else next(alike, embedding)
+
+
+def _n_positions(output: Any) -> int:
+    hidden = first_of(output)
+    return int(hidden.shape[1]) if hidden.dim() == 3 else 0
 
 
 def _check_entrance(

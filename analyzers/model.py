@@ -63,7 +63,7 @@ class LanguageModel:
         generation = getattr(module, "generation_config", None)
         self.opening: tuple[int, ...] = _opening(generation, module.config) if kind == "seq2seq" else ()
         """What a decoder starts from."""
-        source = tokenizer(PROBE, return_tensors="pt").input_ids[:, :16].to(device_of(module))
+        source = tokenizer(PROBE, return_tensors="pt").input_ids[:, :15].to(device_of(module))
         target = None
         if kind == "seq2seq":
             written = [*self.opening, *tokenizer(text_target=PROBE).input_ids[:8]]
@@ -250,7 +250,7 @@ class LanguageModel:
         rows: Tensor | None = None,
         *,
         n_source: int = 0,
-        embedded: Float[Tensor, "batch position d_model"] | None = None,
+        embedded: Float[Tensor, "batch position d_embedding"] | None = None,
     ) -> Any:
         """One forward of the model itself: its logits at `rows` (None: at the last), or an encoder's output. Vectors that
         are `embedded` enter in the place of the ids' own; the head is run for no row but those asked for."""
@@ -286,7 +286,7 @@ class LanguageModel:
         return out.logits[0, -1].float(), None if cache is None else (len(ids), cache, source)
 
     def pooled(
-        self, ids: Int[Tensor, "batch position"], embedded: Float[Tensor, "batch position d_model"] | None = None
+        self, ids: Int[Tensor, "batch position"], embedded: Float[Tensor, "batch position d_embedding"] | None = None
     ) -> Float[Tensor, "batch d_model"]:
         """An encoder's vector of a text: the mean of its last hidden states over all tokens (Reimers & Gurevych 2019)."""
         return torch.as_tensor(self.run(ids, embedded=embedded).last_hidden_state.mean(1))

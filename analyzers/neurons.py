@@ -42,6 +42,11 @@ def find_down_projections(blocks: Sequence[nn.Module], forward: Callable[[], Any
     every = [linear for of_block in maps for linear in of_block.values()]
     with _seeing([*every, *blocks]) as still:
         forward()
+    ran = {name for of_block in maps for name, linear in of_block.items() if linear in still}
+    maps = [
+        {name: of_block[name] for name in of_block if name in ran} for of_block in maps
+    ]  # less idle cross-attention
+    every = [linear for of_block in maps for linear in of_block.values()]
     n_positions = len(_rows(still[blocks[0]].output))
     if n_positions < SHORTEST_PROBE:
         raise ValueError(f"the probe has {n_positions} positions; at least {SHORTEST_PROBE} are needed")
@@ -168,14 +173,14 @@ def _exchanged(given: Any, _part: nn.Module, _args: Any, _output: Any) -> Any:
 
 
 def _copied(output: Any) -> Any:
-    if isinstance(output, tuple):
-        return (_copied(output[0]), *output[1:])
+    if isinstance(output, (tuple, list)):
+        return type(output)([_copied(output[0]), *output[1:]])
     return output.detach().clone() if isinstance(output, Tensor) else output
 
 
 def _rows(output: Any) -> Tensor:
     """(position, width), also where a block returns a tuple, or an MLP works on flattened rows (OPT)."""
-    tensor = output[0] if isinstance(output, tuple) else output
+    tensor = output[0] if isinstance(output, (tuple, list)) else output
     return torch.as_tensor(tensor).flatten(0, -2)
 
 

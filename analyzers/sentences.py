@@ -329,6 +329,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "{model} cannot be read: its last layer through our norm and head differs from its own logits by {difference}. The model in use is unchanged.",
         "{model} は読み取れません: 最終層を正規化とヘッドに通した値が、モデル自身のロジットと {difference} 違います。使用中のモデルはそのままです。",
     ),
+    "anatomy_positions": (
+        "{model} cannot be read: one of its layers answers for {n} positions where the text has {read} tokens, so it cannot be followed token by token. The model in use is unchanged.",
+        "{model} は読み取れません: テキストは {read} トークンですが、ある層の出力は {n} 位置分で、トークンごとに追えません。使用中のモデルはそのままです。",
+    ),
     "embedding_disproved": (
         "{model} cannot be read: with the embeddings of other tokens it answers {difference} away from what it answers to these tokens, so they are not all that enters it. The model in use is unchanged.",
         "{model} は読み取れません: 別のトークンの埋め込みを入れたときの出力が、そのトークン自体を入れたときと {difference} 違うため、埋め込み以外からも情報が入っています。使用中のモデルはそのままです。",

@@ -7,12 +7,21 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from families import BART_LIKE, BERT_LIKE, LLAMA_LIKE, tiny_module, tiny_tokenizer
+from families import BART_LIKE, BERT_LIKE, FAMILIES, LLAMA_LIKE, SMALL, tiny_module, tiny_tokenizer
 from torch import Tensor, nn
 from toys import linear_module, loaded
 
+from analyzers.completion import complete
+from analyzers.completion_settings import Generation
 from analyzers.errors import InputError
 from analyzers.model import LanguageModel
+from analyzers.neuron_factors import factorize_neurons
+from analyzers.neuron_factors_settings import NeuronFactorsSettings
+from analyzers.progress import finish
+from analyzers.rankings import rank_at_each_layer
+from analyzers.rankings_settings import RankingsSettings
+from analyzers.saliency import compute_saliency
+from analyzers.saliency_settings import SaliencySettings
 
 
 def refusal(module: Any) -> str:
@@ -122,7 +131,7 @@ def test_the_ids_alone_must_not_reach_what_embeddings_do_not() -> None:
 
         def forward(self, input_ids: Tensor | None = None, inputs_embeds: Tensor | None = None, **kwargs: Any) -> Any:
             if input_ids is not None:
-                inputs_embeds = self.embed(input_ids) + (input_ids % 7).unsqueeze(-1)
+                inputs_embeds = self.embed(input_ids) + (input_ids / 100).unsqueeze(-1)
             return super().forward(inputs_embeds=inputs_embeds, **kwargs)
 
     module = linear_module()
@@ -153,3 +162,86 @@ def test_memory_that_runs_out_is_not_the_models_fault() -> None:
     module.blocks[1].register_forward_hook(full)
     with pytest.raises(MemoryError):
         loaded(module)
+
+
+B = BERT_LIKE | dict(max_position_embeddings=600)
+T5 = FAMILIES["t5"].values
+FUNNEL = dict(vocab_size=384, block_sizes=[2, 2], d_model=32, n_head=4, d_head=8, d_inner=64)
+PROPHET = SMALL | dict(
+    hidden_size=32, encoder_ffn_dim=64, decoder_ffn_dim=64, num_encoder_layers=3, num_decoder_layers=3,
+    num_encoder_attention_heads=4, num_decoder_attention_heads=4, max_position_embeddings=128, decoder_start_token_id=0,
+)  # fmt: skip
+ODD: dict[str, tuple[str, dict[str, Any], str]] = {
+    "LongformerForMaskedLM": ("masked", B | dict(attention_window=[8] * 3), "one of its layers answers for 16 positions"),
+    "FunnelForMaskedLM": ("masked", FUNNEL, "its norm and head after the last layer failed"),
+    "MobileBertForMaskedLM": (
+        "masked",
+        B | dict(embedding_size=16, intra_bottleneck_size=16, true_hidden_size=16),
+        "its language-model head, as one part that runs, was not found",
+    ),
+    "XLMWithLMHeadModel": ("masked", dict(vocab_size=384, emb_dim=32, n_layers=3, n_heads=4), "its last layer through"),
+    "XLNetLMHeadModel": (
+        "causal",
+        dict(vocab_size=384, d_model=32, n_layer=3, n_head=4, d_inner=64),
+        "one of its layers answers for 1 positions where the text has 15 tokens",
+    ),
+    "xLSTMForCausalLM": (
+        "causal", dict(vocab_size=384, hidden_size=64, num_heads=4, num_blocks=3), "its forward pass failed (",
+    ),
+    "SwitchTransformersForConditionalGeneration": (
+        "seq2seq", T5 | dict(num_decoder_layers=3, num_sparse_encoder_layers=1, num_sparse_decoder_layers=1, num_experts=2),
+        "its norm and head after the last layer failed",
+    ),
+    "ProphetNetForConditionalGeneration": ("seq2seq", PROPHET, "one of its layers answers for 27 positions"),
+    "FSMTForConditionalGeneration": (
+        "seq2seq", BART_LIKE | dict(src_vocab_size=384, tgt_vocab_size=384, langs=["en", "de"]),
+        "its token embedding was not found",
+    ),
+}  # fmt: skip
+"""Models that cannot be followed, and the part that is told."""
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_model_that_cannot_be_followed_is_refused_with_the_part_that_failed(name: str) -> None:
+    kind, values, said = ODD[name]
+    with pytest.raises(InputError) as caught:
+        LanguageModel(built(name, **values), tiny_tokenizer(kind), "odd", kind=kind)
+    assert str(caught.value).startswith("odd cannot be read: " + said)
+    assert str(caught.value).endswith("The model in use is unchanged.")
+    assert "odd" in caught.value.say("ja")
+
+
+FOLLOWED: dict[str, tuple[str, dict[str, Any]]] = {
+    "OpenAIGPTLMHeadModel": ("causal", SMALL | dict(n_embd=32, n_layer=3, n_head=4, n_positions=128)),
+    "CLIPTextModel": ("encoder", BERT_LIKE | dict(eos_token_id=2)),
+    "T5EncoderModel": ("encoder", T5),
+    "MobileBertModel": ("encoder", B | dict(embedding_size=16, intra_bottleneck_size=16, true_hidden_size=16)),
+    "LEDForConditionalGeneration": (
+        "seq2seq",
+        BART_LIKE
+        | dict(attention_window=[8] * 3, max_encoder_position_embeddings=600, max_decoder_position_embeddings=600),
+    ),
+    "BartForCausalLM": ("causal", BART_LIKE),
+}
+"""Blocks that return lists, embeddings that hold the weights of another, padding to a window, idle cross-attention."""
+
+
+@pytest.mark.parametrize("name", FOLLOWED)
+def test_unusual_models_answer_in_numbers(name: str) -> None:
+    kind, values = FOLLOWED[name]
+    model = LanguageModel(built(name, **values), tiny_tokenizer(kind), "unusual", kind=kind)
+    text = "the café: the keys to the cabinet are on the table and the cat sat on the mat"
+    second = "a café 東京" if kind == "encoder" else None
+    *_, whole = complete(model, text, Generation(generate=3, target_text=second))
+    saliency = finish(compute_saliency(model, whole, SaliencySettings(method="occlusion")))
+    if kind != "encoder":
+        ids, n = torch.tensor([whole.ids]), whole.n_source
+        sides = {"input_ids": ids} if not n else {"input_ids": ids[:, :n], "decoder_input_ids": ids[:, n:]}
+        with torch.no_grad():
+            own = model.module(**sides).logits[0].softmax(-1)
+        rows = [float(own[whole.row_of(token.position), token.id]) for token in whole.outputs]
+        assert saliency.values.tolist() == pytest.approx(rows, rel=1e-4)
+        assert finish(rank_at_each_layer(model, whole, RankingsSettings())).ranks[-1].tolist() == [1] * len(rows)
+    if kind != "seq2seq":
+        factors = finish(factorize_neurons(model, whole, NeuronFactorsSettings(factors=2)))
+        assert len(factors.factors) == 2

@@ -156,12 +156,17 @@ def test_a_changed_neuron_moves_its_block_by_exactly_what_its_column_says(family
     assert torch.equal(moved[others], torch.zeros_like(moved[others]))
 
 
-@pytest.mark.parametrize("family", ["mixtral", "shared_expert", "mamba"])
+@pytest.mark.parametrize("family", ["mixtral", "shared_expert"])
 def test_a_model_whose_tokens_do_not_share_one_mlp_is_refused_with_a_sentence(family: str) -> None:
     module = build(family)
-    path = "backbone.layers" if family == "mamba" else "model.layers"
     with pytest.raises(InputError, match="layer 0 has no single MLP that every token passes"):
-        find_down_projections(blocks_of(module, path), forward_of(module), family)
+        find_down_projections(blocks_of(module, "model.layers"), forward_of(module), family)
+
+
+def test_a_model_without_an_mlp_is_refused_with_a_sentence() -> None:
+    module = build("mamba")
+    with pytest.raises(InputError, match="the down projection of the MLP in layer 0 was not found"):
+        find_down_projections(blocks_of(module, "backbone.layers"), forward_of(module), "mamba")
 
 
 def test_layers_that_share_their_weights_are_refused_with_a_sentence() -> None:
