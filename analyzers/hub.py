@@ -261,11 +261,13 @@ def _ask(id: str, hub_id: HubId, seconds: float) -> HubModel:
         for name in sizes
         if name.endswith((".json", ".txt", ".model", ".spm", ".tiktoken")) and name != "config.json"
     ]
-    n_parameters = info.safetensors.total if info.safetensors is not None else None
-    if not n_parameters:
+    n_by_type = info.safetensors.parameters if info.safetensors is not None else None
+    if not n_by_type:
         headers = api.get_safetensors_metadata(hub_id.repository, revision=commit, token=False, timeout=seconds)
-        n_parameters = sum(headers.parameter_count.values())
-    figures = Metadata(metadata.kind_of(config), int(n_parameters), sum(sizes[name] for name in weights), config)
+        n_by_type = headers.parameter_count
+    metadata.check_types(n_by_type, config, id)
+    n_bytes = sum(sizes[name] for name in weights)
+    figures = Metadata(metadata.kind_of(config), sum(n_by_type.values()), n_bytes, config)
     files = tuple((name, sizes[name]) for name in ("config.json", *sorted(small), *weights))
     return HubModel(id, hub_id.repository, revision, commit, figures, files)
 

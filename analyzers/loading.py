@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import threading
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,15 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import (
     CONFIG_MAPPING,
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    MODEL_FOR_MASKED_LM_MAPPING,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
+    MODEL_MAPPING,
     AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
+    AutoModelForImageTextToText,
     AutoModelForMaskedLM,
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
@@ -52,13 +59,26 @@ KNOWN_TYPES = frozenset(CONFIG_MAPPING.keys())
 _BUILDING = threading.Lock()
 """transformers changes settings of the whole process while it builds a model: one at a time."""
 
-FAMILIES = {
-    "causal": AutoModelForCausalLM,
-    "masked": AutoModelForMaskedLM,
-    "seq2seq": AutoModelForSeq2SeqLM,
-    "encoder": AutoModel,
+READERS: dict[str, tuple[tuple[Any, Any], ...]] = {
+    "causal": (
+        (AutoModelForCausalLM, MODEL_FOR_CAUSAL_LM_MAPPING),
+        (AutoModelForImageTextToText, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING),
+    ),
+    "masked": ((AutoModelForMaskedLM, MODEL_FOR_MASKED_LM_MAPPING),),
+    "seq2seq": ((AutoModelForSeq2SeqLM, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING),),
+    "encoder": ((AutoModel, MODEL_MAPPING),),
 }
-"""Kind → what loads it."""
+"""Kind → what loads it, and which models that knows. Of a model that sees pictures too, the text part is run."""
+
+
+def reader_of(model_type: str, kind: str, id: str) -> Any:
+    """What loads a model of this type and kind. Raises InputError for a type that reads no text of that kind."""
+    config = CONFIG_MAPPING[model_type]
+    for reader, known in READERS[kind]:
+        # A base model is known of every type, those of pictures and sound too.
+        if config in known and (kind != "encoder" or hasattr(config().get_text_config(), "vocab_size")):
+            return reader
+    raise InputError("model_not_of_text", model=id, type=model_type)
 
 
 def load_model(
@@ -84,9 +104,10 @@ def load_model(
         try:
             if gguf_file is not None:
                 folder = _converted(folder, gguf_file, id)
-            module, info = FAMILIES[kind].from_pretrained(
+            config = _config(folder, id)
+            module, info = reader_of(config.model_type, kind, id).from_pretrained(
                 folder,
-                config=_config(folder, id),
+                config=config,
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,
@@ -99,7 +120,7 @@ def load_model(
                 raise
             raise InputError("model_broken", model=id, reason=reason_of(error)) from error
     missing = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
-    if missing:
+    if missing and not (kind == "encoder" and _are_unread(module, missing, tokenizer)):
         raise InputError("model_missing_weights", model=id, n=len(missing), example=missing[0])
     for name, weight in each_weight(module):
         if not bool(torch.isfinite(weight).all()):
@@ -118,13 +139,36 @@ def load_model(
     return LanguageModel(module, tokenizer, id, kind=kind, revision=revision)  # proved again, as it is now
 
 
-def count_parameters(folder: Path, id: str, kind: str) -> int:
-    """How many parameters a folder's configuration describes, found without allocating one. Raises InputError."""
-    config = _config(folder, id)
+@torch.no_grad()
+def _are_unread(module: Any, names: list[str], tokenizer: Any) -> bool:
+    """Whether no weight of these names moves an encoder's last hidden states: a pooler that was not saved. They are zero
+    afterwards."""
+    held = module.state_dict()
+    if any(name not in held or not held[name].is_floating_point() for name in names):
+        return False
+    ids = tokenizer(PROBE, return_tensors="pt").input_ids.to(module.device)
+    for name in names:
+        held[name].fill_(float("nan"))
+    is_whole = bool(torch.isfinite(module(input_ids=ids).last_hidden_state).all())
+    for name in names:
+        held[name].zero_()
+    return is_whole
+
+
+def count_parameters(raw: Mapping[str, Any], id: str, kind: str) -> int:
+    """How many weights a configuration describes, a tied head once, found without allocating one. Raises InputError."""
+    check_config(raw, id)
+    check_type(raw, id, KNOWN_TYPES)
+    reader_of(raw["model_type"], kind, id)
     try:
-        with _BUILDING, torch.device("meta"):
-            module = FAMILIES[kind].from_config(config, dtype=torch.float32, trust_remote_code=False)
-        return sum(weight.numel() for weight in (*module.parameters(), *module.buffers()))
+        config = CONFIG_MAPPING[raw["model_type"]].from_dict(dict(raw))
+        config._attn_implementation = config._experts_implementation = None
+        known = next(known for _, known in READERS[kind] if type(config) in known)[type(config)]
+        classes = known if isinstance(known, tuple) else (known,)
+        named = [one for one in classes if one.__name__ in (config.architectures or ())]
+        with torch.device("meta"):  # the class itself: `from_config` would change a setting of the whole process
+            module = (named or classes)[0](config)
+        return sum(weight.numel() for weight in module.parameters())
     except BROKEN as error:
         raise InputError("model_broken", model=id, reason=reason_of(error)) from error
 

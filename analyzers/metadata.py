@@ -6,6 +6,7 @@ import importlib.util
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,16 @@ MOST: tuple[tuple[str, int], ...] = (
 """What a configuration's numbers may be at most, by name: far above any model, and small enough to build one without
 weights. What they come to is checked against the memory after that."""
 INDEX = "model.safetensors.index.json"
+DISCRIMINATORS = ("Electra", "Funnel", "Splinter")
+BOTH_WAYS = frozenset({
+    "albert", "bert", "big_bird", "camembert", "convbert", "data2vec-text", "deberta", "deberta-v2", "distilbert", "electra", "ernie", "esm", "esmc", "eurobert", "flaubert", "fnet", "funnel", "gte", "ibert", "jina_embeddings_v3", "layoutlm", "longformer", "luke", "megatron-bert", "mobilebert", "modernbert", "mpnet", "mra", "neomme", "nomic_bert", "nystromformer", "perceiver", "rembert", "roberta", "roberta-prelayernorm", "roc_bert", "roformer", "squeezebert", "tapas", "ultrabert", "xlm", "xlm-roberta", "xlm-roberta-xl", "xmod", "yoso", "bert-generation", "clip_text_model",
+})  # fmt: skip
+"""Types of models that read both ways, for files that name no architecture."""
+HEADS = re.compile(
+    r"(cls\.predictions|lm_head|vocab_(transform|projector)|generator_(lm_head|predictions)|predictions|pred_layer"
+    r"|lm_predictions|head)\b"
+)
+"""Names of weights that only a language-model head of such a model has."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +45,22 @@ class Metadata:
     """A model in figures."""
 
     kind: Kind
-    n_parameters: int
+    n_numbers: int
+    """In the files: buffers, a tied head that was saved and weights of other heads included."""
     n_bytes: int
     """Of the files that loading reads."""
     config: Mapping[str, Any] | None = None
     """config.json; None for a GGUF file, which has none."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a safetensors file says of itself."""
+
+    names: tuple[str, ...]
+    """Of its weights."""
+    n_by_type: Counter[str]
+    """How many numbers of each type (`F32`, `BF16`, `I64`)."""
 
 
 def examine(folder: Path, id: str) -> Metadata:
@@ -59,8 +81,11 @@ def examine(folder: Path, id: str) -> Metadata:
     weights = choose_weights(names, index, id)
     check_tokenizer(names, id, config)
     headers = [read_header(folder / name, id) for name in weights]
+    n_by_type = sum((header.n_by_type for header in headers), Counter[str]())
+    check_types(n_by_type, config, id)
     n_bytes = sum((folder / name).stat().st_size for name in weights)
-    return Metadata(kind_of(config), sum(headers), n_bytes, config)
+    kind = kind_of(config, [name for header in headers for name in header.names])
+    return Metadata(kind, n_by_type.total(), n_bytes, config)
 
 
 def examine_gguf(file: Path, id: str) -> Metadata:
@@ -73,15 +98,27 @@ def read_config(folder: Path, id: str) -> Mapping[str, Any]:
     return _read_json(folder / "config.json", id, LARGEST_CONFIG)
 
 
-def kind_of(config: Mapping[str, Any]) -> Kind:
-    """From the architecture that the configuration names."""
+def kind_of(config: Mapping[str, Any], weights: Collection[str] = ()) -> Kind:
+    """From the architecture that the configuration names; where it names none, from the type of model and, for one that
+    reads both ways, from whether the `weights` (their names, where known) hold a language-model head."""
     named = config.get("architectures")
-    name = named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""
+    first = named[0] if isinstance(named, list) and named else named
+    name = first if isinstance(first, str) else ""
+    if name.endswith(("EncoderModel", "TextModel")):
+        return "encoder"
     if config.get("is_encoder_decoder") is True:
         return "seq2seq"
-    if name.endswith("ForMaskedLM"):
+    if name.endswith("ForPreTraining"):  # those of the others tell true tokens from false ones
+        return "encoder" if name.startswith(DISCRIMINATORS) else "masked"
+    if not name:
+        if config.get("model_type") not in BOTH_WAYS or config.get("is_decoder") is True:
+            return "causal"
+        return "masked" if any(HEADS.match(weight) for weight in weights) else "encoder"
+    if name.endswith("ForMaskedLM") or name in ("XLMWithLMHeadModel", "FlaubertWithLMHeadModel"):
         return "masked"
-    is_causal = name.endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration"))
+    is_causal = name.endswith(
+        ("ForCausalLM", "LMHeadModel", "LMHead", "DoubleHeadsModel", "ForConditionalGeneration", "GenerationDecoder")
+    )
     return "causal" if is_causal else "encoder"
 
 
@@ -91,8 +128,8 @@ def check_config(config: Mapping[str, Any], id: str) -> None:
         for name, value in _every(config):
             if value and (name in ("kernel_config", "use_kernels") or _is_hub_kernel(name, value)):
                 raise InputError("model_kernels", model=id, name=name)
-            if name in ("quantization_config", "compression_config") and isinstance(value, dict):
-                _check_quantization(value, id)
+            if (isinstance(value, dict) and re.search(r"quant|^compression", name)) or name == "quant_method":
+                _check_quantization(value if isinstance(value, dict) else {name: value}, name, id)
             if isinstance(value, (int, float)) and not isinstance(value, bool):
                 most = next((most for pattern, most in MOST if re.search(pattern, name)), math.inf)
                 if value > most:
@@ -138,8 +175,17 @@ def choose_weights(names: Collection[str], index: Mapping[str, Any] | None, id: 
     raise InputError("model_no_weights", model=id)
 
 
-def read_header(file: Path, id: str) -> int:
-    """How many numbers a safetensors file holds. Raises InputError for a file that is cut short or is none."""
+def check_types(n_by_type: Mapping[str, int], config: Mapping[str, Any], id: str) -> None:
+    """Refuse weights that another tool made integers or bytes of, whatever the configuration says of it. Raises
+    InputError."""
+    odd = [name for name in n_by_type if re.match(r"I8|I16|I32|U16|U32|F8|F6|F4", name)]
+    of_bitsandbytes = isinstance(config.get("quantization_config"), dict)  # any other one was refused before
+    if not of_bitsandbytes and sum(n_by_type[name] for name in odd) > 0.01 * sum(n_by_type.values()):
+        raise InputError("model_quantized", model=id, method=max(odd, key=lambda name: n_by_type[name]))
+
+
+def read_header(file: Path, id: str) -> Header:
+    """What a safetensors file says of itself. Raises InputError for a file that is cut short or is none."""
     try:
         n_bytes = file.stat().st_size
         with file.open("rb") as stream:
@@ -147,16 +193,18 @@ def read_header(file: Path, id: str) -> int:
             if not 2 <= length <= min(LARGEST_HEADER, max(2, n_bytes - 8)):
                 raise InputError("model_cut_short", model=id, file=file.name, n=f"{n_bytes:,}")
             header = json.loads(stream.read(length))
-        tensors = [tensor for name, tensor in header.items() if name != "__metadata__"]
-        expected = 8 + length + max((int(tensor["data_offsets"][1]) for tensor in tensors), default=0)
-        n_parameters = sum(math.prod(int(n) for n in tensor["shape"]) for tensor in tensors)
+        tensors = {name: tensor for name, tensor in header.items() if name != "__metadata__"}
+        expected = 8 + length + max((int(tensor["data_offsets"][1]) for tensor in tensors.values()), default=0)
+        n_by_type = Counter[str]()
+        for tensor in tensors.values():
+            n_by_type[str(tensor["dtype"])] += math.prod(int(n) for n in tensor["shape"])
     except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError("model_broken", model=id, reason=f"{file.name} is not a safetensors file") from error
     if n_bytes < expected:
         raise InputError("model_cut_short", model=id, file=file.name, n=f"{n_bytes:,}")
-    return n_parameters
+    return Header(tuple(tensors), n_by_type)
 
 
 def _read_json(file: Path, id: str, largest: int) -> Mapping[str, Any]:
@@ -199,8 +247,8 @@ def _is_hub_kernel(name: str, value: Any) -> bool:
     return any(isinstance(one, str) and "/" in one for one in named)
 
 
-def _check_quantization(quantization: Mapping[str, Any], id: str) -> None:
+def _check_quantization(quantization: Mapping[str, Any], name: str, id: str) -> None:
     """Only bitsandbytes needs nothing but itself: others bring kernels along, or cannot be differentiated."""
-    method = str(quantization.get("quant_method", "unknown"))[:40]
+    method = str(quantization.get("quant_method") or name)[:40]
     if method != "bitsandbytes" or importlib.util.find_spec("bitsandbytes") is None:
         raise InputError("model_quantized", model=id, method=method if method.isprintable() else "?")

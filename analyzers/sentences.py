@@ -249,8 +249,12 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "{model} cannot be used: the installed transformers does not know its type ({type}). The model in use is unchanged.",
         "{model} は使えません: インストールされている transformers がこの種類({type})を知りません。使用中のモデルはそのままです。",
     ),
+    "model_not_of_text": (
+        "{model} cannot be used: transformers has no model of text for its type ({type}). Choose a language model. The model in use is unchanged.",
+        "{model} は使えません: transformers に、この種類({type})のテキスト用モデルがありません。言語モデルを選んでください。使用中のモデルはそのままです。",
+    ),
     "model_sees_ahead": (
-        "{model} cannot be used as a causal model: its predictions change by {difference} with tokens that come after them, so it sees what it is to predict. If it is a masked model or an encoder, its config.json should name that architecture. The model in use is unchanged.",
+        "{model} cannot be used as a causal model: its predictions change by {difference} with tokens that come after them, so it sees what it is to predict. If it is a masked model or an encoder, have its config.json name that architecture. The model in use is unchanged.",
         "{model} は因果モデルとして使えません: 後ろのトークンによって予測が {difference} 変わるため、予測すべきものが見えています。マスクモデルやエンコーダなら、config.json の architectures にそう書いてください。使用中のモデルはそのままです。",
     ),
     "model_no_config": (

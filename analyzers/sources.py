@@ -35,13 +35,25 @@ def figures_of(source: Source, folder: Path) -> Metadata:
 
 
 def checked_kind(source: Source, figures: Metadata) -> str:
-    """The kind that is said of a model, else that of its files. Raises InputError for one that is not served, and for a
-    type of model that needs code of its own."""
-    from analyzers.loading import KNOWN_TYPES
+    """The kind that is said of a model, else that of its files. Raises InputError for a type of model that needs code of
+    its own, and for one that is none of text."""
+    from analyzers.loading import KNOWN_TYPES, reader_of
 
+    kind = source.kind or figures.kind
     if figures.config is not None:
         check_type(figures.config, source.id, KNOWN_TYPES)
-    return source.kind or figures.kind
+        reader_of(figures.config["model_type"], kind, source.id)
+    return kind
+
+
+def n_parameters_of(source: Source, figures: Metadata) -> int:
+    """How many weights the model has: what its configuration describes, a tied head once and no buffer, whatever the files
+    hold. Raises InputError."""
+    from analyzers.loading import count_parameters
+
+    if figures.config is None:  # a GGUF file, which says it itself
+        return figures.n_numbers
+    return count_parameters(figures.config, source.id, checked_kind(source, figures))
 
 
 def is_path(name: str) -> bool:

@@ -20,7 +20,7 @@ from analyzers.limits import LIMITS
 from analyzers.memory import free_memory, free_of_each_gpu, size
 from analyzers.offer import Offer
 from analyzers.placement import Placement, place
-from analyzers.sources import Key, Source, checked_kind, figures_of, key_of
+from analyzers.sources import Key, Source, checked_kind, figures_of, key_of, n_parameters_of
 
 if TYPE_CHECKING:
     from analyzers.model import LanguageModel
@@ -82,9 +82,9 @@ class ModelStore(Offer):
         else:
             asked = self._ask(source)
             figures, to_fetch = asked.metadata, asked.n_bytes
-        kind = checked_kind(source, figures)
-        placement = self._place(source.id, figures.n_parameters, device)
-        return Description(kind, figures.n_parameters, to_fetch, placement, self._could_be_free(device))
+        kind, n_parameters = checked_kind(source, figures), n_parameters_of(source, figures)
+        placement = self._place(source.id, n_parameters, device)
+        return Description(kind, n_parameters, to_fetch, placement, self._could_be_free(device))
 
     def is_loaded(self, model: str, device: str = "auto") -> bool:
         """Raises InputError where the id is not on offer."""
@@ -188,8 +188,7 @@ class ModelStore(Offer):
     def _fetch(self, source: Source, key: Key, stop: threading.Event) -> Path:
         """Download what is worth it: a model that can be used, and fits. Raises InputError."""
         asked = self._ask(source)
-        checked_kind(source, asked.metadata)
-        self._place(source.id, asked.metadata.n_parameters, key[1])
+        self._place(source.id, n_parameters_of(source, asked.metadata), key[1])
 
         def report(transfer: Transfer) -> None:
             self._transfers[key] = transfer
@@ -199,14 +198,11 @@ class ModelStore(Offer):
         return folder
 
     def _load(self, source: Source, folder: Path, key: Key) -> LanguageModel:
-        from analyzers.loading import count_parameters, load_model
+        from analyzers.loading import load_model
 
         figures = figures_of(source, folder)
         kind = checked_kind(source, figures)
-        n_parameters = figures.n_parameters
-        if source.gguf_file is None:  # a configuration may describe more than its files hold
-            n_parameters = max(n_parameters, count_parameters(folder, source.id, kind))
-        placement = self._make_room(source.id, n_parameters, key)
+        placement = self._make_room(source.id, n_parameters_of(source, figures), key)
         loaded = load_model(
             folder,
             source.id,

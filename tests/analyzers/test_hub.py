@@ -269,6 +269,9 @@ def test_a_disk_that_fills_up_on_the_way_is_a_sentence(slow: StubHub, monkeypatc
         ({"hidden_size": 10**9}, "model_absurd"),
         ({"attn_implementation": "someone/kernel"}, "model_kernels"),
         ({"quantization_config": {"quant_method": "awq"}}, "model_quantized"),
+        ({"quantization": {"group_size": 64, "bits": 4}}, "model_quantized"),
+        ({"model_type": "qwen2_audio", "architectures": ["Qwen2AudioForConditionalGeneration"]}, "model_not_of_text"),
+        ({"model_type": "vit", "architectures": ["ViTForImageClassification"]}, "model_not_of_text"),
         ({"model_type": "mine", "auto_map": {"AutoConfig": "evil.Config"}}, "model_remote_code"),
         ({"model_type": "mine"}, "model_type_unknown"),
     ],
@@ -281,6 +284,14 @@ def test_a_configuration_that_asks_for_what_is_refused_is_seen_before_any_weight
     offer = ModelStore(any_hub_id=True)
     assert refusal(offer.describe, ID, "cpu").sentence.key == key
     assert refusal(offer.load, ID, "cpu").sentence.key == key
+    assert tiny.sent(".safetensors") == 0
+
+
+def test_weights_that_another_tool_made_integers_of_are_seen_before_they_are_fetched(tiny: StubHub) -> None:
+    tiny.repositories[ID].info["safetensors"] = {"parameters": {"U32": 10_000, "BF16": 5_000}, "total": 15_000}
+    said = refusal(ModelStore(any_hub_id=True).load, ID, "cpu")
+    assert said.sentence.key == "model_quantized"
+    assert "(U32)" in str(said)
     assert tiny.sent(".safetensors") == 0
 
 
@@ -306,11 +317,14 @@ def test_a_configuration_that_is_none_is_a_sentence(tiny: StubHub, text: bytes) 
 
 
 def test_a_model_larger_than_the_memory_is_refused_with_the_figures_and_nothing_is_fetched(tiny: StubHub) -> None:
-    tiny.repositories[ID].info["safetensors"] = {"parameters": {"BF16": 70 * 10**9}, "total": 70 * 10**9}
+    files = tiny.repositories[ID].files
+    large = json.loads(files["config.json"]) | {"n_embd": 8192, "n_layer": 86}
+    files["config.json"] = json.dumps(large).encode()
     said = refusal(ModelStore(any_hub_id=True).load, ID, "cpu")
     assert said.sentence.key == "model_too_large"
-    assert "about 322.3 GB" in str(said)
-    assert "70,000,000,000 parameters" in str(said)
+    n = 384 * 8192 + 128 * 8192 + 86 * (12 * 8192**2 + 13 * 8192) + 2 * 8192
+    assert f"{n:,} parameters" in str(said)
+    assert f"about {(n * 4 * 1.15 + 300e6) / 1e9:.1f} GB" in str(said)
     assert tiny.sent(".safetensors") == 0
 
 

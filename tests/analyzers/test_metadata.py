@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,17 @@ from families import CAUSAL, FAMILIES, tiny_module
 from safetensors.torch import load_file, save_file
 
 from analyzers.errors import InputError
-from analyzers.metadata import check_config, check_type, choose_weights, examine, kind_of, read_header
+from analyzers.metadata import (
+    BOTH_WAYS,
+    Header,
+    check_config,
+    check_type,
+    check_types,
+    choose_weights,
+    examine,
+    kind_of,
+    read_header,
+)
 
 Save = Callable[..., Path]
 
@@ -32,7 +43,7 @@ def test_the_figures_of_a_folder_are_those_of_the_loaded_model(save_model: Save,
     found = examine(folder, family)
     assert found.kind == "causal"
     # A head that is tied is not saved, and is no parameter of its own either.
-    assert found.n_parameters == sum(weight.numel() for weight in tiny_module(family).parameters())
+    assert found.n_numbers == sum(weight.numel() for weight in tiny_module(family).parameters())
     assert found.n_bytes == (folder / "model.safetensors").stat().st_size
 
 
@@ -46,7 +57,7 @@ def test_weights_in_several_files_are_added_up(save_model: Save) -> None:
         save_file(part, folder / name, metadata={"format": "pt"})
     index = {"weight_map": {key: name for name, part in parts.items() for key in part}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    assert examine(folder, "gpt2").n_parameters == whole.n_parameters
+    assert examine(folder, "gpt2").n_numbers == whole.n_numbers
     (folder / "model-2.safetensors").unlink()
     with pytest.raises(InputError, match="1 of its 2 weight files are missing"):
         examine(folder, "gpt2")
@@ -72,7 +83,7 @@ def test_pickles_are_refused_by_name_and_an_empty_repository_by_another() -> Non
 def test_a_header_is_checked_against_the_file(tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
     save_file({"a": torch.zeros(3, 4), "b": torch.zeros(5)}, file)
-    assert read_header(file, "x") == 17
+    assert read_header(file, "x") == Header(("a", "b"), Counter(F32=17))
     whole = file.read_bytes()
     (length,) = struct.unpack("<Q", whole[:8])
     for n in (0, 4, 8, 8 + length // 2, 8 + length, len(whole) - 1):
@@ -130,6 +141,11 @@ def test_the_defaults_of_every_type_that_transformers_knows_are_within_the_bound
         ({"quantization_config": {"quant_method": "fp8"}}, "model_quantized"),
         ({"quantization_config": {}}, "model_quantized"),
         ({"text_config": {"quantization_config": {"quant_method": "mxfp4"}}}, "model_quantized"),
+        ({"quantization": {"group_size": 64, "bits": 4}}, "model_quantized"),
+        ({"compression_config": {"format": "pack-quantized"}}, "model_quantized"),
+        ({"quantize_config": {"bits": 4}}, "model_quantized"),
+        ({"torchao": {"quant_method": "int4"}}, "model_quantized"),
+        ({"quant_method": "exl2"}, "model_quantized"),
     ],
 )
 def test_what_a_configuration_may_not_ask_for(config: dict[str, Any], key: str) -> None:
@@ -166,11 +182,53 @@ def test_a_type_that_is_known_needs_no_code_of_its_own() -> None:
         ({"architectures": ["BertForMaskedLM"]}, "masked"),
         ({"architectures": ["T5ForConditionalGeneration"], "is_encoder_decoder": True}, "seq2seq"),
         ({"architectures": ["BertModel"]}, "encoder"),
-        ({"architectures": []}, "encoder"),
-        ({"architectures": "GPT2LMHeadModel"}, "encoder"),
-        ({"architectures": [None]}, "encoder"),
-        ({}, "encoder"),
+        ({"architectures": ["T5EncoderModel"], "is_encoder_decoder": True}, "encoder"),
+        ({"architectures": ["BertForPreTraining"]}, "masked"),
+        ({"architectures": ["AlbertForPreTraining"]}, "masked"),
+        ({"architectures": ["ElectraForPreTraining"]}, "encoder"),
+        ({"architectures": ["BertForTokenClassification"]}, "encoder"),
+        ({"architectures": ["XLMWithLMHeadModel"]}, "masked"),
+        ({"architectures": ["GPT2DoubleHeadsModel"]}, "causal"),
+        ({"architectures": "GPT2LMHeadModel"}, "causal"),
+        ({"architectures": [], "model_type": "gpt2"}, "causal"),
+        ({"architectures": [None], "model_type": "bert"}, "encoder"),
+        ({"model_type": "llama"}, "causal"),
+        ({"model_type": "bert"}, "encoder"),
+        ({"model_type": "bert", "is_decoder": True}, "causal"),
+        ({"model_type": "t5", "is_encoder_decoder": True}, "seq2seq"),
     ],
 )
 def test_the_kind_is_read_off_the_architecture(config: dict[str, Any], kind: str) -> None:
     assert kind_of(config) == kind
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_the_kind_of_files_without_an_architecture_is_that_of_the_same_with_one(save_model: Save, family: str) -> None:
+    folder = save_model(family)
+    file = folder / "config.json"
+    config = json.loads(file.read_text())
+    assert config.pop("architectures") == [FAMILIES[family].model]
+    file.write_text(json.dumps(config))
+    assert examine(folder, family).kind == FAMILIES[family].kind
+
+
+def test_the_types_that_read_both_ways_are_those_with_a_masked_head_of_their_own() -> None:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as NAMES
+
+    theirs = {name for name, model in NAMES.items() if str(model).endswith(("ForMaskedLM", "WithLMHeadModel"))}
+    # Of pictures too, or of code, or a decoder unless it is told otherwise.
+    assert theirs - BOTH_WAYS == {"modernvbert", "ultravbert", "reformer"}
+    assert BOTH_WAYS - theirs == {"bert-generation", "clip_text_model"}
+
+
+def test_weights_that_another_tool_made_integers_of_are_refused(save_model: Save) -> None:
+    folder = save_model("gpt2")
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    tensors["transformer.h.0.mlp.c_fc.qweight"] = torch.zeros(320, 16, dtype=torch.int32)
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"its weights are quantized \(I32\)"):
+        examine(folder, "gpt2")
+    config = json.loads((folder / "config.json").read_text())
+    check_types({"I8": 900, "F16": 100}, config | {"quantization_config": {"quant_method": "bitsandbytes"}}, "x")
+    check_types({"F32": 1_000, "I64": 512, "BOOL": 900, "U8": 900, "I32": 5}, config, "x")  # positions and masks
