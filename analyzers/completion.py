@@ -112,7 +112,7 @@ def complete(model: LanguageModel, text: str, generation: Generation) -> Iterato
     _check_length(model, len(prompt), generation.generate if continuation is None else len(continuation))
 
     def completion(ids: list[int]) -> Completion:
-        tokens = model.read(ids, text=text if len(ids) == len(prompt) else None, n_source=n_source)
+        tokens = model.read(ids, text=text, n_source=n_source)
         return Completion(model.facts.id, tokens, len(prompt), kind, n_source, notes=notes)
 
     if continuation is not None:

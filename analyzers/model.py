@@ -172,8 +172,9 @@ class LanguageModel:
         return self._decoded(whole)[n_before : n_before + 1].isspace()
 
     def dropped(self, text: str) -> str:
-        """The characters of a text that its ids hold nothing of, or only a part, in their order; white space aside."""
-        characters = [c for c in dict.fromkeys(text) if not c.isspace()]
+        """The characters of a text that its ids hold nothing of, or only a part, in their order; white space aside, which
+        Python takes some control characters for."""
+        characters = [c for c in dict.fromkeys(text) if not c.isspace() or c in "\x0b\x0c\x1c\x1d\x1e\x1f\x85"]
         if not characters:
             return ""
         read = self.tokenizer(characters, add_special_tokens=False).input_ids
@@ -192,16 +193,12 @@ class LanguageModel:
 
     def read(self, ids: Sequence[int], *, text: str | None = None, n_source: int = 0) -> tuple[Token, ...]:
         """Tokens of ids, those of a seq2seq model with their side. A WordPiece vocabulary does not know white space, so
-        there the `text` that all the ids come from says where it stands."""
+        there the `text` that the first ids come from says where it stands."""
+        spaced = None if text is None else self.reader.find_spaces(self.with_mask(text))
         if n_source:
-            source = self.reader.read(ids[:n_source])
+            source = self.reader.read(ids[:n_source], spaced=spaced)
             target = self.reader.read(ids[n_source:], n_source)
             return (*(replace(t, side="source") for t in source), *(replace(t, side="target") for t in target))
-        if text is None or not self.reader.is_word_piece:
-            return self.reader.read(ids)
-        text = self.with_mask(text)
-        offsets = self.tokenizer(text, return_offsets_mapping=True).offset_mapping
-        spaced = [start > 0 and text[start - 1].isspace() for start, _ in offsets]
         return self.reader.read(ids, spaced=spaced)
 
     def embed(self, ids: Sequence[int], n_source: int = 0) -> Float[Tensor, "position d_model"]:

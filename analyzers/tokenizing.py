@@ -12,7 +12,7 @@ from typing import Any
 
 import tokenizers
 from sentencepiece import SentencePieceProcessor
-from tokenizers import normalizers
+from tokenizers import decoders, models, normalizers
 from transformers import AutoTokenizer, LlamaTokenizer, PreTrainedTokenizerFast
 
 from analyzers.errors import InputError, reason_of
@@ -62,6 +62,8 @@ def load_tokenizer(folder: Path, id: str) -> Any:
         try:
             with warnings.catch_warnings(action="ignore"):  # of packages that would be nice to have
                 tokenizer = build(folder, local_files_only=True, trust_remote_code=False)
+            if tokenizer.is_fast:
+                _give_decoder(tokenizer.backend_tokenizer)
             differing = _differing(tokenizer, folder, own)
         except Exception as error:  # tokenizers and sentencepiece raise nothing more precise
             if isinstance(error, MemoryError):
@@ -84,12 +86,46 @@ def _own_file(folder: Path, id: str) -> tokenizers.Tokenizer | SentencePieceProc
             file = tokenizers.Tokenizer.from_file(str(path))
             file.no_truncation()
             file.no_padding()
+            _give_decoder(file)
             return file
         if pieces is not None and not _is_tiktoken(pieces):
             return SentencePieceProcessor(model_file=str(pieces))
     except Exception as error:  # neither raises anything more precise
         raise _unreadable(error, id) from error
     return None
+
+
+def _give_decoder(backend: tokenizers.Tokenizer) -> None:
+    """Where a file names no decoder, the one that undoes what it does to a text: else its marks would stay in the text."""
+    if backend.decoder is not None:
+        return
+    steps = [step for part in (backend.normalizer, backend.pre_tokenizer) for step in _steps(part)]
+    kinds = {step["type"]: step for step in steps}
+    if "ByteLevel" in kinds:
+        backend.decoder = decoders.ByteLevel()
+    elif (meta := kinds.get("Metaspace")) is not None:
+        backend.decoder = decoders.Metaspace(meta["replacement"], meta["prepend_scheme"], meta["split"])
+    elif (mark := kinds.get("Replace", {}).get("content")) == "▁":
+        strip = [decoders.Strip(" ", 1, 0)] if "Prepend" in kinds else []
+        backend.decoder = decoders.Sequence(
+            [decoders.Replace(mark, " "), decoders.ByteFallback(), decoders.Fuse(), *strip]
+        )
+    elif isinstance(backend.model, models.WordPiece):
+        backend.decoder = decoders.WordPiece(backend.model.continuing_subword_prefix)
+    elif isinstance(backend.model, models.BPE) and backend.model.end_of_word_suffix:
+        backend.decoder = decoders.BPEDecoder(backend.model.end_of_word_suffix)
+
+
+def _steps(part: Any) -> list[dict[str, Any]]:
+    """A normalizer's or pre-tokenizer's steps, sequences laid flat."""
+    waiting = [] if part is None else [json.loads(part.__getstate__())]
+    steps: list[dict[str, Any]] = []
+    while waiting:
+        step = waiting.pop(0)
+        inner = step.get("normalizers") or step.get("pretokenizers")
+        waiting = [*(inner or []), *waiting]
+        steps += [] if inner else [step]
+    return steps
 
 
 def _llama(folder: Path, **kwargs: Any) -> Any:

@@ -1,19 +1,19 @@
 """Which characters a token stands for. Ids come in, text goes out; nothing is ever tokenised again.
 
-A vocabulary string is not text: byte-level vocabularies spell `café` as `cafÃ©`, and most tokens of a Japanese
-sentence are parts of characters. So every id is turned into bytes, and bytes are read as UTF-8 over the
-smallest run of neighbours that forms whole characters (a glyph run).
+Most tokens of a Japanese sentence are parts of characters. So every id is spelled as bytes (`spelling`), and bytes are
+read as UTF-8 over the smallest run of neighbours that forms whole characters (a glyph run).
 """
 
 from __future__ import annotations
 
 import codecs
-import json
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from analyzers.spelling import Speller
 
 
 @dataclass(frozen=True)
@@ -35,16 +35,15 @@ class Token:
 
 
 class TokenReader:
-    """Reads ids of one tokenizer (a Hugging Face fast tokenizer) as `Token`s."""
+    """Reads ids of one tokenizer as `Token`s."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        self._special = set(tokenizer.all_special_ids)
-        self._added = {id: str(added.content) for id, added in tokenizer.added_tokens_decoder.items()}
-        self._special |= {id for id, added in tokenizer.added_tokens_decoder.items() if added.special}
-        self._steps = _decoder_steps(tokenizer)
-        self._kinds = {step["type"] for step in self._steps}
-        self.is_word_piece = "WordPiece" in self._kinds
+        self._speller = Speller(tokenizer)
+        added = tokenizer.added_tokens_decoder
+        self._names = {id: str(token.content) for id, token in added.items()}
+        self._special = {*tokenizer.all_special_ids, *(id for id, token in added.items() if token.special)}
+        self.is_word_piece = self._speller.is_word_piece
         """Whether the vocabulary marks continuations instead of spaces (BERT)."""
 
     def read(
@@ -52,64 +51,60 @@ class TokenReader:
     ) -> tuple[Token, ...]:
         """Tokens for ids that follow each other. Raises nothing: bytes that are no text are shown as bytes.
 
-        `spaced` says which ids have white space before them, for a vocabulary that cannot know (WordPiece)."""
-        spelled: list[tuple[int, bytes | None]] = []
-        first = True
-        for i, id in enumerate(ids):
-            if id in self._special:
-                spelled.append((id, None))
-                continue
-            raw = self.bytes_of(id, first=first)
-            if spaced is not None:
-                raw = b" " * spaced[i] + raw.removeprefix(b" ")
-            spelled.append((id, raw))
-            first = False
+        The glyphs of all but special tokens are, joined, the tokenizer's own decoding of them. Where a vocabulary does not
+        know white space (WordPiece), `spaced` says which of the first ids have some before them; after those, none stands
+        between two characters of a script without spaces."""
+        plain = [i for i, id in enumerate(ids) if id not in self._special]
+        spelled: list[bytes | None] = [None] * len(ids)
+        before = ""
+        for i, raw in zip(plain, self._speller.spell([ids[i] for i in plain]), strict=True):
+            bare = raw.removeprefix(b" ")
+            if spaced is not None and i < len(spaced):
+                raw = b" " * spaced[i] + bare
+            elif self.is_word_piece and _is_unspaced(before[-1:]) and _is_unspaced(readable(bare)[:1]):
+                raw = bare
+            spelled[i], before = raw, readable(raw)
         tokens: list[Token] = []
-        runs = [(run, self._text([spelled[i] for i in run])) for run in _glyph_runs([raw for _, raw in spelled])]
-        for run, glyph_text in _joined_graphemes(runs, {i for i, (_, raw) in enumerate(spelled) if raw is None}):
+        runs = [(run, self._text(run, ids, spelled)) for run in _glyph_runs(spelled)]
+        for run, glyph_text in _joined_graphemes(runs, {i for i, raw in enumerate(spelled) if raw is None}):
             start = first_position + run[0]
             for i in run:
-                text = self._text([spelled[i]])
-                tokens.append(Token(first_position + i, spelled[i][0], text, spelled[i][1] is None, start, glyph_text))
+                text = self._text([i], ids, spelled)
+                tokens.append(Token(first_position + i, ids[i], text, spelled[i] is None, start, glyph_text))
         return tuple(tokens)
+
+    def find_spaces(self, text: str) -> list[bool] | None:
+        """Before which tokens of a text white space stands, as far as its tokens can be found in it; None for a vocabulary
+        that says so itself."""
+        if not self.is_word_piece:
+            return None
+        if self._tokenizer.is_fast:
+            offsets = self._tokenizer(text, return_offsets_mapping=True).offset_mapping
+            return [start > 0 and text[start - 1].isspace() for start, _ in offsets]
+        spaced: list[bool] = []
+        place = 0
+        for token in self.read(self._tokenizer(text).input_ids):
+            rest, bare = text[place:].lstrip(), token.text.strip()
+            if rest.casefold().startswith(bare.casefold()):
+                spaced.append(place > 0 and len(rest) < len(text) - place)
+                place = len(text) - len(rest) + len(bare)
+            elif token.special:
+                spaced.append(False)
+            else:  # a token that is spelled otherwise than the text: from here on as the tokenizer decodes
+                break
+        return spaced
 
     def text_of(self, id: int) -> str:
         """The characters of one id as it stands inside a text: a leading space is kept, whatever opens a text."""
-        return self._text([(id, None if id in self._special else self.bytes_of(id))])
+        return self._name(id) if id in self._special else readable(self._speller.inside(id))
 
-    def _text(self, spelled: Sequence[tuple[int, bytes | None]]) -> str:
-        if len(spelled) == 1 and spelled[0][1] is None:
-            id = spelled[0][0]
-            return self._added.get(id) or str(self._tokenizer.convert_ids_to_tokens(id))
-        return readable(b"".join(raw or b"" for _, raw in spelled))
+    def _text(self, run: Sequence[int], ids: Sequence[int], spelled: Sequence[bytes | None]) -> str:
+        if len(run) == 1 and spelled[run[0]] is None:
+            return self._name(ids[run[0]])
+        return readable(b"".join(spelled[i] or b"" for i in run))
 
-    def bytes_of(self, id: int, *, first: bool = False) -> bytes:
-        """The bytes an id stands for; `first` where it opens the text (some tokenizers add a space there)."""
-        if id in self._added:
-            return self._added[id].encode()
-        piece = self._tokenizer.convert_ids_to_tokens(int(id))
-        if piece is None:  # a row of the embedding matrix beyond the tokenizer's vocabulary
-            return f"⟨unused {id}⟩".encode()
-        if "ByteLevel" in self._kinds:
-            return bytes(_BYTE_OF[c] for c in piece) if all(c in _BYTE_OF for c in piece) else piece.encode()
-        if "ByteFallback" in self._kinds and len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">"):
-            return bytes([int(piece[3:5], 16)])
-        for step in self._steps:
-            if step["type"] == "Metaspace":
-                piece = piece.replace(step["replacement"], " ")
-                if first and step.get("prepend_scheme", "always") != "never":
-                    piece = piece.removeprefix(" ")
-            elif step["type"] == "Replace" and "String" in step["pattern"]:
-                piece = piece.replace(step["pattern"]["String"], step["content"])
-            elif step["type"] == "Strip" and first and step.get("start"):
-                piece = piece.removeprefix(step["content"])
-            elif step["type"] == "WordPiece":
-                piece = (
-                    piece.removeprefix(step["prefix"])
-                    if piece.startswith(step["prefix"])
-                    else " " * (not first) + piece
-                )
-        return str(piece).encode()
+    def _name(self, id: int) -> str:
+        return self._names.get(id) or str(self._tokenizer.convert_ids_to_tokens(id))
 
 
 _BYTES = re.compile(r"(⟨[0-9A-F]{2}(?: [0-9A-F]{2})*⟩)")
@@ -175,6 +170,7 @@ def word_numbers(tokens: Sequence[Token]) -> tuple[int, ...]:
                 token.glyph_start == previous.glyph_start
                 or (
                     not token.glyph_text[:1].isspace()
+                    and not previous.glyph_text[-1:].isspace()
                     and _is_spaced_word(token.glyph_text)
                     and _is_spaced_word(previous.glyph_text.strip())
                 )
@@ -193,38 +189,47 @@ def _is_spaced_word(text: str) -> bool:
 
 
 def _is_unspaced(character: str) -> bool:
-    point = ord(character)
+    point = ord(character) if character else 0
     return 0x0E00 <= point <= 0x0EFF or 0x3040 <= point <= 0x30FF or 0x3400 <= point <= 0x9FFF or point >= 0x20000
 
 
 def _glyph_runs(spelled: Sequence[bytes | None]) -> Iterable[list[int]]:
     """Indices grouped so that the bytes of each group are whole characters, where that can be had."""
-    reader = codecs.getincrementaldecoder("utf-8")("strict")
+    reader = codecs.getincrementaldecoder("utf-8")("replace")
     run: list[int] = []
     for i, raw in enumerate(spelled):
-        if raw is None:
-            yield from ([j] for j in run)  # a character that never ended
+        if run and (raw is None or not _continues(reader.getstate()[0], raw)):
+            yield from _parted(run, spelled)  # a character that never ended
             run = []
             reader.reset()
+        if raw is None:
             yield [i]
             continue
-        try:
-            reader.decode(raw)
-        except UnicodeDecodeError:
-            yield from ([j] for j in run)
-            run = []
-            reader.reset()
-            try:
-                reader.decode(raw)
-            except UnicodeDecodeError:
-                reader.reset()
-                yield [i]
-                continue
         run.append(i)
+        reader.decode(raw)
         if not reader.getstate()[0]:
             yield run
             run = []
-    yield from ([j] for j in run)
+    yield from _parted(run, spelled)
+
+
+def _continues(part: bytes, raw: bytes) -> bool:
+    """Whether a part of a character goes on with the first of these bytes."""
+    for n in range(1, min(4, len(raw)) + 1):
+        try:
+            (part + raw[:n]).decode()
+            return True
+        except UnicodeDecodeError as error:
+            if error.reason != "unexpected end of data":
+                return False
+    return True
+
+
+def _parted(run: list[int], spelled: Sequence[bytes | None]) -> Iterable[list[int]]:
+    """A run whose last character never ended: in one where it holds others that need all of it, else each by itself."""
+    whole = b"".join(spelled[i] or b"" for i in run).decode(errors="ignore")
+    alone = "".join((spelled[i] or b"").decode(errors="ignore") for i in run)
+    return [run] if run and whole != alone else ([i] for i in run)
 
 
 def _joined_graphemes(runs: Sequence[tuple[list[int], str]], special: set[int]) -> list[tuple[list[int], str]]:
@@ -252,21 +257,3 @@ def _joined_graphemes(runs: Sequence[tuple[list[int], str]], special: set[int]) 
                 continue
         joined.append((run, text))
     return joined
-
-
-def _decoder_steps(tokenizer: Any) -> list[dict[str, Any]]:
-    decoder = getattr(getattr(tokenizer, "backend_tokenizer", None), "decoder", None)
-    if decoder is None:
-        return []
-    state = json.loads(decoder.__getstate__())
-    return list(state["decoders"]) if state["type"] == "Sequence" else [state]
-
-
-def _byte_level_alphabet() -> dict[str, int]:
-    """The printable character that stands for each byte in byte-level vocabularies (Radford et al. 2019)."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}
-
-
-_BYTE_OF = _byte_level_alphabet()

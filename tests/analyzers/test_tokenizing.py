@@ -10,13 +10,14 @@ import pytest
 import tokenizer_files as files
 from families import tiny_module
 from sentencepiece import SentencePieceProcessor
-from tokenizers import AddedToken, Tokenizer, decoders, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from analyzers import tokenizing
 from analyzers.errors import InputError
 from analyzers.model import LanguageModel
 from analyzers.tokenizing import HARD_TEXTS, load_tokenizer
+from analyzers.tokens import TokenReader
 
 LLAMA = {"model_type": "llama"}
 BY_CLASS: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
@@ -274,3 +275,32 @@ def test_characters_that_are_dropped_are_found() -> None:
     model = with_tokenizer("gpt2", Tokenizer.from_str(json.dumps(state)))
     assert model.dropped("a\x04b c") == "\x04"
     assert model.dropped("a plain 東京 é 👍 text\n") == ""
+
+
+def ended_words() -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.BpeTrainer(vocab_size=384, special_tokens=["<unk>"], end_of_word_suffix="</w>")
+    tokenizer.train_from_iterator(files.CORPUS, trainer)
+    return tokenizer
+
+
+WITHOUT_DECODER = {
+    "bytes": lambda: files.byte_level(r"\d{1,3}"),
+    "Metaspace": files.unigram,
+    "Prepend and Replace": files.llama_like,
+    "WordPiece": files.word_piece,
+    "ends of words": ended_words,
+}
+
+
+@pytest.mark.parametrize("kind", WITHOUT_DECODER)
+def test_a_file_without_a_decoder_has_its_marks_undone_all_the_same(tmp_path: Path, kind: str) -> None:
+    tokenizer = WITHOUT_DECODER[kind]()
+    tokenizer.decoder = None
+    folder = files.lay(tmp_path / "m", LLAMA, tokenizer)
+    read = load_tokenizer(folder, "m")
+    ids = read("The keys to London", add_special_tokens=False).input_ids
+    assert read.decode(ids).lower() == "the keys to london"
+    tokens = TokenReader(read).read(ids)
+    assert "".join(token.text for token in tokens).lower() == "the keys to london"

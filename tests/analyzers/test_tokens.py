@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.models import BPE, WordPiece
 
-from analyzers.tokens import _BYTE_OF, Token, TokenReader, readable, visible, word_numbers
+from analyzers.spelling import _BYTE_OF, Speller
+from analyzers.tokens import Token, TokenReader, _glyph_runs, readable, visible, word_numbers
 
 
 @cache
@@ -87,6 +88,25 @@ def test_a_lone_part_of_a_character_is_shown_as_bytes() -> None:
     assert [token.text for token in tokens] == ["⟨E6⟩", "⟨9D⟩", "a"]
     assert [token.glyph_start for token in tokens] == [0, 1, 2]
     assert [token.text for token in reader().read(byte_ids(b"\xff"))] == ["⟨FF⟩"]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "glyphs"),
+    [
+        ([b"\xf3\xa4", b"\xa8", b"\x8e\xb7", b"a"], ["\U000e4a0e⟨B7⟩"] * 3 + ["a"]),
+        ([b"\xe6\x9d", b"\xb1\xe4", b"a"], ["東⟨E4⟩"] * 2 + ["a"]),
+        ([b"\xe6\x9d", b"\xb1\xe4", b"\xba\xac"], ["東京"] * 3),
+        ([b"\xe6", b"\xe6\x9d", b"\xb1"], ["⟨E6⟩", "東", "東"]),
+        ([b"\xef\xbf", b"\xbd"], ["\ufffd"] * 2),
+        ([b"\x9d", b"\x9d"], ["⟨9D⟩", "⟨9D⟩"]),
+    ],
+)
+def test_a_token_that_ends_one_character_and_spoils_the_next_is_of_the_first(
+    pieces: list[bytes], glyphs: list[str]
+) -> None:
+    runs = list(_glyph_runs(pieces))
+    drawn = [(i, readable(b"".join(pieces[j] for j in run))) for run in runs for i in run]
+    assert [text for _, text in sorted(drawn)] == glyphs
 
 
 @pytest.mark.parametrize(
@@ -178,7 +198,7 @@ ODD = st.text(
 @given(text=ODD)
 def test_the_bytes_of_all_tokens_are_the_bytes_of_the_text(text: str) -> None:
     ids = ids_of(text)
-    assert b"".join(reader().bytes_of(id) for id in ids) == text.encode()
+    assert b"".join(Speller(tiny_tokenizer()).spell(ids)) == text.encode()
 
 
 @settings(max_examples=200, deadline=None)
