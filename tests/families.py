@@ -171,18 +171,29 @@ def tiny_tokenizer(kind: str = "causal") -> Any:
     return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
 
 
+def random_module(name: str, **values: Any) -> Any:
+    """A fresh random model of a class of transformers, seeded; weights spread wide enough that its answers differ from
+    uniform."""
+    kind = getattr(transformers, name)
+    torch.manual_seed(0)
+    return spread(kind(kind.config_class.from_dict(values)))
+
+
+def spread(module: Any) -> Any:
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight.add_(torch.randn_like(weight) * 0.15)
+    return module.eval()
+
+
 def tiny_module(family: str, dtype: torch.dtype = torch.float32) -> Any:
-    """A fresh random model, seeded; weights spread wide enough that its answers differ from uniform."""
+    """A fresh random model of a family, as `random_module` makes it."""
     kind = getattr(transformers, FAMILIES[family].model)
     torch.manual_seed(0)
     config = kind.config_class(**FAMILIES[family].values)
     if dtype == torch.float64:
         config._experts_implementation = "eager"  # the fast one of mixtures knows no float64
-    module = kind(config)
-    with torch.no_grad():
-        for weight in module.parameters():
-            weight.add_(torch.randn_like(weight) * 0.15)
-    return module.to(dtype).eval()
+    return spread(kind(config)).to(dtype)
 
 
 @cache

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
-from families import BART_LIKE, BERT_LIKE, FAMILIES, LLAMA_LIKE, SMALL, tiny_module, tiny_tokenizer
+from families import BART_LIKE, BERT_LIKE, FAMILIES, LLAMA_LIKE, SMALL, random_module, tiny_module, tiny_tokenizer
 from torch import Tensor, nn
 from toys import linear_module, loaded
 
@@ -65,23 +64,12 @@ def test_a_model_without_a_head_or_an_embedding_is_refused(part: str) -> None:
     assert {"head": "language-model head", "embed": "token embedding"}[part] in said
 
 
-def built(name: str, **values: Any) -> Any:
-    """A random model of a class of transformers, its weights spread as those of `tiny_module`."""
-    cls = getattr(transformers, name)
-    torch.manual_seed(0)
-    module = cls(cls.config_class(**values)).eval()
-    with torch.no_grad():
-        for weight in module.parameters():
-            weight.add_(torch.randn_like(weight) * 0.15)
-    return module
-
-
 GEMMA3 = LLAMA_LIKE | dict(head_dim=8, query_pre_attn_scalar=8)
 SEES_AHEAD = {
-    "a configuration that says so": lambda: built("LlamaForCausalLM", **LLAMA_LIKE, is_causal=False),
+    "a configuration that says so": lambda: random_module("LlamaForCausalLM", **LLAMA_LIKE, is_causal=False),
     "attention that says so": lambda: uncaused(tiny_module("llama")),
-    "a bidirectional mask": lambda: built("Gemma3ForCausalLM", **GEMMA3, use_bidirectional_attention=True),
-    "an encoder that was told to write": lambda: built("BertLMHeadModel", **BERT_LIKE),
+    "a bidirectional mask": lambda: random_module("Gemma3ForCausalLM", **GEMMA3, use_bidirectional_attention=True),
+    "an encoder that was told to write": lambda: random_module("BertLMHeadModel", **BERT_LIKE),
 }
 
 
@@ -100,15 +88,15 @@ def test_a_decoder_that_sees_the_future_is_refused_by_name(case: str) -> None:
 
 
 def test_a_seq2seq_models_decoder_must_not_see_the_future_either() -> None:
-    module = built("BartForConditionalGeneration", **BART_LIKE)
+    module = random_module("BartForConditionalGeneration", **BART_LIKE)
     module.model.decoder.layers[0].self_attn.is_causal = False
     with pytest.raises(InputError, match="sees-ahead cannot be used as a causal model"):
         LanguageModel(module, tiny_tokenizer("seq2seq"), "sees-ahead", kind="seq2seq")
 
 
 def test_the_same_classes_are_accepted_where_they_do_not() -> None:
-    assert loaded(built("Gemma3ForCausalLM", **GEMMA3)).facts.self_check == 0.0
-    assert loaded(built("BertLMHeadModel", **BERT_LIKE, is_decoder=True)).facts.self_check == 0.0
+    assert loaded(random_module("Gemma3ForCausalLM", **GEMMA3)).facts.self_check == 0.0
+    assert loaded(random_module("BertLMHeadModel", **BERT_LIKE, is_decoder=True)).facts.self_check == 0.0
 
 
 def test_one_step_of_foresight_is_enough_to_be_refused() -> None:
@@ -205,7 +193,7 @@ ODD: dict[str, tuple[str, dict[str, Any], str]] = {
 def test_a_model_that_cannot_be_followed_is_refused_with_the_part_that_failed(name: str) -> None:
     kind, values, said = ODD[name]
     with pytest.raises(InputError) as caught:
-        LanguageModel(built(name, **values), tiny_tokenizer(kind), "odd", kind=kind)
+        LanguageModel(random_module(name, **values), tiny_tokenizer(kind), "odd", kind=kind)
     assert str(caught.value).startswith("odd cannot be read: " + said)
     assert str(caught.value).endswith("The model in use is unchanged.")
     assert "odd" in caught.value.say("ja")
@@ -229,7 +217,7 @@ FOLLOWED: dict[str, tuple[str, dict[str, Any]]] = {
 @pytest.mark.parametrize("name", FOLLOWED)
 def test_unusual_models_answer_in_numbers(name: str) -> None:
     kind, values = FOLLOWED[name]
-    model = LanguageModel(built(name, **values), tiny_tokenizer(kind), "unusual", kind=kind)
+    model = LanguageModel(random_module(name, **values), tiny_tokenizer(kind), "unusual", kind=kind)
     text = "the café: the keys to the cabinet are on the table and the cat sat on the mat"
     second = "a café 東京" if kind == "encoder" else None
     *_, whole = complete(model, text, Generation(generate=3, target_text=second))

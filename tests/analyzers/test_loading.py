@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
-from families import BERT_LIKE, FAMILIES, LLAMA_LIKE, tiny_module, tiny_tokenizer
+from families import BERT_LIKE, FAMILIES, LLAMA_LIKE, random_module, tiny_module, tiny_tokenizer
 from safetensors.torch import load_file, save_file
 
 from analyzers.completion import complete
@@ -29,16 +28,6 @@ def saved(folder: Path, module: Any, kind: str = "causal") -> Path:
     module.save_pretrained(folder)
     tiny_tokenizer(kind).save_pretrained(folder)
     return folder
-
-
-def built(name: str, **values: Any) -> Any:
-    cls = getattr(transformers, name)
-    torch.manual_seed(0)
-    module = cls(cls.config_class(**values)).eval()
-    with torch.no_grad():
-        for weight in module.parameters():
-            weight.add_(torch.randn_like(weight) * 0.1)
-    return module
 
 
 def change(file: Path, **values: Any) -> None:
@@ -66,7 +55,7 @@ OF_PICTURES_TOO: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", OF_PICTURES_TOO)
 def test_of_a_model_that_sees_pictures_too_the_text_part_is_run(tmp_path: Path, name: str) -> None:
-    folder = saved(tmp_path / "wrapper", built(name, **OF_PICTURES_TOO[name]))
+    folder = saved(tmp_path / "wrapper", random_module(name, **OF_PICTURES_TOO[name]))
     assert examine(folder, name).kind == "causal"
     model = load_model(folder, name, device="cpu")
     assert (model.facts.n_layers, model.facts.d_model, model.facts.self_check) == (3, 32, 0.0)
@@ -92,8 +81,8 @@ def test_a_type_without_a_model_of_text_is_refused_by_name(type_: str, kind: str
 
 @pytest.mark.parametrize("architecture", ["BertModel", "BertForTokenClassification", None])
 def test_an_encoder_saved_without_its_pooler_is_read(tmp_path: Path, architecture: str | None) -> None:
-    full = built("BertModel", **BERT_LIKE)
-    folder = saved(tmp_path / "encoder", built("BertForTokenClassification", **BERT_LIKE), "encoder")
+    full = random_module("BertModel", **BERT_LIKE)
+    folder = saved(tmp_path / "encoder", random_module("BertForTokenClassification", **BERT_LIKE), "encoder")
     tensors = load_file(folder / "model.safetensors")
     assert not any("pooler" in name for name in tensors)
     own = {name.removeprefix("bert."): tensor for name, tensor in tensors.items() if name.startswith("bert.")}
@@ -111,7 +100,7 @@ def test_an_encoder_saved_without_its_pooler_is_read(tmp_path: Path, architectur
 
 @pytest.mark.parametrize("lost", ["encoder.layer.2.output.dense.weight", "embeddings.LayerNorm.bias"])
 def test_an_encoder_that_lacks_what_is_read_is_refused(tmp_path: Path, lost: str) -> None:
-    folder = saved(tmp_path / "encoder", built("BertModel", **BERT_LIKE), "encoder")
+    folder = saved(tmp_path / "encoder", random_module("BertModel", **BERT_LIKE), "encoder")
     tensors = load_file(folder / "model.safetensors")
     for name in (lost, "pooler.dense.weight"):
         del tensors[name]
@@ -121,7 +110,7 @@ def test_an_encoder_that_lacks_what_is_read_is_refused(tmp_path: Path, lost: str
 
 
 def test_a_model_saved_for_pretraining_answers_as_a_masked_one(tmp_path: Path) -> None:
-    module = built("BertForPreTraining", **BERT_LIKE)
+    module = random_module("BertForPreTraining", **BERT_LIKE)
     folder = saved(tmp_path / "bert", module, "masked")
     kind = examine(folder, "bert").kind
     model = load_model(folder, "bert", kind=kind, device="cpu")

@@ -8,7 +8,7 @@ import pytest
 import torch
 import transformers
 from conftest import completed
-from families import BERT_LIKE, FAMILIES, tiny_model, tiny_tokenizer
+from families import BERT_LIKE, FAMILIES, random_module, tiny_model, tiny_tokenizer
 
 from analyzers.completion import Completion, complete
 from analyzers.completion_settings import Generation
@@ -25,13 +25,7 @@ CTRL = dict(vocab_size=384, n_embd=32, dff=64, n_layer=3, n_head=4, n_positions=
 
 
 def built(name: str, kind: str, **values: Any) -> LanguageModel:
-    cls = getattr(transformers, name)
-    torch.manual_seed(0)
-    module = cls(cls.config_class(**values)).eval()
-    with torch.no_grad():
-        for weight in module.parameters():
-            weight.add_(torch.randn_like(weight) * 0.15)
-    return LanguageModel(module, tiny_tokenizer(kind), f"tiny-{name}", kind=kind)
+    return LanguageModel(random_module(name, **values), tiny_tokenizer(kind), f"tiny-{name}", kind=kind)
 
 
 OTHERS = {
