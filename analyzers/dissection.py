@@ -14,7 +14,6 @@ from itertools import groupby
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from analyzers.anatomy import Anatomy, entering, first_of, read_out, run_at
@@ -42,24 +41,50 @@ def dissect(
     embeddings are all that enters of the ids, and, where it `is_causal`, that no prediction sees a later token. Raises
     InputError, naming the part, where one is not found or a proof fails.
     """
+    texts = _texts(probe, target)
     with torch.no_grad(), _naming("forward pass", name):
-        anatomy, own, last = _found(module, probe, name, has_head, target)
+        anatomy, own, last = _found(module, texts, name, has_head)
     with torch.no_grad(), _naming("norm and head after the last layer", name):
         difference = _difference(_after(module, anatomy, last), own)
-        alone = _difference(_after(module, anatomy, last[:, -1:]), own[:, -1:])  # nothing there mixes the positions
+        alone = _difference(_after(module, anatomy, last[:1, -1:]), own[:1, -1:])  # nothing there mixes the positions
     for found in (difference, alone):
         if not is_rounding(found, own):
             raise InputError("anatomy_disproved", model=name, difference=f"{found:.3g}")
     with torch.no_grad(), _naming("embeddings", name):
-        _check_entrance(module, anatomy, name, probe, target, own, is_causal)
+        entered, answer = _entered(module, anatomy, texts, own)
+    if not is_rounding(found := _difference(entered, answer), own):
+        raise InputError("embedding_disproved", model=name, difference=f"{found:.3g}")
+    if is_causal and not is_rounding(found := _difference(own[0, :-1], own[1, :-1]), own):
+        raise InputError("model_sees_ahead", model=name, difference=f"{found:.3g}")
     return replace(anatomy, max_difference=difference)
 
 
-def _found(
-    module: Any, probe: Tensor, name: str, has_head: bool, target: Tensor | None
-) -> tuple[Anatomy, Tensor, Tensor]:
+def _texts(probe: Tensor, target: Tensor | None) -> dict[str, Tensor]:
+    """The probe, and one with another token at its end, which must move nothing before it where a model is causal. A model
+    with two stacks has another source in a third."""
+    if target is None:
+        return {"input_ids": torch.cat([probe, _ending_differently(probe)])}
+    other = _ending_differently(target)
+    return {
+        "input_ids": torch.cat([probe, probe, _ending_differently(probe)]),
+        "decoder_input_ids": torch.cat([target, other, other]),
+    }
+
+
+def _entered(module: Any, anatomy: Anatomy, texts: dict[str, Tensor], own: Tensor) -> tuple[Tensor, Tensor]:
+    """What the model answers to the first text with the embeddings of the last in the place of its own, the head run at two
+    rows alone; and what it answers to the last."""
+    rows = torch.tensor([own.shape[1] // 2, own.shape[1] - 1], device=own.device)
+    tables = (anatomy.embedding, anatomy.target_embedding)
+    given = [table(ids[-1:]) for table, ids in zip(tables, texts.values(), strict=False) if table is not None]
+    with entering(anatomy, *given):
+        answered = run_at(module, anatomy, rows, **{side: ids[:1] for side, ids in texts.items()})
+    return _answer(answered, anatomy), own[-1:] if anatomy.head is None else own[-1:, rows]
+
+
+def _found(module: Any, texts: dict[str, Tensor], name: str, has_head: bool) -> tuple[Anatomy, Tensor, Tensor]:
     """The parts as one forward shows them, what the model answered, and the output of its last block."""
-    is_pair = target is not None
+    is_pair = "decoder_input_ids" in texts
     embedding = _table(module.get_encoder() if is_pair else module)
     target_embedding = _table(module.get_decoder()) if is_pair else None
     head = module.get_output_embeddings() if has_head else None
@@ -67,11 +92,11 @@ def _found(
         raise InputError("anatomy_part_missing", model=name, part="token embedding")
     if head is None and has_head:
         raise InputError("anatomy_part_missing", model=name, part="language-model head")
-    answered, calls, outputs = _watch(module, _sides(probe, target))
+    answered, calls, outputs = _watch(module, texts)
     if head is not None and head not in calls:
         raise InputError("anatomy_part_missing", model=name, part="language-model head, as one part that runs,")
     blocks = _blocks(module.get_decoder() if is_pair else module, calls, name)
-    n_read = (probe if target is None else target).shape[1]
+    n_read = list(texts.values())[-1].shape[1]
     for block in blocks if has_head else blocks[-1:]:
         if (n_positions := _n_positions(outputs[block])) != n_read:
             raise InputError("anatomy_positions", model=name, n=n_positions, read=n_read)
@@ -112,39 +137,6 @@ def _that_ran(embedding: nn.Module, calls: list[nn.Module]) -> nn.Module:
 def _n_positions(output: Any) -> int:
     hidden = first_of(output)
     return int(hidden.shape[1]) if hidden.dim() == 3 else 0
-
-
-def _check_entrance(
-    module: Any,
-    anatomy: Anatomy,
-    name: str,
-    probe: Tensor,
-    target: Tensor | None,
-    own: Float[Tensor, "1 row vocab"],
-    is_causal: bool,
-) -> None:
-    """Prove how text enters, by a second text that ends differently: its embeddings in the place of the first one's give
-    its own answer, and (where causal) the answers before its end are the first one's."""
-    others = [_ending_differently(side) for side in (probe, target) if side is not None]
-    answer = _answer(run_at(module, anatomy, None, **_sides(*others)), anatomy)
-    rows = torch.tensor([own.shape[1] // 2, own.shape[1] - 1], device=own.device)
-    tables = (anatomy.embedding, anatomy.target_embedding)
-    given = [table(side) for table, side in zip(tables, others, strict=False) if table is not None]
-    with entering(anatomy, *given):
-        entered = _answer(run_at(module, anatomy, rows, **_sides(probe, target)), anatomy)
-    difference = _difference(entered, answer[:, rows] if anatomy.head is not None else answer)
-    if not is_rounding(difference, answer):
-        raise InputError("embedding_disproved", model=name, difference=f"{difference:.3g}")
-    if is_causal:
-        if target is not None:  # another source may move every prediction; only another target must not
-            answer = _answer(run_at(module, anatomy, None, **_sides(probe, others[1])), anatomy)
-        difference = _difference(answer[:, :-1], own[:, :-1])
-        if not is_rounding(difference, own):
-            raise InputError("model_sees_ahead", model=name, difference=f"{difference:.3g}")
-
-
-def _sides(probe: Tensor, target: Tensor | None = None) -> dict[str, Tensor]:
-    return {"input_ids": probe} if target is None else {"input_ids": probe, "decoder_input_ids": target}
 
 
 def _ending_differently(ids: Tensor) -> Tensor:
