@@ -42,6 +42,10 @@ LARGEST_GGUF_NAME = 200
 Result = TypeVar("Result")
 
 
+SMALL = re.compile(r"(?!(pytorch_model|tf_model|flax_model)\b).*\.(json|model|spm|tiktoken)|(vocab|merges)\.txt")
+"""Names of files beside the weights that a model is read from."""
+
+
 @dataclass(frozen=True)
 class HubId:
     """`owner/name`, `owner/name@revision`, `owner/name/file.gguf` or both, taken apart."""
@@ -256,11 +260,7 @@ def _ask(id: str, hub_id: HubId, seconds: float) -> HubModel:
         index = _get_json(hub_id.repository, commit, metadata.INDEX, metadata.LARGEST_HEADER, seconds, id)
     weights = metadata.choose_weights(sizes, index, id)
     metadata.check_tokenizer(sizes, id, config)
-    small = [
-        name
-        for name in sizes
-        if name.endswith((".json", ".txt", ".model", ".spm", ".tiktoken")) and name != "config.json"
-    ]
+    small = [name for name in sizes if SMALL.fullmatch(name) and name != "config.json"]
     n_by_type = info.safetensors.parameters if info.safetensors is not None else None
     if not n_by_type:
         headers = api.get_safetensors_metadata(hub_id.repository, revision=commit, token=False, timeout=seconds)

@@ -20,7 +20,7 @@ Weights = dict[str, Tensor]
 
 NOT_WANTED = (
     ".gitattributes", "README.md", "pytorch_model.bin", "tf_model.h5", "flax_model.msgpack", "rust_model.ot",
-    "64.tflite", "onnx/decoder_model.onnx", "onnx/config.json", "coreml/model.mlpackage",
+    "64.tflite", "LICENSE.txt", "pytorch_model.bin.index.json", "tf_model.h5.index.json", "onnx/decoder_model.onnx", "onnx/config.json", "coreml/model.mlpackage",
 )  # fmt: skip
 """What lies beside the weights in one repository or another, and is never fetched."""
 
