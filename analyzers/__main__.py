@@ -9,16 +9,16 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from analyzers import catalog
-from analyzers.converted import converted_folder, is_whole
-from analyzers.dispatch import Answer, Dispatcher
-from analyzers.document import document
-from analyzers.errors import InputError
-from analyzers.placement import PRECISIONS
-from analyzers.request import COMMON, SETTINGS, Setting, parse_request
-from analyzers.sentences import Language
-from analyzers.store import ModelStore
-from analyzers.table import table
+from analyzers.common.errors import InputError
+from analyzers.common.sentences import Language
+from analyzers.models.placement import PRECISIONS
+from analyzers.models.store import ModelStore
+from analyzers.serving.dispatch import Answer, Dispatcher
+from analyzers.serving.document import document
+from analyzers.serving.request import COMMON, SETTINGS, Setting, parse_request
+from analyzers.serving.table import table
+from analyzers.sources import catalog
+from analyzers.sources.converted import converted_folder, is_whole
 
 PURPOSE = {
     "saliency": "which earlier tokens drove each predicted token",

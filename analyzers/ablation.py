@@ -11,13 +11,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from analyzers.completion import Completion
-from analyzers.errors import InputError
-from analyzers.model import LanguageModel
-from analyzers.neuron_factors_settings import AblationSettings, FactorNeuron
-from analyzers.neurons import record_activations
-from analyzers.progress import Progress
-from analyzers.sentences import Sentence
+from analyzers.common.errors import InputError
+from analyzers.common.progress import Progress
+from analyzers.common.sentences import Sentence
+from analyzers.common.settings import AblationSettings, FactorNeuron
+from analyzers.models.completion import Completion
+from analyzers.models.model import LanguageModel
+from analyzers.models.neurons import record_activations
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from analyzers.errors import InputError
+from analyzers.common.errors import InputError
 from analyzers.neuron_factors import NeuronFactors
 
 

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from analyzers.attribution import Question, occlude
-from analyzers.completion import Completion
-from analyzers.errors import InputError
-from analyzers.model import LanguageModel
-from analyzers.progress import Progress
+from analyzers.common.errors import InputError
+from analyzers.common.progress import Progress
+from analyzers.common.sentences import Sentence
+from analyzers.common.settings import FaithfulnessSettings
+from analyzers.methods.attribution import Question, occlude
+from analyzers.models.completion import Completion
+from analyzers.models.model import LanguageModel
 from analyzers.saliency import baseline_embedding
-from analyzers.saliency_settings import FaithfulnessSettings
-from analyzers.sentences import Sentence
 
 
 @dataclass(frozen=True, eq=False)

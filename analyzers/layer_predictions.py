@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from analyzers.completion import Completion
-from analyzers.layer_predictions_settings import MOST_PREDICTIONS, LayerPredictionsSettings
-from analyzers.lens import (
+from analyzers.common.progress import Progress
+from analyzers.common.sentences import Sentence
+from analyzers.common.settings import MOST_PREDICTIONS, LayerPredictionsSettings
+from analyzers.common.tokens import Token
+from analyzers.methods.lens import (
     check_integer,
     divergence,
     entropy,
@@ -21,10 +23,8 @@ from analyzers.lens import (
     rank_and_ties,
     read_layers,
 )
-from analyzers.model import LanguageModel
-from analyzers.progress import Progress
-from analyzers.sentences import Sentence
-from analyzers.tokens import Token
+from analyzers.models.completion import Completion
+from analyzers.models.model import LanguageModel
 
 EMBEDDING = -1
 """The row before the first block: what enters it, token and position embeddings."""

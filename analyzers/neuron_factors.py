@@ -10,17 +10,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from analyzers.anatomy import read_out
-from analyzers.completion import Completion
-from analyzers.errors import InputError
-from analyzers.limits import LIMITS
-from analyzers.model import LanguageModel
-from analyzers.neuron_factors_settings import DEFAULT_FACTORS, FactorNeuron, NeuronFactorsSettings, Parts
-from analyzers.neurons import record_activations, write_through
-from analyzers.nmf import Factorization, factorize, one_thread
-from analyzers.progress import Progress
-from analyzers.sentences import Sentence
-from analyzers.tokens import Token
+from analyzers.common.errors import InputError
+from analyzers.common.limits import LIMITS
+from analyzers.common.progress import Progress
+from analyzers.common.sentences import Sentence
+from analyzers.common.settings import DEFAULT_FACTORS, FactorNeuron, NeuronFactorsSettings, Parts
+from analyzers.common.tokens import Token
+from analyzers.methods.nmf import Factorization, factorize, one_thread
+from analyzers.models.anatomy import read_out
+from analyzers.models.completion import Completion
+from analyzers.models.model import LanguageModel
+from analyzers.models.neurons import record_activations, write_through
 
 STRONGEST = 20
 """Neurons named for each factor."""

@@ -10,15 +10,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from analyzers.completion import Completion, NamedToken, resolve_token
-from analyzers.errors import InputError
-from analyzers.lens import LensChunk, log_probability, predicted_position, rank_and_ties, read_layers
-from analyzers.limits import LIMITS
-from analyzers.model import LanguageModel
-from analyzers.progress import Progress
-from analyzers.rankings_settings import RankingsSettings
-from analyzers.sentences import Sentence
-from analyzers.tokens import Token
+from analyzers.common.errors import InputError
+from analyzers.common.limits import LIMITS
+from analyzers.common.progress import Progress
+from analyzers.common.sentences import Sentence
+from analyzers.common.settings import RankingsSettings
+from analyzers.common.tokens import Token
+from analyzers.methods.lens import LensChunk, log_probability, predicted_position, rank_and_ties, read_layers
+from analyzers.models.completion import Completion, NamedToken, resolve_token
+from analyzers.models.model import LanguageModel
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from analyzers.attribution import (
+from analyzers.common.errors import InputError
+from analyzers.common.progress import Progress
+from analyzers.common.sentences import Sentence
+from analyzers.common.settings import Aggregate, Baseline, Method, SaliencySettings, Target
+from analyzers.common.tokens import Token, word_numbers
+from analyzers.methods.attribution import (
     Likeness,
     Question,
     evaluate,
@@ -18,14 +23,9 @@ from analyzers.attribution import (
     occlude,
     tokens_at_once,
 )
-from analyzers.completion import Completion, NamedToken, resolve_token
-from analyzers.convergence import Completeness, aggregated, integrate_until_converged
-from analyzers.errors import InputError
-from analyzers.model import LanguageModel
-from analyzers.progress import Progress
-from analyzers.saliency_settings import Aggregate, Baseline, Method, SaliencySettings, Target
-from analyzers.sentences import Sentence
-from analyzers.tokens import Token, word_numbers
+from analyzers.methods.convergence import Completeness, aggregated, integrate_until_converged
+from analyzers.models.completion import Completion, NamedToken, resolve_token
+from analyzers.models.model import LanguageModel
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from analyzers.catalog import FALLBACK, bundled_folder, find_row
-from analyzers.loading import load_model
-from analyzers.model import LanguageModel
+from analyzers.models.loading import load_model
+from analyzers.models.model import LanguageModel
+from analyzers.sources.catalog import FALLBACK, bundled_folder, find_row
 
 
 def smollm2() -> LanguageModel:

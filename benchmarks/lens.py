@@ -19,14 +19,13 @@ import torch
 from bundled import smollm2
 from resident import peak_above
 
-from analyzers.anatomy import observed
-from analyzers.completion import Completion
+from analyzers.common.progress import finish
+from analyzers.common.settings import LayerPredictionsSettings, RankingsSettings
 from analyzers.layer_predictions import overview_of_each_layer
-from analyzers.layer_predictions_settings import LayerPredictionsSettings
-from analyzers.model import LanguageModel
-from analyzers.progress import finish
+from analyzers.models.anatomy import observed
+from analyzers.models.completion import Completion
+from analyzers.models.model import LanguageModel
 from analyzers.rankings import rank_at_each_layer
-from analyzers.rankings_settings import RankingsSettings
 
 TEXT = "The countries of the European Union are:\n1. Austria\n2. Belgium\n3. Bulgaria\n4. Croatia\n5. Cyprus\n6."
 SPEED_BAR = 10.0

@@ -28,11 +28,11 @@ from bundled import smollm2
 from sklearn.decomposition import NMF
 from torch import Tensor
 
+from analyzers.common.progress import finish
+from analyzers.common.settings import NeuronFactorsSettings
+from analyzers.methods.nmf import factorize
+from analyzers.models.neurons import find_down_projections, record_activations
 from analyzers.neuron_factors import activation_matrix
-from analyzers.neuron_factors_settings import NeuronFactorsSettings
-from analyzers.neurons import find_down_projections, record_activations
-from analyzers.nmf import factorize
-from analyzers.progress import finish
 
 WILDLIFE = (
     "Other species I saw on foot were Japanese grass lizards moving along the edges of the road, horseflies or carpenter "

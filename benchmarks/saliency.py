@@ -30,11 +30,11 @@ from captum.attr import InputXGradient, IntegratedGradients, Saliency  # noqa: E
 from resident import peak_above  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from analyzers.attribution import Question, gradients, integrate  # noqa: E402
-from analyzers.completion import complete  # noqa: E402
-from analyzers.completion_settings import Generation  # noqa: E402
-from analyzers.model import LanguageModel  # noqa: E402
-from analyzers.progress import finish  # noqa: E402
+from analyzers.common.progress import finish  # noqa: E402
+from analyzers.common.settings import Generation  # noqa: E402
+from analyzers.methods.attribution import Question, gradients, integrate  # noqa: E402
+from analyzers.models.completion import complete  # noqa: E402
+from analyzers.models.model import LanguageModel  # noqa: E402
 
 HEATHROW = "Heathrow airport is located in the city of"
 LONG = " ".join(

@@ -1,4 +1,4 @@
-"""What one request of each analysis costs, measured on the real bundled SmolLM2, beside what `analyzers.cost` tells;
+"""What one request of each analysis costs, measured on the real bundled SmolLM2, beside what `analyzers.serving.cost` tells;
 and from that, how many a minute a CPU Space, a slice of a shared GPU and a GPU of one's own serve.
 
     python benchmarks/scale.py [--repeats 3]
@@ -24,10 +24,10 @@ os.environ["ECCOLENS_SECONDS"] = "600"  # a busy machine is measured too
 
 import torch  # noqa: E402
 
-from analyzers.cost import OPERATIONS_A_SECOND_GPU, SECONDS_A_CALL_GPU, estimate  # noqa: E402
-from analyzers.dispatch import Dispatcher, answer  # noqa: E402
-from analyzers.request import parse_request  # noqa: E402
-from analyzers.store import ModelStore  # noqa: E402
+from analyzers.models.store import ModelStore  # noqa: E402
+from analyzers.serving.cost import OPERATIONS_A_SECOND_GPU, SECONDS_A_CALL_GPU, estimate  # noqa: E402
+from analyzers.serving.dispatch import Dispatcher, answer  # noqa: E402
+from analyzers.serving.request import parse_request  # noqa: E402
 
 MODEL = "smollm2-135m-instruct"
 SHORT = "Heathrow airport is located in the city of"

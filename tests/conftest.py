@@ -15,10 +15,10 @@ import pytest
 import torch
 from families import CAUSAL, tiny_model, tiny_module, tiny_tokenizer
 
-from analyzers.catalog import FALLBACK, bundled_folder, find_row
-from analyzers.completion import Completion, Generation, complete
-from analyzers.loading import load_model
-from analyzers.model import LanguageModel
+from analyzers.models.completion import Completion, Generation, complete
+from analyzers.models.loading import load_model
+from analyzers.models.model import LanguageModel
+from analyzers.sources.catalog import FALLBACK, bundled_folder, find_row
 
 pytest_plugins = ["served", "stub_hub"]
 

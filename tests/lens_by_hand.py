@@ -1,6 +1,6 @@
 """The lens written out by hand, family by family, in float64: what the analyzers are compared with.
 
-Independent of `analyzers.anatomy`: nothing is hooked, silenced or found by structure. Block outputs come from
+Independent of `analyzers.models.anatomy`: nothing is hooked, silenced or found by structure. Block outputs come from
 `output_hidden_states`, whose last entry is already normed, so the last layer is the model's own logits instead.
 """
 

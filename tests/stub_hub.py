@@ -156,7 +156,7 @@ def serving() -> Iterator[StubHub]:
 @pytest.fixture
 def stub_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StubHub]:
     """A Hub of one's own with an empty cache, and an operator's token that must never be sent."""
-    from analyzers import catalog
+    from analyzers.sources import catalog
 
     with serving() as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.address)

@@ -15,8 +15,8 @@ import pytest
 import yaml
 from stub_spaces import StubSpaces
 
-from analyzers.limits import read_limits
-from analyzers.request import SETTINGS
+from analyzers.common.limits import read_limits
+from analyzers.serving.request import SETTINGS
 
 ROOT = Path(__file__).parents[1]
 TOKEN = "hf_" + "x" * 12
@@ -77,7 +77,7 @@ def test_only_what_runs_is_uploaded(plan: Any) -> None:
     tops = {path.split("/")[0] for path in plan.files}
     assert tops == {"README.md", "LICENSE", "app.py", "requirements.txt", "analyzers", "ui", "docs"}
     assert [path for path in plan.files if "test" in path.lower()] == []
-    assert set(plan.files) >= {"ui/hover_strip.js", "ui/tabs/saliency.py", "analyzers/cost.py", "docs/page.png"}
+    assert set(plan.files) >= {"ui/hover_strip.js", "ui/tabs/saliency.py", "analyzers/serving/cost.py", "docs/page.png"}
     assert all((ROOT / path).stat().st_size <= 10_000_000 for path in plan.files)
 
 

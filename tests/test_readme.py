@@ -13,8 +13,8 @@ import pytest
 from families import FAMILIES
 
 from analyzers.__main__ import main
-from analyzers.catalog import CATALOG
-from analyzers.limits import Limits
+from analyzers.common.limits import Limits
+from analyzers.sources.catalog import CATALOG
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from analyzers.cost import OPERATIONS_A_SECOND_GPU, SECONDS_A_CALL_GPU, estimate
-from analyzers.model import LanguageModel
-from analyzers.request import parse_request
+from analyzers.models.model import LanguageModel
+from analyzers.serving.cost import OPERATIONS_A_SECOND_GPU, SECONDS_A_CALL_GPU, estimate
+from analyzers.serving.request import parse_request
 
 ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / "docs" / "scale.md").read_text()

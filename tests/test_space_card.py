@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
-from analyzers.catalog import CATALOG
+from analyzers.sources.catalog import CATALOG
 from ui.server import _options
 
 ROOT = Path(__file__).parents[1]

@@ -22,7 +22,7 @@ from gradio_client import Client
 from test_deploy import deploy
 from test_space_card import index_answers
 
-from analyzers.request import SETTINGS
+from analyzers.serving.request import SETTINGS
 from ui.examples import EXAMPLES
 
 pytestmark = pytest.mark.xdist_group("space")  # one worker makes the environment, or each would make its own

@@ -10,7 +10,7 @@ from families import tiny_tokenizer
 from torch import Tensor, nn
 from transformers.utils import ModelOutput
 
-from analyzers.model import LanguageModel
+from analyzers.models.model import LanguageModel
 
 VOCAB = 384
 

@@ -76,7 +76,7 @@ def become_a_space(*, with_torch: bool) -> None:
 
         del sys.modules["torch"]
     assert spaces.config.Config.zero_gpu
-    from analyzers import catalog
+    from analyzers.sources import catalog
 
     catalog.CATALOG = ()  # the models folder alone: nothing that takes seconds to load
 
@@ -86,12 +86,13 @@ def play(models_folder: Path) -> dict[str, Any]:
     from ui.zero_gpu import SharedGPU  # isort: skip  # before torch
     import torch
 
-    from analyzers import attribution, dispatch
-    from analyzers.dispatch import Step, answer
-    from analyzers.document import document
-    from analyzers.errors import InputError
-    from analyzers.listed import ListedModels
-    from analyzers.request import Request, parse_request
+    from analyzers.common.errors import InputError
+    from analyzers.methods import attribution
+    from analyzers.models.listed import ListedModels
+    from analyzers.serving import dispatch
+    from analyzers.serving.dispatch import Step, answer
+    from analyzers.serving.document import document
+    from analyzers.serving.request import Request, parse_request
 
     torch.set_num_threads(1)
     attribution.CHUNK_WORK["cpu"] = CHUNK_WORK
@@ -172,7 +173,7 @@ def pack(models_folder: Path) -> dict[str, Any]:
     """Where the listed models' tensors are said to be, their bytes, and the bytes that `spaces` took."""
     import spaces
 
-    from analyzers.listed import ListedModels
+    from analyzers.models.listed import ListedModels
 
     store = ListedModels(models_folder=models_folder, default="tiny")
     store.load_listed()

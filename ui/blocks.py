@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 from gradio.blocks import BlocksConfig
 
-from analyzers.request import COMMON, SETTINGS
+from analyzers.serving.request import COMMON, SETTINGS
 
 
 class Page(gr.Blocks):

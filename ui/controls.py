@@ -7,10 +7,10 @@ from typing import Any
 
 import gradio as gr
 
-from analyzers import catalog
-from analyzers.dispatch import Dispatcher
-from analyzers.limits import LIMITS
-from analyzers.request import COMMON, SETTINGS
+from analyzers.common.limits import LIMITS
+from analyzers.serving.dispatch import Dispatcher
+from analyzers.serving.request import COMMON, SETTINGS
+from analyzers.sources import catalog
 from ui.errors import language_of
 from ui.examples import EXAMPLES
 from ui.hover_strip import Notice, notice

@@ -7,9 +7,9 @@ from typing import Any
 
 import gradio as gr
 
-from analyzers.dispatch import Dispatcher, answer
-from analyzers.document import document
-from analyzers.request import COMMON, SETTINGS, Setting, parse_request
+from analyzers.serving.dispatch import Dispatcher, answer
+from analyzers.serving.document import document
+from analyzers.serving.request import COMMON, SETTINGS, Setting, parse_request
 from ui.errors import language_of, sentence_for
 
 DESCRIPTIONS = {

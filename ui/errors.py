@@ -6,8 +6,8 @@ import logging
 
 import gradio as gr
 
-from analyzers.errors import InputError
-from analyzers.sentences import Language
+from analyzers.common.errors import InputError
+from analyzers.common.sentences import Language
 from ui.texts import say
 
 log = logging.getLogger("eccolens")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from analyzers import catalog
-from analyzers.dispatch import KINDS, PREDICTING
-from analyzers.store import ModelStore
+from analyzers.models.store import ModelStore
+from analyzers.serving.dispatch import KINDS, PREDICTING
+from analyzers.sources import catalog
 
 HEATHROW = "Heathrow airport is located in the city of"
 COUNTRIES = "The countries of the European Union are:\n1. Austria\n2. Belgium\n3. Bulgaria\n4."

@@ -8,11 +8,11 @@ from typing import Any
 
 import gradio as gr
 
-from analyzers.dispatch import Answer, Dispatcher
-from analyzers.errors import InputError
-from analyzers.limits import LIMITS
-from analyzers.request import COMMON, SETTINGS, Request
-from analyzers.sentences import Language
+from analyzers.common.errors import InputError
+from analyzers.common.limits import LIMITS
+from analyzers.common.sentences import Language
+from analyzers.serving.dispatch import Answer, Dispatcher
+from analyzers.serving.request import COMMON, SETTINGS, Request
 from ui.blocks import Page
 from ui.controls import Controls, build_controls, fit_to_kind
 from ui.endpoints import add_endpoints

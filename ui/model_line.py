@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from analyzers.dispatch import Dispatcher
-from analyzers.errors import InputError
-from analyzers.memory import size
-from analyzers.sentences import Language
+from analyzers.common.errors import InputError
+from analyzers.common.memory import size
+from analyzers.common.sentences import Language
+from analyzers.serving.dispatch import Dispatcher
 from ui.errors import sentence_for
 from ui.hover_strip import notice
 from ui.texts import say

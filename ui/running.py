@@ -14,12 +14,12 @@ from typing import Any
 
 import gradio as gr
 
-from analyzers.dispatch import Answer, Dispatcher, Step
-from analyzers.errors import InputError
-from analyzers.memory import size
-from analyzers.neuron_factors_settings import DEFAULT_FACTORS
-from analyzers.request import Request, parse_request
-from analyzers.sentences import Language
+from analyzers.common.errors import InputError
+from analyzers.common.memory import size
+from analyzers.common.sentences import Language
+from analyzers.common.settings import DEFAULT_FACTORS
+from analyzers.serving.dispatch import Answer, Dispatcher, Step
+from analyzers.serving.request import Request, parse_request
 from ui.errors import sentence_for
 from ui.hover_strip import notice
 from ui.texts import say

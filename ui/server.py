@@ -8,12 +8,12 @@ import sys
 import threading
 from pathlib import Path
 
-from analyzers import catalog
-from analyzers.dispatch import Dispatcher
-from analyzers.errors import InputError
-from analyzers.limits import LIMITS
-from analyzers.placement import PRECISIONS, check_precision
-from analyzers.store import ModelStore
+from analyzers.common.errors import InputError
+from analyzers.common.limits import LIMITS
+from analyzers.models.placement import PRECISIONS, check_precision
+from analyzers.models.store import ModelStore
+from analyzers.serving.dispatch import Dispatcher
+from analyzers.sources import catalog
 
 
 def serve(arguments: list[str] | None = None) -> int:
@@ -79,7 +79,7 @@ def _any_model(given: argparse.Namespace) -> bool:
 def _shared_gpu(models_folder: Path | None) -> Dispatcher:
     """For ZeroGPU, where the models are loaded before the page is served: what is loaded later no worker has."""
     from ui.zero_gpu import SharedGPU  # isort: skip  # before anything imports torch
-    from analyzers.listed import ListedModels
+    from analyzers.models.listed import ListedModels
 
     store = ListedModels(models_folder=models_folder)
     store.load_listed()

@@ -1,11 +1,11 @@
-"""Every string of the page, in English and Japanese, in one table. Sentences of the analyses are in `analyzers.sentences`."""
+"""Every string of the page, in English and Japanese, in one table. Sentences of the analyses are in `analyzers.common.sentences`."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from analyzers.limits import LIMITS
-from analyzers.sentences import Language
+from analyzers.common.limits import LIMITS
+from analyzers.common.sentences import Language
 
 TEXTS: dict[str, tuple[str, str]] = {
     # key: (English, Japanese)

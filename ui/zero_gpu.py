@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 import gradio as gr
 import spaces
 
-from analyzers.cost import expected_seconds
-from analyzers.dispatch import Answer, Dispatcher, Step
-from analyzers.errors import InputError
-from analyzers.limits import LIMITS
-from analyzers.request import Request
+from analyzers.common.errors import InputError
+from analyzers.common.limits import LIMITS
+from analyzers.serving.cost import expected_seconds
+from analyzers.serving.dispatch import Answer, Dispatcher, Step
+from analyzers.serving.request import Request
 from ui.errors import log_fault
 
 START_SECONDS = 10

@@ -7,11 +7,11 @@ import torch
 from conftest import completed
 
 from analyzers.ablation import Ablation, ablate_neurons, scaled_neurons
-from analyzers.errors import InputError
-from analyzers.model import LanguageModel
-from analyzers.neuron_factors_settings import AblationSettings, FactorNeuron, Part
-from analyzers.neurons import record_activations
-from analyzers.progress import finish
+from analyzers.common.errors import InputError
+from analyzers.common.progress import finish
+from analyzers.common.settings import AblationSettings, FactorNeuron, Part
+from analyzers.models.model import LanguageModel
+from analyzers.models.neurons import record_activations
 
 
 def neurons(*places: tuple[int, int], part: Part = "positive") -> tuple[FactorNeuron, ...]:

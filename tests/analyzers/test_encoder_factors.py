@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from analyzers.dispatch import Answer, Dispatcher, answer
-from analyzers.document import document
+from analyzers.models.store import ModelStore
 from analyzers.neuron_factors import NeuronFactors
-from analyzers.request import parse_request
-from analyzers.store import ModelStore
-from analyzers.table import table
+from analyzers.serving.dispatch import Answer, Dispatcher, answer
+from analyzers.serving.document import document
+from analyzers.serving.request import parse_request
+from analyzers.serving.table import table
 from ui.examples import WILDLIFE
 
 KEEP_ALL = {"include_special": True, "include_first_token": True}

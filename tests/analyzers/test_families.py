@@ -15,20 +15,23 @@ from families import FAMILIES, tiny_model
 from lens_by_hand import min_rank
 from torch import Tensor, nn
 
-from analyzers.completion import Completion, complete
-from analyzers.completion_settings import Generation
-from analyzers.dispatch import KINDS, PREDICTING
-from analyzers.errors import InputError
+from analyzers.common.errors import InputError
+from analyzers.common.progress import finish
+from analyzers.common.settings import (
+    Generation,
+    LayerPredictionsSettings,
+    Method,
+    NeuronFactorsSettings,
+    RankingsSettings,
+    SaliencySettings,
+)
 from analyzers.layer_predictions import overview_of_each_layer, predict_from_each_layer
-from analyzers.layer_predictions_settings import LayerPredictionsSettings
-from analyzers.model import LanguageModel
+from analyzers.models.completion import Completion, complete
+from analyzers.models.model import LanguageModel
 from analyzers.neuron_factors import factorize_neurons
-from analyzers.neuron_factors_settings import NeuronFactorsSettings
-from analyzers.progress import finish
 from analyzers.rankings import rank_at_each_layer
-from analyzers.rankings_settings import RankingsSettings
 from analyzers.saliency import compute_saliency
-from analyzers.saliency_settings import Method, SaliencySettings
+from analyzers.serving.dispatch import KINDS, PREDICTING
 
 POINTS = 6
 PREDICTS = sorted(name for name, family in FAMILIES.items() if family.kind in PREDICTING)

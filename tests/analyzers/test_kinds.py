@@ -13,18 +13,17 @@ from conftest import completed
 from families import FAMILIES, tiny_model, tiny_module, tiny_tokenizer
 
 from analyzers.__main__ import main
-from analyzers.completion import Completion
-from analyzers.errors import InputError
+from analyzers.common.errors import InputError
+from analyzers.common.progress import finish
+from analyzers.common.settings import FaithfulnessSettings, NeuronFactorsSettings, SaliencySettings
 from analyzers.faithfulness import compute_faithfulness
-from analyzers.lens import predicted_position
-from analyzers.loading import load_model
-from analyzers.model import LanguageModel
+from analyzers.methods.lens import predicted_position
+from analyzers.models.completion import Completion
+from analyzers.models.loading import load_model
+from analyzers.models.model import LanguageModel
+from analyzers.models.placement import Placement
 from analyzers.neuron_factors import factorize_neurons
-from analyzers.neuron_factors_settings import NeuronFactorsSettings
-from analyzers.placement import Placement
-from analyzers.progress import finish
 from analyzers.saliency import compute_saliency
-from analyzers.saliency_settings import FaithfulnessSettings, SaliencySettings
 
 MASKED = "the café [MASK] the keys"
 

@@ -11,18 +11,18 @@ from conftest import TEXT, completed
 from families import CAUSAL, tiny_model
 from lens_by_hand import lens_by_hand, min_rank
 
-from analyzers import lens
-from analyzers.completion import Completion
-from analyzers.errors import InputError
+from analyzers.common.errors import InputError
+from analyzers.common.progress import finish
+from analyzers.common.settings import LayerPredictionsSettings
 from analyzers.layer_predictions import (
     LayerOverview,
     LayerPredictions,
     overview_of_each_layer,
     predict_from_each_layer,
 )
-from analyzers.layer_predictions_settings import LayerPredictionsSettings
-from analyzers.model import LanguageModel
-from analyzers.progress import finish
+from analyzers.methods import lens
+from analyzers.models.completion import Completion
+from analyzers.models.model import LanguageModel
 
 
 def predicted(model: LanguageModel, completion: Completion, **settings: Any) -> LayerPredictions:

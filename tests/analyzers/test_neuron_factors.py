@@ -12,14 +12,14 @@ from families import tiny_model, tiny_module, tiny_tokenizer
 from scipy.optimize import nnls
 from torch import Tensor
 
-from analyzers.completion import Completion
-from analyzers.errors import InputError
+from analyzers.common.errors import InputError
+from analyzers.common.progress import finish
+from analyzers.common.settings import NeuronFactorsSettings
 from analyzers.factor_matching import match_factors
-from analyzers.model import LanguageModel
+from analyzers.models.completion import Completion
+from analyzers.models.model import LanguageModel
+from analyzers.models.neurons import record_activations
 from analyzers.neuron_factors import NeuronFactors, activation_matrix, factorize_neurons
-from analyzers.neuron_factors_settings import NeuronFactorsSettings
-from analyzers.neurons import record_activations
-from analyzers.progress import finish
 
 
 def run(model: LanguageModel, completion: Completion | None = None, **settings: object) -> NeuronFactors:

@@ -12,14 +12,14 @@ from conftest import TEXT, completed
 from families import CAUSAL, tiny_model
 from lens_by_hand import lens_by_hand, min_rank
 
-from analyzers import lens
-from analyzers.completion import Completion
-from analyzers.errors import InputError
-from analyzers.limits import LIMITS
-from analyzers.model import LanguageModel
-from analyzers.progress import finish
+from analyzers.common.errors import InputError
+from analyzers.common.limits import LIMITS
+from analyzers.common.progress import finish
+from analyzers.common.settings import RankingsSettings
+from analyzers.methods import lens
+from analyzers.models.completion import Completion
+from analyzers.models.model import LanguageModel
 from analyzers.rankings import Rankings, commitment_layer, rank_at_each_layer
-from analyzers.rankings_settings import RankingsSettings
 
 
 def ranked(model: LanguageModel, completion: Completion, **settings: Any) -> Rankings:

@@ -13,12 +13,12 @@ from families import tiny_model, tiny_module
 from toys import copy_module, linear_module, loaded
 
 from analyzers import saliency
-from analyzers.completion import Completion
-from analyzers.errors import InputError
-from analyzers.model import LanguageModel
-from analyzers.progress import finish
+from analyzers.common.errors import InputError
+from analyzers.common.progress import finish
+from analyzers.common.settings import SaliencySettings
+from analyzers.models.completion import Completion
+from analyzers.models.model import LanguageModel
 from analyzers.saliency import Saliency, compute_saliency
-from analyzers.saliency_settings import SaliencySettings
 
 TEXT = "the café <b> é the"
 METHODS = ["occlusion", "gradient", "input-x-gradient", "integrated-gradients"]

@@ -12,8 +12,8 @@ import gradio as gr
 import pytest
 from gradio.state_holder import SessionState
 
-from analyzers.dispatch import Dispatcher
-from analyzers.store import ModelStore
+from analyzers.models.store import ModelStore
+from analyzers.serving.dispatch import Dispatcher
 from ui.blocks import Page
 from ui.hover_strip import Notice, notice
 from ui.layout import build_app

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from gradio_client import Client
 
-from analyzers.limits import LIMITS
-from analyzers.request import COMMON, SETTINGS
+from analyzers.common.limits import LIMITS
+from analyzers.serving.request import COMMON, SETTINGS
 
 BAD = [
     float("nan"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from analyzers.errors import InputError
+from analyzers.common.errors import InputError
 from ui.errors import language_of, sentence_for
 from ui.running import page_request, position_of
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from analyzers import catalog
-from analyzers.store import ModelStore
+from analyzers.models.store import ModelStore
+from analyzers.sources import catalog
 from ui.examples import EXAMPLES, WILDLIFE, Example
 from ui.running import page_request
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from analyzers.catalog import find_row, is_at_hand
+from analyzers.sources.catalog import find_row, is_at_hand
 
 HOSTILE = "<img src=x onerror=window.hurt=1> ${1+1} {{7*7}}"
 TEXT = "the keys to the cabinet are on the table and the cat sat on the mat"

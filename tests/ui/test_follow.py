@@ -11,8 +11,8 @@ import pytest
 from conftest import completed
 from families import tiny_model
 
-from analyzers.dispatch import Answer, Dispatcher, Step
-from analyzers.request import parse_request
+from analyzers.serving.dispatch import Answer, Dispatcher, Step
+from analyzers.serving.request import parse_request
 from ui import running
 from ui.running import follow
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hostile import NAME, PAYLOADS
 
-from analyzers.tokens import visible
+from analyzers.common.tokens import visible
 
 MADE = "img, iframe, object, embed, script, style, link, base, meta, form, marquee, video, details, math, svg a"
 """Elements that only a text which was read as HTML makes; the page's own stand in `HOMES` nowhere."""

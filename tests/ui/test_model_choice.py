@@ -18,8 +18,8 @@ from families import FAMILIES, tiny_module, tiny_tokenizer
 from served import ROOT, Visit
 from stub_hub import StubHub, serving
 
-from analyzers.dispatch import Dispatcher
-from analyzers.store import ModelStore
+from analyzers.models.store import ModelStore
+from analyzers.serving.dispatch import Dispatcher
 from ui.model_line import model_line
 
 ID = "someone/tiny"

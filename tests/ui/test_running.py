@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from analyzers.cost import expected_seconds
-from analyzers.dispatch import Dispatcher, Step
-from analyzers.request import parse_request
-from analyzers.sentences import Language
-from analyzers.store import ModelStore
+from analyzers.common.sentences import Language
+from analyzers.models.store import ModelStore
+from analyzers.serving.cost import expected_seconds
+from analyzers.serving.dispatch import Dispatcher, Step
+from analyzers.serving.request import parse_request
 from ui.running import _said, follow
 
 REQUEST = parse_request("rankings", {"text": "the keys", "generate": 2})

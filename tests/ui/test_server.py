@@ -34,6 +34,6 @@ def test_any_model_may_be_typed_on_ones_own_machine_and_elsewhere_only_if_asked_
 def test_quantized_weights_without_bitsandbytes_are_a_sentence_at_start(
     precision: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("analyzers.placement.importlib.util.find_spec", lambda _name: None)
+    monkeypatch.setattr("analyzers.models.placement.importlib.util.find_spec", lambda _name: None)
     assert server.serve(["--precision", precision]) == 2
     assert "pip install bitsandbytes" in capsys.readouterr().err

@@ -5,7 +5,7 @@ import re
 import string
 from pathlib import Path
 
-from analyzers.request import SALIENCY
+from analyzers.serving.request import SALIENCY
 from ui.texts import TEXTS, translations
 
 UI = Path(__file__).parents[2] / "ui"

@@ -22,13 +22,13 @@ from families import tiny_module, tiny_tokenizer
 from gradio_client import Client
 from zero_gpu_space import CHUNK_WORK, SECRET, TEXT
 
-from analyzers import attribution
-from analyzers.dispatch import Dispatcher, Step, answer
-from analyzers.document import document
-from analyzers.errors import InputError
-from analyzers.listed import ListedModels
-from analyzers.request import SETTINGS, parse_request
-from analyzers.store import ModelStore
+from analyzers.common.errors import InputError
+from analyzers.methods import attribution
+from analyzers.models.listed import ListedModels
+from analyzers.models.store import ModelStore
+from analyzers.serving.dispatch import Dispatcher, Step, answer
+from analyzers.serving.document import document
+from analyzers.serving.request import SETTINGS, parse_request
 from ui.controls import model_choices
 from ui.examples import EXAMPLES
 from ui.zero_gpu import LEAST_SECONDS, START_SECONDS, WorkerFault, refusal, seconds_to_ask, sent
@@ -165,7 +165,7 @@ def test_any_other_error_of_the_worker_stays_what_it_is() -> None:
 
 
 def test_only_listed_models_are_on_offer(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("analyzers.catalog.CATALOG", ())
+    monkeypatch.setattr("analyzers.sources.catalog.CATALOG", ())
     (tmp_path / "tiny").symlink_to(models / "tiny")
     store = ListedModels(models_folder=tmp_path)
     store.load_listed()
@@ -185,8 +185,8 @@ def test_the_page_offers_the_listed_models_only() -> None:
 
 @pytest.mark.parametrize("bundled", [True, False])
 def test_an_example_is_there_where_its_model_can_be(monkeypatch: pytest.MonkeyPatch, bundled: bool) -> None:
-    monkeypatch.setattr("analyzers.catalog.bundled_folder", lambda row: Path() if bundled else None)
-    monkeypatch.setattr("analyzers.catalog.cached_folder", lambda row: None)
+    monkeypatch.setattr("analyzers.sources.catalog.bundled_folder", lambda row: Path() if bundled else None)
+    monkeypatch.setattr("analyzers.sources.catalog.cached_folder", lambda row: None)
     store = ModelStore()
     for example in EXAMPLES:
         assert example.can_be_had(store) is (bundled or not example.models), example.label

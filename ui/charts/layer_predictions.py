@@ -9,9 +9,9 @@ from typing import Any
 import altair as alt
 import numpy as np
 
+from analyzers.common.sentences import Language
+from analyzers.common.tokens import named, visible
 from analyzers.layer_predictions import LayerOverview, LayerPredictions
-from analyzers.sentences import Language
-from analyzers.tokens import named, visible
 from ui.charts.saliency import as_text, letters, styled, wrapped
 from ui.charts.token_strip import names
 from ui.texts import say

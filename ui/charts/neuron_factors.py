@@ -11,10 +11,10 @@ import altair as alt
 import numpy as np
 
 from analyzers.ablation import Ablation
+from analyzers.common.sentences import Language
+from analyzers.common.tokens import named, visible
 from analyzers.factor_matching import match_factors
 from analyzers.neuron_factors import NeuronFactors
-from analyzers.sentences import Language
-from analyzers.tokens import named, visible
 from ui.charts.saliency import as_text, styled
 from ui.charts.token_strip import glyphs, packed
 from ui.texts import say

@@ -8,9 +8,9 @@ from typing import Any
 
 import altair as alt
 
+from analyzers.common.sentences import Language
+from analyzers.common.tokens import named, visible
 from analyzers.rankings import Rankings
-from analyzers.sentences import Language
-from analyzers.tokens import named, visible
 from ui.charts.layer_predictions import checked, shortened
 from ui.charts.saliency import as_text, styled, wrapped
 from ui.charts.token_strip import position_reading, reading_strip

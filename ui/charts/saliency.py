@@ -11,9 +11,9 @@ from unicodedata import east_asian_width
 import altair as alt
 import numpy as np
 
+from analyzers.common.sentences import Language
+from analyzers.common.tokens import named, visible
 from analyzers.saliency import Saliency
-from analyzers.sentences import Language
-from analyzers.tokens import named, visible
 from ui.charts.token_strip import target_name
 from ui.texts import say
 from ui.theme import AGAINST_HEX, CHART, EMBED, FOR_HEX

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from analyzers.completion import Completion
+from analyzers.common.sentences import Language
+from analyzers.common.tokens import Token, named, visible
+from analyzers.models.completion import Completion
 from analyzers.saliency import Saliency
-from analyzers.sentences import Language
-from analyzers.tokens import Token, named, visible
 from ui.texts import say
 
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import gradio as gr
 
-from analyzers.dispatch import Answer, Dispatcher
-from analyzers.document import document
-from analyzers.errors import InputError
-from analyzers.layer_predictions_settings import MOST_PREDICTIONS, LayerPredictionsSettings
-from analyzers.request import parse_request
-from analyzers.sentences import Language
+from analyzers.common.errors import InputError
+from analyzers.common.sentences import Language
+from analyzers.common.settings import MOST_PREDICTIONS, LayerPredictionsSettings
+from analyzers.serving.dispatch import Answer, Dispatcher
+from analyzers.serving.document import document
+from analyzers.serving.request import parse_request
 from ui.errors import language_of
 from ui.hover_strip import HoverStrip, Notice, empty, notice
 from ui.i18n import T

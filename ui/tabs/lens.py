@@ -8,11 +8,11 @@ from typing import Any
 
 import gradio as gr
 
-from analyzers.dispatch import Answer, Dispatcher
-from analyzers.errors import InputError
-from analyzers.limits import LIMITS
-from analyzers.request import Request, parse_request
-from analyzers.sentences import Language
+from analyzers.common.errors import InputError
+from analyzers.common.limits import LIMITS
+from analyzers.common.sentences import Language
+from analyzers.serving.dispatch import Answer, Dispatcher
+from analyzers.serving.request import Request, parse_request
 from ui.errors import language_of
 from ui.hover_strip import HoverStrip, Notice, notice
 from ui.i18n import T

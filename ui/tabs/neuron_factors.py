@@ -9,12 +9,12 @@ from typing import Any
 
 import gradio as gr
 
-from analyzers.dispatch import Answer, Dispatcher
-from analyzers.document import document
-from analyzers.errors import InputError
-from analyzers.limits import LIMITS
-from analyzers.neuron_factors_settings import AblationSettings
-from analyzers.sentences import Language
+from analyzers.common.errors import InputError
+from analyzers.common.limits import LIMITS
+from analyzers.common.sentences import Language
+from analyzers.common.settings import AblationSettings
+from analyzers.serving.dispatch import Answer, Dispatcher
+from analyzers.serving.document import document
 from ui.errors import language_of, sentence_for
 from ui.factor_view import FactorView
 from ui.hover_strip import Notice, empty, notice

@@ -7,9 +7,9 @@ from typing import Any
 
 import gradio as gr
 
-from analyzers.dispatch import Answer, Dispatcher
-from analyzers.document import document
-from analyzers.sentences import Language
+from analyzers.common.sentences import Language
+from analyzers.serving.dispatch import Answer, Dispatcher
+from analyzers.serving.document import document
 from ui.hover_strip import HoverStrip, Notice, empty, notice
 from ui.i18n import T
 from ui.running import saved, watched_words

@@ -8,12 +8,12 @@ from typing import Any
 
 import gradio as gr
 
-from analyzers.dispatch import Answer, Dispatcher
-from analyzers.document import document
-from analyzers.errors import InputError
-from analyzers.request import SALIENCY, Request
-from analyzers.saliency_settings import FaithfulnessSettings
-from analyzers.sentences import Language
+from analyzers.common.errors import InputError
+from analyzers.common.sentences import Language
+from analyzers.common.settings import FaithfulnessSettings
+from analyzers.serving.dispatch import Answer, Dispatcher
+from analyzers.serving.document import document
+from analyzers.serving.request import SALIENCY, Request
 from ui.errors import language_of, sentence_for
 from ui.hover_strip import HoverStrip, Notice, empty, notice
 from ui.i18n import T

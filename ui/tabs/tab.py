@@ -8,9 +8,9 @@ from typing import Any
 
 import gradio as gr
 
-from analyzers.dispatch import Answer
-from analyzers.request import Request
-from analyzers.sentences import Language
+from analyzers.common.sentences import Language
+from analyzers.serving.dispatch import Answer
+from analyzers.serving.request import Request
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,8 @@ import pytest
 from conftest import completed
 from families import tiny_model
 
+from analyzers.common.progress import finish
+from analyzers.common.settings import LayerPredictionsSettings
 from analyzers.layer_predictions import (
     LayerOverview,
     LayerPredictions,
@@ -21,8 +23,6 @@ from analyzers.layer_predictions import (
     overview_of_each_layer,
     predict_from_each_layer,
 )
-from analyzers.layer_predictions_settings import LayerPredictionsSettings
-from analyzers.progress import finish
 from ui.charts.layer_predictions import (
     MOST_COLUMNS,
     csv_text,

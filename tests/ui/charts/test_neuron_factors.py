@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from analyzers.ablation import Ablation, TokenChange
+from analyzers.common.settings import FactorNeuron
+from analyzers.common.tokens import Token
 from analyzers.neuron_factors import Factor, NeuronFactors, PromotedToken
-from analyzers.neuron_factors_settings import FactorNeuron
-from analyzers.tokens import Token
 from ui.charts.neuron_factors import (
     COLOURS,
     ablation_chart,

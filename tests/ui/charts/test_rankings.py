@@ -13,9 +13,9 @@ import pytest
 from conftest import completed
 from families import tiny_model
 
-from analyzers.progress import finish
+from analyzers.common.progress import finish
+from analyzers.common.settings import RankingsSettings
 from analyzers.rankings import Rankings, rank_at_each_layer
-from analyzers.rankings_settings import RankingsSettings
 from ui.charts.rankings import (
     chips,
     commitment_strip,

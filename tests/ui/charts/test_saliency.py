@@ -9,12 +9,12 @@ import pytest
 from conftest import completed
 from families import tiny_model
 
-from analyzers.convergence import Completeness
-from analyzers.errors import InputError
+from analyzers.common.errors import InputError
+from analyzers.common.progress import finish
+from analyzers.common.settings import FaithfulnessSettings
 from analyzers.faithfulness import compute_faithfulness
-from analyzers.progress import finish
+from analyzers.methods.convergence import Completeness
 from analyzers.saliency import Saliency, SaliencySettings, compute_saliency
-from analyzers.saliency_settings import FaithfulnessSettings
 from ui.charts.saliency import (
     csv_text,
     describe,

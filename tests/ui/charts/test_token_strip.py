@@ -6,7 +6,7 @@ import numpy as np
 from conftest import completed
 from families import tiny_model
 
-from analyzers.progress import finish
+from analyzers.common.progress import finish
 from analyzers.saliency import Saliency, SaliencySettings, compute_saliency
 from ui.charts.token_strip import glyphs, strip_value
 

@@ -1,0 +1,1 @@
+"""Words that everybody uses: no torch, and nothing from above."""

@@ -1,0 +1,1 @@
+"""The mathematics: a model and ids in, tensors out."""

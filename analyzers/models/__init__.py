@@ -1,0 +1,1 @@
+"""One model: loaded, held, dissected, run on a text."""

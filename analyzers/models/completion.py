@@ -1,0 +1,274 @@
+"""The text that every analysis reads: a prompt and what came after it, as ids, produced once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+
+from analyzers.common.errors import InputError
+from analyzers.common.limits import LIMITS
+from analyzers.common.sentences import Sentence
+from analyzers.common.settings import Generation
+from analyzers.common.tokens import Token, visible
+from analyzers.models.model import LanguageModel
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What a model reads and what it predicts, token by token.
+
+    Position p of a causal model is predicted from position p − 1, at row p − 1. A masked model predicts each hidden
+    position at its own row, from both sides. The tokens of a seq2seq model are the source's, then the target's, whose
+    rows count from the target's first token.
+    """
+
+    model: str
+    tokens: tuple[Token, ...]
+    n_prompt: int
+    """Tokens that were given: everything before the first generated one; all of a masked model's."""
+    kind: str = "causal"
+    n_source: int = 0
+    """How many of the tokens are the source's (seq2seq)."""
+    answers: tuple[Token, ...] = ()
+    """What a masked model says, or was asked to say, at each hidden position."""
+    second: tuple[Token, ...] = ()
+    """The text that an encoder compares with."""
+    notes: tuple[Sentence, ...] = ()
+    """How the text was read, where that is not as it was written."""
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        return tuple(token.id for token in self.tokens)
+
+    @property
+    def n_positions(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def outputs(self) -> tuple[Token, ...]:
+        """The predicted tokens: those after the prompt, or what stands for the hidden ones."""
+        return self.answers if self.kind == "masked" else self.tokens[self.n_prompt :]
+
+    @property
+    def readable(self) -> range:
+        """Positions whose prediction can be read; a token that was not written yet is the last of them."""
+        if self.kind == "masked":
+            return range(self.n_positions)
+        return range(self.n_source + 1, self.n_positions + 1)
+
+    @property
+    def offset(self) -> int:
+        """How far before a predicted position its prediction is read: 1, or 0 in a masked model."""
+        return 0 if self.kind == "masked" else 1
+
+    def row_of(self, position: int) -> int:
+        """Row of the model's output that predicts a position."""
+        return position - self.offset - self.n_source
+
+    def token_at(self, position: int) -> Token | None:
+        """The token that stands, or is said, at a position; None where none was written."""
+        answer = next((token for token in self.answers if token.position == position), None)
+        return answer or (self.tokens[position] if position < self.n_positions else None)
+
+    def seen_from(self, position: int) -> tuple[int, ...]:
+        """Positions whose tokens a prediction rests on: the earlier ones, or all that is not hidden."""
+        if self.kind != "masked":
+            return tuple(range(position))
+        hidden = {token.position for token in self.answers}
+        return tuple(p for p in range(self.n_positions) if p not in hidden)
+
+
+def complete(model: LanguageModel, text: str, generation: Generation) -> Iterator[Completion]:
+    """The prompt, then the same with one more token each time; the last one yielded is the whole.
+
+    Sampling: temperature, then top-k (Fan et al. 2018), then top-p (Holtzman et al. 2020), drawn by a generator
+    of its own in float64 on the CPU, so the same seed gives the same ids whatever ran before. Stops after an
+    end-of-text token. A masked model answers for every `[MASK]`, in one step; an encoder's text is read as it is.
+    Raises InputError for a text that is empty or too long for the model or the limits, and for settings that this kind
+    of model does not have.
+    """
+    kind = model.facts.kind
+    prompt = model.encode(text)
+    if generation.hide is not None and kind != "masked":
+        raise InputError("hides_nothing", model=model.facts.id)
+    if kind in ("masked", "encoder"):
+        _check_length(model, len(prompt), 0)
+        yield (
+            _filled(model, text, prompt, generation) if kind == "masked" else _compared(model, text, prompt, generation)
+        )
+        return
+    n_source = len(prompt) if kind == "seq2seq" else 0
+    notes = reading_notes(model, text, prompt)
+    prompt = [*prompt, *model.opening]
+    continuation: list[int] | None = None
+    if generation.target_text is not None:
+        if kind == "seq2seq":
+            continuation = model.encode(generation.target_text, name="target_text", opening=False, is_target=True)
+        else:
+            continuation = model.encode_word(generation.target_text, "target_text", before=text)
+        _check_score(len(continuation))
+    _check_length(model, len(prompt), generation.generate if continuation is None else len(continuation))
+
+    def completion(ids: list[int]) -> Completion:
+        tokens = model.read(ids, text=text, n_source=n_source)
+        return Completion(model.facts.id, tokens, len(prompt), kind, n_source, notes=notes)
+
+    if continuation is not None:
+        yield completion([*prompt, *continuation])
+        return
+    random = torch.Generator().manual_seed(generation.seed)
+    ids = list(prompt)
+    yield completion(ids)
+    state = None
+    while len(ids) < len(prompt) + generation.generate:
+        logits, state = model.next_logits(ids, n_source, state)
+        ids.append(_choose(logits, generation, random))
+        yield completion(ids)
+        if ids[-1] in model.end_ids:
+            return
+
+
+def _check_score(n: int) -> None:
+    if n > LIMITS.new_tokens:
+        raise InputError("too_many_to_score", n=n, limit=LIMITS.new_tokens)
+
+
+def _check_length(model: LanguageModel, n: int, wanted: int) -> None:
+    limit = min(LIMITS.tokens(model.device.type), model.max_positions)
+    if n + wanted > limit:
+        raise InputError("too_many_tokens", n=n, limit=limit, wanted=wanted)
+
+
+def _filled(model: LanguageModel, text: str, ids: list[int], generation: Generation) -> Completion:
+    """A masked model's text: what it says at each mask, or the token that `hide` took away, or `target_text`."""
+    assert model.mask_id is not None
+    notes = reading_notes(model, text, ids)
+    before = model.read(ids, text=text)
+    said: dict[int, int] = {}
+    if generation.hide is not None:
+        able = [token.position for token in before if not token.special]
+        if generation.hide not in able:
+            raise InputError("cannot_hide", position=generation.hide, model=model.facts.id)
+        said[generation.hide] = ids[generation.hide]
+        ids = [model.mask_id if p == generation.hide else id for p, id in enumerate(ids)]
+    masks = [p for p, id in enumerate(ids) if id == model.mask_id]
+    if len(masks) > LIMITS.new_tokens:
+        raise InputError("too_many_masks", n=len(masks), limit=LIMITS.new_tokens)
+    if generation.target_text is not None:
+        words = _words_for(model, text, before, generation)
+        if len(words) != len(masks):
+            raise InputError("masks_and_words", n=len(words), masks=len(masks))
+        said = dict(zip(masks, words, strict=True))
+    if masks and len(said) < len(masks):
+        random = torch.Generator().manual_seed(generation.seed)
+        with torch.no_grad():
+            logits = model.run(torch.tensor([ids], device=model.device), torch.tensor(masks, device=model.device))[0]
+        for row, position in zip(logits.float(), masks, strict=True):
+            said.setdefault(position, _choose(row, generation, random))
+    tokens = tuple(
+        replace(model.read([model.mask_id])[0], position=p, glyph_start=p) if p == generation.hide else token
+        for p, token in enumerate(before)
+    )
+    answers = tuple(_answer(model, position, said[position]) for position in masks)
+    return Completion(model.facts.id, tokens, len(ids), "masked", answers=answers, notes=notes)
+
+
+def _words_for(model: LanguageModel, text: str, tokens: tuple[Token, ...], generation: Generation) -> list[int]:
+    """Ids of `target_text` as it would stand where the first mask is, or the hidden token: with the white space that is
+    there, which many a mask takes with it."""
+    word = generation.target_text or ""
+    if generation.hide is not None:
+        hidden = tokens[generation.hide].text
+        space = hidden[: len(hidden) - len(hidden.lstrip())]
+        runs = {token.glyph_start: token.glyph_text for token in tokens[: generation.hide] if not token.special}
+        before = "".join(runs.values())
+    else:
+        before, mask, _ = model.with_mask(text).partition(model.tokenizer.mask_token)
+        bare = before.rstrip()
+        takes_space = bool(bare) and model.encode(bare + mask) == model.encode(before + mask)
+        space = before[len(bare) :] if takes_space else ""
+        before = bare if takes_space else before
+    return model.encode_word(word if word[:1].isspace() else space + word, "target_text", before=before)
+
+
+def reading_notes(model: LanguageModel, text: str, ids: list[int]) -> tuple[Sentence, ...]:
+    """What is to be said of how a text was read as `ids`: a closing token left out, an opening one that stands there twice,
+    characters that the tokenizer drops."""
+    opening, closing = model.around
+    notes = []
+    if closing and model.facts.kind == "causal":
+        closed = "".join(model.reader.text_of(id) for id in closing)
+        notes.append(Sentence.of("closing_left_out", tokens=closed, model=model.facts.id))
+    if opening and tuple(ids[: 2 * len(opening)]) == 2 * opening:
+        notes.append(Sentence.of("opening_twice", token="".join(model.reader.text_of(id) for id in opening)))
+    dropped = model.dropped(text)
+    if dropped:
+        shown = " ".join(visible(character) for character in dropped[:16])
+        notes.append(Sentence.of("characters_dropped", characters=shown, model=model.facts.id))
+    return tuple(notes)
+
+
+def _answer(model: LanguageModel, position: int, id: int) -> Token:
+    text = model.reader.text_of(id)
+    return Token(position, id, text, model.read([id])[0].special, position, text)
+
+
+def _compared(model: LanguageModel, text: str, ids: list[int], generation: Generation) -> Completion:
+    """An encoder's text, and the second one that it is compared with, if any."""
+    second: tuple[Token, ...] = ()
+    if generation.target_text is not None:
+        other = model.encode(generation.target_text, name="target_text")
+        _check_length(model, len(other), 0)
+        second = model.read(other, text=generation.target_text)
+    notes = reading_notes(model, text, ids)
+    return Completion(model.facts.id, model.read(ids, text=text), len(ids), "encoder", second=second, notes=notes)
+
+
+def _choose(logits: torch.Tensor, generation: Generation, random: torch.Generator) -> int:
+    return _sample(logits, generation, random) if generation.sample else int(logits.argmax())
+
+
+def _sample(logits: torch.Tensor, generation: Generation, random: torch.Generator) -> int:
+    scaled = logits.double().cpu() / generation.temperature
+    likeliest, ids = scaled.topk(min(generation.top_k, scaled.numel()))
+    probabilities = likeliest.softmax(-1)
+    before = probabilities.cumsum(-1) - probabilities
+    kept = torch.where(before < generation.top_p, probabilities, torch.zeros_like(probabilities))
+    return int(ids[torch.multinomial(kept, 1, generator=random)])
+
+
+@dataclass(frozen=True)
+class NamedToken:
+    """What a word that the user wrote resolved to."""
+
+    id: int
+    text: str
+    note: Sentence | None
+    """Said when the word is several tokens and only its first counts, or its other spacing is a token too."""
+
+
+def resolve_token(model: LanguageModel, word: str, name: str) -> NamedToken:
+    """The token a word names, its leading space included: `London`, ` London` and `london` differ.
+
+    A word of several tokens is its first one, and says so; where the other spacing would be one token, it is
+    named. Raises InputError for a word that is empty or becomes no token.
+    """
+    if not word:
+        raise InputError("empty_setting", name=name)
+    ids = model.encode_word(word, name)
+    first = model.reader.text_of(ids[0])
+    other = word[1:] if word.startswith(" ") else f" {word}"
+    other_ids = model.encode_word(other, name) if other.strip() else []
+    is_other = len(other_ids) == 1 and other_ids != ids
+    if len(ids) == 1:
+        is_chosen = word.startswith(" ")  # with its space the word is what it was meant to be
+        values = {"text": word, "id": ids[0], "other": other, "other_id": other_ids[0] if is_other else None}
+        note = Sentence.of("token_other_spelling", **values) if is_other and not is_chosen else None
+        return NamedToken(ids[0], first, note)
+    values = {"text": word, "n": len(ids), "first": first, "id": ids[0]}
+    if is_other:
+        note = Sentence.of("token_other_spacing", **values, other=other, other_id=other_ids[0])
+        return NamedToken(ids[0], first, note)
+    return NamedToken(ids[0], first, Sentence.of("token_of_several", **values))

@@ -1,0 +1,1 @@
+"""From untrusted values to an answer, and its two written forms."""

@@ -1,0 +1,150 @@
+"""The JSON document of an answer: the same on the command line and at the endpoints. Plain finite numbers only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from analyzers.common.sentences import Language
+from analyzers.serving.dispatch import Answer
+
+if TYPE_CHECKING:
+    from analyzers.layer_predictions import LayerPredictions
+    from analyzers.methods.convergence import Completeness
+    from analyzers.neuron_factors import NeuronFactors
+    from analyzers.rankings import Rankings
+    from analyzers.saliency import Saliency
+
+
+def document(answer: Answer, language: Language = "en") -> dict[str, Any]:
+    """The common part, then what the analysis adds. Positions and layers count from 0, probabilities are 0 to 1."""
+    common: dict[str, Any] = {
+        "model": answer.model.id,
+        "revision": answer.model.revision,
+        "kind": answer.model.kind,
+        "dtype": answer.model.dtype,
+        "n_layers": answer.model.n_layers,
+        "n_prompt": answer.completion.n_prompt,
+        "tokens": [
+            {"position": t.position, "id": t.id, "text": t.text, "special": t.special, "side": t.side}
+            for t in answer.completion.tokens
+        ],
+        "warnings": [note.say(language) for note in answer.notes],
+        "seconds": {phase: round(value, 4) for phase, value in answer.seconds.items()},
+    }
+    part: dict[str, Any] = _PARTS[answer.request.analysis](answer.result)
+    return common | part
+
+
+def saliency_part(result: Saliency) -> dict[str, Any]:
+    """`scores` and `shares`: one list per explained token, one number per token up to the last that it rests on."""
+
+    def ragged(rows: Any) -> list[list[float]]:
+        return [[float(x) for x in row[: max(seen) + 1]] for row, seen in zip(rows, result.seen, strict=True)]
+
+    return {
+        "method": result.method,
+        "target": result.target,
+        "contrast": None if result.contrast is None else {"id": result.contrast.id, "text": result.contrast.text},
+        "baseline": result.baseline,
+        "aggregate": result.aggregate,
+        "whole_words": result.whole_words,
+        "explained": list(result.explained),
+        "said": [{"id": token.id, "text": token.text} for token in result.said],
+        "values": [float(value) for value in result.values],
+        "scores": ragged(result.scores),
+        "shares": None if result.shares is None else ragged(result.shares),
+        "hidden_values": None if result.hidden_values is None else ragged(result.hidden_values),
+        "completeness": [None if c is None else completeness_part(c) for c in result.completeness],
+    }
+
+
+def completeness_part(completeness: Completeness) -> dict[str, Any]:
+    """The two errors of one explained token."""
+    return {
+        "error": completeness.error,
+        "total": completeness.total,
+        "relative": completeness.relative,
+        "map_change": completeness.map_change,
+        "points": completeness.points,
+        "converged": completeness.converged,
+    }
+
+
+def layer_predictions_part(result: LayerPredictions) -> dict[str, Any]:
+    """`layers` in order, the embedding row as layer −1."""
+    rows = zip(result.layers, result.predictions, result.entropy, result.kl, strict=True)
+    return {
+        "position": result.position,
+        "chosen": None if result.chosen is None else {"id": result.chosen.id, "text": result.chosen.text},
+        "chosen_ranks": None if result.chosen_rank is None else [int(rank) for rank in result.chosen_rank],
+        "chosen_ties": None if result.chosen_ties is None else [int(ties) for ties in result.chosen_ties],
+        "without_final_norm": result.without_final_norm,
+        "self_check": float(result.self_check),
+        "layers": [
+            {
+                "layer": layer,
+                "predictions": [{"id": p.id, "text": p.text, "probability": float(p.probability)} for p in predictions],
+                "entropy": float(entropy),
+                "kl": float(kl),
+            }
+            for layer, predictions, entropy, kl in rows
+        ],
+    }
+
+
+def rankings_part(result: Rankings) -> dict[str, Any]:
+    """`ranks` and `ties`: one list per layer, one number per output."""
+    watch = None
+    if result.watch is not None:
+        watch = {
+            "position": result.watch.position,
+            "tokens": [{"id": token.id, "text": token.text} for token in result.watch.tokens],
+            "ranks": result.watch.ranks.tolist(),
+            "ties": result.watch.ties.tolist(),
+            "probabilities": result.watch.probability.tolist(),
+        }
+    return {
+        "outputs": [token.position for token in result.outputs],
+        "ranks": result.ranks.tolist(),
+        "ties": result.ties.tolist(),
+        "commitment": list(result.commitment),
+        "log_probabilities": result.log_probability.tolist(),
+        "without_final_norm": result.without_final_norm,
+        "self_check": float(result.self_check),
+        "watch": watch,
+    }
+
+
+def neuron_factors_part(result: NeuronFactors) -> dict[str, Any]:
+    """`factors` by falling energy; an activation is null where its token was left out."""
+    return {
+        "layers": list(result.layers),
+        "left_out": list(result.left_out),
+        "scaled": result.scaled,
+        "parts": result.parts,
+        "side": result.side,
+        "error": float(result.error),
+        "iterations": result.iterations,
+        "converged": result.converged,
+        "factors": [
+            {
+                "energy": float(factor.energy),
+                "activations": list(factor.activations),
+                "layer_shares": [float(share) for share in factor.layer_shares],
+                "top_neurons": [
+                    {"layer": one.layer, "neuron": one.neuron, "part": one.part, "weight": float(one.weight)}
+                    for one in factor.top_neurons
+                ],
+                "promoted": [{"id": t.id, "text": t.text, "logit": float(t.logit)} for t in factor.promoted],
+            }
+            for factor in result.factors
+        ],
+    }
+
+
+_PARTS: dict[str, Any] = {
+    "saliency": saliency_part,
+    "layer-predictions": layer_predictions_part,
+    "rankings": rankings_part,
+    "neuron-factors": neuron_factors_part,
+}

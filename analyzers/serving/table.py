@@ -1,0 +1,140 @@
+"""An answer as a table that can be read in a terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING, Any
+
+from analyzers.common.sentences import Language
+from analyzers.common.tokens import Token, named, visible
+from analyzers.serving.dispatch import Answer
+
+if TYPE_CHECKING:
+    from analyzers.layer_predictions import LayerPredictions
+    from analyzers.neuron_factors import NeuronFactors
+    from analyzers.rankings import Rankings
+    from analyzers.saliency import Saliency
+
+BAR_CELLS = 24
+
+
+def table(answer: Answer, language: Language = "en") -> str:
+    """Lines of text: the model, the analysis, then what to be careful about."""
+    seconds = ", ".join(f"{phase} {value:.1f} s" for phase, value in answer.seconds.items())
+    head = f"{answer.model.id} ({answer.model.kind}, {answer.model.n_layers} layers, {answer.model.dtype}; {seconds})"
+    lines = [head, *_PARTS[answer.request.analysis](answer.result)]
+    lines += [f"! {note.say(language)}" for note in answer.notes]
+    return "\n".join(lines)
+
+
+def saliency_lines(result: Saliency) -> list[str]:
+    """A block of lines per explained token."""
+    lines: list[str] = []
+    for row, position in enumerate(result.explained):
+        lines += ["", f"{position:>4} {_padded(result.said[row], 18)} {describe(result, row)}"]
+        for token in (result.tokens[seen] for seen in result.seen[row]):
+            score = result.scores[row, token.position]
+            share = None if result.shares is None else result.shares[row, token.position]
+            shown = f"{score:+12.6f}" if share is None else f"{share:7.1%} {'█' * round(share * BAR_CELLS)}"
+            against = "  (hiding it raises the target)" if _works_against(result, row, token.position) else ""
+            lines.append(f"{token.position:>4} {_padded(token, 18)} {shown}{against}")
+    return lines
+
+
+def describe(result: Saliency, row: int) -> str:
+    """Method, target, baseline, points and errors of one explained token, in one line."""
+    target = result.target if result.contrast is None else f"logit − logit(“{visible(result.contrast.text)}”)"
+    parts = [result.method, f"{target} {result.values[row]:.4g}"]
+    if result.method in ("occlusion", "integrated-gradients"):
+        text = f" “{visible(result.baseline_text)}”" if result.baseline_text is not None else ""
+        parts.append(f"baseline {result.baseline}{text}")
+    found = result.completeness[row]
+    if found is not None:
+        relative = "undefined" if found.relative is None else f"{found.relative:.1%}"
+        parts += [f"{found.points} points", f"completeness error {relative}", f"map change {found.map_change:.1%}"]
+        parts.append("converged" if found.converged else "NOT CONVERGED")
+    return " · ".join(parts)
+
+
+def _works_against(result: Saliency, row: int, position: int) -> bool:
+    return result.hidden_values is not None and bool(result.signs[row, position] < 0)
+
+
+def _padded(token: Token, width: int) -> str:
+    """A token's text in a column: wide characters take two cells."""
+    text = named(token)
+    return text + " " * max(0, width - _cells(text))
+
+
+def _cells(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def layer_predictions_lines(result: LayerPredictions) -> list[str]:
+    """A line per layer: entropy and KL in nats, then its likeliest tokens with their probability."""
+    chosen = "" if result.chosen is None else f" (there: {named(result.chosen)})"
+    lines = ["", f"position {result.position}{chosen} · {_reading(result)}", "layer entropy     KL  predictions"]
+    for row, layer in enumerate(result.layers):
+        name = "embed" if layer < 0 else str(layer)
+        said = "  ".join(f"{visible(p.text)} {p.probability:.1%}" for p in result.predictions[row])
+        lines.append(f"{name:>5} {result.entropy[row]:7.2f} {result.kl[row]:6.2f}  {said}")
+    return lines
+
+
+def rankings_lines(result: Rankings) -> list[str]:
+    """A line per layer, a column per output; then the watched tokens likewise."""
+    names = [named(token) for token in result.outputs]
+    lines = ["", f"rank of each token after the prompt · {_reading(result)}"]
+    lines += _rank_table(names, result.ranks.tolist())
+    settled = ["never" if layer is None else str(layer) for layer in result.commitment]
+    lines.append(
+        "first from layer: " + ", ".join(f"{name} {layer}" for name, layer in zip(names, settled, strict=True))
+    )
+    if result.watch is not None:
+        lines += ["", f"watched at position {result.watch.position}"]
+        watched = [f"{visible(token.text)} ({token.id})" for token in result.watch.tokens]
+        lines += _rank_table(watched, result.watch.ranks.tolist())
+    return lines
+
+
+def neuron_factors_lines(result: NeuronFactors) -> list[str]:
+    """A block per factor: the tokens it is strongest on, its layers, its neurons, the tokens they promote."""
+    first, last = result.layers[0], result.layers[-1]
+    done = "converged" if result.converged else "NOT CONVERGED"
+    scaling = "each layer scaled alike" if result.scaled else "layers as they are"
+    lines = [
+        "",
+        f"NMF of the neurons of layers {first} to {last} · {result.parts} parts · {scaling} · "
+        f"relative error {result.error:.4f} · {result.iterations} iterations, {done} · left out: "
+        + (", ".join(named(result.tokens[position]) for position in result.left_out) or "nothing"),
+    ]
+    for number, factor in enumerate(result.factors, 1):
+        strongest = sorted(
+            ((value, position) for position, value in enumerate(factor.activations) if value), reverse=True
+        )[:12]
+        tokens = " ".join(f"{named(result.tokens[position])} {value:.2f}" for value, position in strongest)
+        neurons = ", ".join(f"{one.layer}/{one.neuron}" for one in factor.top_neurons[:6])
+        lines += ["", f"factor {number} (energy {factor.energy:.3f}): {tokens}", f"  neurons (layer/index): {neurons}"]
+        if factor.promoted:
+            lines.append("  promotes: " + " ".join(visible(token.text) for token in factor.promoted))
+    return lines
+
+
+def _rank_table(names: list[str], ranks: list[list[int]]) -> list[str]:
+    widths = [max(7, _cells(name)) for name in names]
+    head = "layer " + " ".join(" " * (width - _cells(name)) + name for name, width in zip(names, widths, strict=True))
+    rows = [" ".join(f"{rank:>{width}}" for rank, width in zip(row, widths, strict=True)) for row in ranks]
+    return [head, *(f"{layer:>5} {row}" for layer, row in enumerate(rows))]
+
+
+def _reading(result: LayerPredictions | Rankings) -> str:
+    norm = "WITHOUT the final norm, as ecco did" if result.without_final_norm else "final norm and head at every layer"
+    return f"{norm} · last layer − model's logits: {result.self_check:.2g}"
+
+
+_PARTS: dict[str, Any] = {
+    "saliency": saliency_lines,
+    "layer-predictions": layer_predictions_lines,
+    "rankings": rankings_lines,
+    "neuron-factors": neuron_factors_lines,
+}

@@ -1,0 +1,342 @@
+"""The mathematics, against captum, finite differences, paper and models whose answer is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from captum.attr import FeatureAblation, InputXGradient, IntegratedGradients, Saliency
+from conftest import completed
+from families import CAUSAL, tiny_model
+from torch import Tensor
+from toys import linear_module, loaded
+
+from analyzers.common.progress import finish
+from analyzers.common.settings import Target
+from analyzers.methods import attribution
+from analyzers.methods.attribution import Question, evaluate, gauss_legendre, gradients, integrate, occlude
+from analyzers.models.model import LanguageModel
+
+POINTS = 8
+SHORT = "the café <b> é the 👩"
+TARGETS: list[Target] = ["probability", "logit", "log-probability", "contrast"]
+
+
+class Case:
+    """A completion with all its explained tokens as one question, and captum's view of one of them."""
+
+    def __init__(self, model: LanguageModel, target: Target = "probability", generate: int = 3) -> None:
+        self.model, self.target = model, target
+        whole = completed(model, SHORT, generate=generate)
+        self.ids = whole.ids
+        self.explained = list(range(whole.n_prompt, whole.n_positions))
+        self.embedded = model.embed(self.ids[: self.explained[-1]])
+        self.baseline = model.embed([self.ids[0]]).expand_as(self.embedded)
+        self.contrast = 77
+        self.question = Question(
+            torch.tensor(self.ids[: self.explained[-1]]),
+            torch.tensor([p - 1 for p in self.explained]),
+            torch.tensor([self.ids[p] for p in self.explained]),
+            target,
+            self.contrast if target == "contrast" else None,
+        )
+
+    def alone(self, i: int, wrong: int = 0) -> tuple[Callable[[Tensor], Tensor], Tensor, Tensor]:
+        """One explained token on its own text: f(embeddings), x and x′. `wrong` asks for another token."""
+        position = self.explained[i]
+        id = (self.ids[position] + wrong) % 384
+
+        def value(embedded: Tensor) -> Tensor:
+            logits = self.model.module(inputs_embeds=embedded, use_cache=False).logits[:, -1]
+            if self.target == "logit":
+                return logits[:, id]
+            if self.target == "contrast":
+                return logits[:, id] - logits[:, self.contrast]
+            if self.target == "probability":
+                return logits.softmax(-1)[:, id]
+            return logits.log_softmax(-1)[:, id]
+
+        x = self.embedded[:position].unsqueeze(0).clone()
+        return value, x, self.baseline[:position].unsqueeze(0).clone()
+
+    def gradients(self) -> Tensor:
+        found = torch.zeros(len(self.explained), *self.embedded.shape, dtype=self.embedded.dtype)
+        for some, gradient in gradients(self.model, self.embedded.unsqueeze(0), self.question):
+            found[some] = gradient[:, 0]
+        return found
+
+
+def by_captum(case: Case, method: str, i: int, wrong: int = 0) -> Tensor:
+    """(position, d_model), as captum computes it for one token at a time."""
+    value, x, baseline = case.alone(i, wrong)
+    x.requires_grad_(True)
+    if method == "gradient":
+        found = Saliency(value).attribute(x, abs=False)
+    elif method == "input-x-gradient":
+        found = InputXGradient(value).attribute(x)
+    elif method == "integrated-gradients":
+        found = IntegratedGradients(value).attribute(x, baselines=baseline, n_steps=POINTS, method="gausslegendre")
+    else:
+        mask = torch.arange(x.shape[1])[None, :, None].expand_as(x)
+        x = x.detach()
+        found = FeatureAblation(value).attribute(x, baselines=baseline, feature_mask=mask)[..., :1]
+    return found[0].detach()
+
+
+@cache
+def ours(family: str, dtype: torch.dtype, method: str, target: Target) -> tuple[Case, Tensor]:
+    case = Case(tiny_model(family, dtype), target)
+    if method == "gradient":
+        found = case.gradients()
+    elif method == "input-x-gradient":
+        found = case.gradients() * case.embedded
+    elif method == "integrated-gradients":
+        found = finish(integrate(case.model, case.embedded, case.baseline, case.question, POINTS))
+    else:
+        groups = [[p] for p in range(len(case.embedded))]
+        hidden = finish(occlude(case.model, case.embedded, case.baseline, case.question, groups))
+        values = evaluate(case.model, case.embedded.unsqueeze(0), case.question)[0]
+        found = (values - hidden).T.unsqueeze(-1)
+    return case, found
+
+
+def relative(a: Tensor, b: Tensor) -> float:
+    return float((a - b).norm() / b.norm())
+
+
+METHODS = ["gradient", "input-x-gradient", "integrated-gradients", "occlusion"]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_it_agrees_with_captum_in_double_precision(family: str, method: str, target: Target) -> None:
+    case, found = ours(family, torch.float64, method, target)
+    for i in range(len(case.explained)) if method == "integrated-gradients" else [1]:
+        position = case.explained[i]
+        theirs = by_captum(case, method, i)
+        assert relative(found[i, :position], theirs) < 1e-6
+        assert float(found[i, position:].abs().sum()) == 0.0 or method == "occlusion"
+    wrong = by_captum(case, method, 1, wrong=1)
+    assert relative(found[1, : case.explained[1]], wrong) > 1e-2, "a wrong target must be seen"
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_it_agrees_with_captum_in_single_precision(family: str, method: str) -> None:
+    case, found = ours(family, torch.float32, method, "probability")
+    theirs = by_captum(case, method, 0)
+    assert relative(found[0, : case.explained[0]], theirs) < 1e-3
+    assert relative(found[0, : case.explained[0]], by_captum(case, method, 0, wrong=1)) > 1e-2
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_gradient_agrees_with_a_finite_difference(family: str, target: Target) -> None:
+    case = Case(tiny_model(family, torch.float64), target, generate=2)
+    found = case.gradients()
+    random = torch.Generator().manual_seed(0)
+    direction = torch.randn(case.embedded.shape, generator=random, dtype=torch.float64)
+    # RMS norms compute in single precision whatever they are given; elsewhere a step that crosses no kink of a ReLU
+    step = 1e-6 if family in ("gpt2", "gpt_neox", "opt") else 1e-3
+    moved = torch.stack([case.embedded + steps * step * direction for steps in (-2, -1, 1, 2)])
+    values = evaluate(case.model, moved, case.question)
+    slope = (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * step)
+    torch.testing.assert_close((found * direction).sum((1, 2)), slope, rtol=2e-3, atol=2e-3 * float(slope.abs().max()))
+
+
+def test_values_are_the_models_own_probabilities(family: str) -> None:
+    case = Case(tiny_model(family), generate=2)
+    values = evaluate(case.model, case.embedded.unsqueeze(0), case.question)[0]
+    with torch.no_grad():
+        logits = case.model.module(input_ids=torch.tensor([case.ids])).logits[0]
+    expected = torch.stack([logits[p - 1].softmax(-1)[case.ids[p]] for p in case.explained])
+    torch.testing.assert_close(values, expected, rtol=1e-4, atol=1e-7)
+
+
+@pytest.fixture(params=sorted(CAUSAL))
+def family(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_the_targets_by_hand() -> None:
+    logits = torch.tensor([[[1.0, 3.0, 0.0, 0.0]]]).log_softmax(-1) + 2.5
+    probabilities = torch.tensor([1.0, 3.0, 0.0, 0.0]).softmax(-1)
+
+    def value(target: Target, contrast: int | None = None) -> float:
+        return float(Question(torch.tensor([0]), torch.tensor([0]), torch.tensor([1]), target, contrast).values(logits))
+
+    assert value("probability") == pytest.approx(float(probabilities[1]), rel=1e-6)
+    assert value("log-probability") == pytest.approx(float(probabilities[1].log()), rel=1e-6)
+    assert value("logit") == pytest.approx(float(logits[0, 0, 1]))
+    assert value("contrast", 0) == pytest.approx(2.0, rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_read_as_single(dtype: torch.dtype) -> None:
+    logits = torch.tensor([[[1.0, 3.0, 0.5]]], dtype=dtype)
+    value = Question(torch.tensor([0]), torch.tensor([0]), torch.tensor([1]), "probability").values(logits)
+    assert value.dtype == torch.float32
+    assert float(value) == pytest.approx(float(logits.float().softmax(-1)[0, 0, 1]), rel=1e-6)
+
+
+def test_a_question_of_some_targets_is_those_targets() -> None:
+    whole = Question(torch.tensor([0, 1, 2]), torch.tensor([4, 5, 6]), torch.tensor([7, 8, 9]), "contrast", 3)
+    some = whole.only([2, 0])
+    assert (some.rows.tolist(), some.ids.tolist()) == ([6, 4], [9, 7])
+    assert (some.target, some.contrast_id) == ("contrast", 3)
+
+
+@pytest.mark.parametrize("points", [1, 2, 5, 16])
+def test_gauss_legendre_is_exact_up_to_its_degree(points: int) -> None:
+    nodes, weights = gauss_legendre(points)
+    for degree in range(2 * points):
+        assert float(weights @ nodes**degree) == pytest.approx(1 / (degree + 1), rel=1e-12)
+    assert abs(float(weights @ nodes ** (2 * points)) - 1 / (2 * points + 1)) > 1e-25
+    assert np.all((nodes > 0) & (nodes < 1)), "neither end of the path is touched"
+
+
+def test_two_points_by_hand() -> None:
+    nodes, weights = gauss_legendre(2)
+    np.testing.assert_allclose(nodes, [0.5 - 0.5 / 3**0.5, 0.5 + 0.5 / 3**0.5])
+    np.testing.assert_allclose(weights, [0.5, 0.5])
+
+
+@pytest.mark.parametrize("points", [1, 7])
+def test_integrated_gradients_are_exact_on_a_linear_model(points: int) -> None:
+    case = Case(loaded(linear_module()), "logit")
+    found = finish(integrate(case.model, case.embedded, case.baseline, case.question, points))
+    change = evaluate(case.model, case.embedded.unsqueeze(0), case.question)[0]
+    change = change - evaluate(case.model, case.baseline.unsqueeze(0), case.question)[0]
+    torch.testing.assert_close(found.sum((1, 2)), change, rtol=1e-12, atol=1e-12)
+    for position in (0, 3, len(case.embedded) - 1):  # and each position's own part is the drop when it is hidden
+        hidden = case.embedded.clone()
+        hidden[position] = case.baseline[position]
+        drop = evaluate(case.model, case.embedded.unsqueeze(0), case.question)[0]
+        drop = drop - evaluate(case.model, hidden.unsqueeze(0), case.question)[0]
+        torch.testing.assert_close(found[:, position].sum(-1), drop, rtol=1e-10, atol=1e-12)
+
+
+def test_completeness_is_reached_with_enough_points(any_model: LanguageModel) -> None:
+    case = Case(tiny_model(any_model.facts.id.removeprefix("tiny-"), torch.float64), "log-probability", generate=2)
+    change = evaluate(case.model, case.embedded.unsqueeze(0), case.question)[0]
+    change = change - evaluate(case.model, case.baseline.unsqueeze(0), case.question)[0]
+
+    def error(points: int) -> float:
+        found = finish(integrate(case.model, case.embedded, case.baseline, case.question, points))
+        return float((found.sum((1, 2)) - change).abs().max() / change.abs().max())
+
+    assert error(48) < 0.1
+    assert error(48) < error(2)
+
+
+@pytest.mark.parametrize("work", [1.0, 3e6, 1e15])
+def test_however_the_work_is_cut_the_numbers_are_the_same(
+    gpt2: LanguageModel, monkeypatch: pytest.MonkeyPatch, work: float
+) -> None:
+    case = Case(tiny_model("gpt2", torch.float64))
+    groups = [[p] for p in range(len(case.embedded))]
+
+    def numbers() -> list[Tensor]:
+        return [
+            case.gradients(),
+            finish(integrate(case.model, case.embedded, case.baseline, case.question, POINTS)),
+            finish(occlude(case.model, case.embedded, case.baseline, case.question, groups)),
+        ]
+
+    whole = numbers()
+    monkeypatch.setitem(attribution.CHUNK_WORK, "cpu", work)
+    for a, b in zip(numbers(), whole, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-15)
+
+
+def test_small_chunks_are_many_steps_and_the_fractions_rise(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case(tiny_model("gpt2"))
+    groups = [[p] for p in range(len(case.embedded))]
+    monkeypatch.setitem(attribution.CHUNK_WORK, "cpu", 1.0)
+    for steps in (
+        list(integrate(case.model, case.embedded, case.baseline, case.question, 4)),
+        list(occlude(case.model, case.embedded, case.baseline, case.question, groups)),
+    ):
+        fractions = [step.fraction for step in steps]
+        assert len(steps) > 10
+        assert fractions == sorted(fractions)
+        assert fractions[-1] == 1.0
+        assert [step.result is not None for step in steps] == [False] * (len(steps) - 1) + [True]
+
+
+def test_all_tokens_at_once_are_the_same_as_one_at_a_time(family: str) -> None:
+    case = Case(tiny_model(family, torch.float64))
+    groups = [[p] for p in range(len(case.embedded))]
+    together = finish(integrate(case.model, case.embedded, case.baseline, case.question, 4))
+    hidden = finish(occlude(case.model, case.embedded, case.baseline, case.question, groups))
+    for i, position in enumerate(case.explained):
+        one = replace(case.question.only([i]), text=case.question.text[:position])
+        x, baseline = case.embedded[:position], case.baseline[:position]
+        alone = finish(integrate(case.model, x, baseline, one, 4))
+        torch.testing.assert_close(together[i, :position], alone[0], rtol=1e-9, atol=1e-14)
+        alone = finish(occlude(case.model, x, baseline, one, groups[:position]))
+        torch.testing.assert_close(hidden[:position, i], alone[:, 0], rtol=1e-9, atol=1e-14)
+
+
+def test_nothing_after_the_predecessor_matters(family: str) -> None:
+    case = Case(tiny_model(family, torch.float64))
+    found = case.gradients()
+    for i, position in enumerate(case.explained):
+        assert float(found[i, position:].abs().sum()) == 0.0
+        assert float(found[i, :position].norm(dim=-1).min()) > 0.0
+
+
+def test_the_model_is_left_as_it_was(any_model: LanguageModel) -> None:
+    case = Case(any_model)
+    before = evaluate(case.model, case.embedded.unsqueeze(0), case.question)
+    case.gradients()
+    finish(integrate(case.model, case.embedded, case.baseline, case.question, 3))
+    assert all(weight.grad is None for weight in any_model.module.parameters())
+    assert not any(part._forward_pre_hooks or part._forward_hooks for part in any_model.module.modules())
+    assert not case.embedded.requires_grad
+    assert torch.equal(evaluate(case.model, case.embedded.unsqueeze(0), case.question), before)
+
+
+def test_the_hook_is_gone_after_a_failure_too(gpt2: LanguageModel) -> None:
+    question: Any = Question(torch.tensor([1, 2, 3]), torch.tensor([10_000]), torch.tensor([1]), "logit")
+    with pytest.raises(IndexError):
+        next(gradients(gpt2, gpt2.embed([1, 2, 3]).unsqueeze(0), question))
+    assert not gpt2.anatomy.head._forward_pre_hooks
+
+
+def test_an_abandoned_computation_leaves_nothing(gpt2: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(attribution.CHUNK_WORK, "cpu", 1.0)
+    case = Case(gpt2)
+    steps = integrate(case.model, case.embedded, case.baseline, case.question, 8)
+    next(steps)
+    steps.close()  # type: ignore[attr-defined]
+    assert not any(part._forward_pre_hooks or part._forward_hooks for part in gpt2.module.modules())
+    assert torch.is_grad_enabled()
+
+
+def test_the_same_input_twice_gives_the_same_numbers_to_the_bit(any_model: LanguageModel) -> None:
+    case = Case(any_model)
+    assert torch.equal(case.gradients(), case.gradients())
+
+
+@pytest.mark.parametrize(
+    ("fits", "n_targets", "expected"),
+    [
+        (3.92, 10, [(0, 3), (3, 6), (6, 10)]),
+        (3.0, 10, [(0, 2), (2, 5), (5, 7), (7, 10)]),
+        (0.2, 3, [(0, 1), (1, 2), (2, 3)]),
+        (100.0, 3, [(0, 3)]),
+        (100.0, 1, [(0, 1)]),
+    ],
+)
+def test_targets_go_in_as_few_chunks_as_the_work_allows_alike_in_size(
+    gpt2: LanguageModel, monkeypatch: pytest.MonkeyPatch, fits: float, n_targets: int, expected: list[tuple[int, int]]
+) -> None:
+    n_rows = 7
+    monkeypatch.setitem(attribution.CHUNK_WORK, "cpu", fits * 2 * gpt2.n_block_parameters * n_rows)
+    assert attribution._chunks_of_targets(gpt2, n_rows, n_targets) == expected
