@@ -19,6 +19,7 @@ from analyzers.models.store import ModelStore
 from analyzers.models.tokenizing import HARD_TEXTS
 from analyzers.sources import catalog, hub
 from analyzers.sources.hub import HubId
+from analyzers.sources.metadata import read_header
 
 
 @pytest.fixture(params=LAYOUTS)
@@ -30,7 +31,8 @@ def repository(request: pytest.FixtureRequest, tmp_path: Path, stub_hub: StubHub
     row = catalog.find_row(request.param)
     assert row is not None
     assert row.hub_id is not None
-    stub_hub.add(row.hub_id, folder)
+    n_by_type = read_header(folder / "model.safetensors", row.id).n_by_type
+    stub_hub.add(row.hub_id, folder, safetensors={"parameters": dict(n_by_type), "total": n_by_type.total()})
     return request.param, folder, module
 
 
