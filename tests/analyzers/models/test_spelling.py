@@ -27,7 +27,7 @@ from analyzers.models.spelling import Speller
 from analyzers.models.token_reader import TokenReader
 
 MARKS = ("▁", "Ġ", "Ċ", "##", "</w>", "\ufffd")
-N_TEXTS = 150
+N_TEXTS = 100
 """Of each tokenizer; 10,000 of each were tried once."""
 
 

@@ -51,6 +51,8 @@ def test_what_is_fetched_answers_as_plain_transformers_and_tokenizers_do(
     assert told.kind == row.kind
     assert told.n_parameters == sum(weight.numel() for weight in module.parameters())
 
+    assert row.hub_id is not None
+    check_listing(hub.ask(id, HubId(row.hub_id)), folder)
     model = store.load(id, "cpu")
     for name in NOT_WANTED:
         assert stub_hub.sent(name) == 0, name
@@ -87,12 +89,8 @@ def check_numbers(model: LanguageModel, module: Any) -> None:
         assert token.id == int(theirs[0, whole.row_of(token.position)].argmax())
 
 
-def test_the_listing_is_what_is_needed_and_nothing_else(repository: tuple[str, Path, Any]) -> None:
-    id, folder, _ = repository
-    row = catalog.find_row(id)
-    assert row is not None
-    assert row.hub_id is not None
-    asked = hub.ask(id, HubId(row.hub_id))
+def check_listing(asked: hub.HubModel, folder: Path) -> None:
+    """What would be fetched is what is needed and nothing else, the configuration first."""
     root = {path.name for path in folder.iterdir() if path.is_file()}
     assert {name for name, _ in asked.files} == root - set(NOT_WANTED)
     assert asked.files[0][0] == "config.json"
