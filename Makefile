@@ -29,7 +29,7 @@ test:
 check:
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
-	rm -f ui/*.pyi  # stubs that Gradio writes beside its components, which mypy would read instead
+	rm -f ui/*.pyi ui/*/*.pyi  # stubs that Gradio writes beside its components, which mypy would read instead
 	$(PY) -m mypy
 	$(PY) -m pytest -n 2 --dist loadgroup
 

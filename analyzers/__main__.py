@@ -18,7 +18,7 @@ from analyzers.serving.document import document
 from analyzers.serving.request import COMMON, SETTINGS, Setting, parse_request
 from analyzers.serving.table import table
 from analyzers.sources import catalog
-from analyzers.sources.converted import converted_folder, is_whole
+from analyzers.sources.gguf_cache import converted_folder, is_complete
 
 PURPOSE = {
     "saliency": "which earlier tokens drove each predicted token",
@@ -138,7 +138,7 @@ def _list_models(*, as_json: bool) -> int:
             "kind": row.kind,
             "megabytes": row.megabytes,
             "hub_id": row.hub_id,
-            "at_hand": catalog.is_at_hand(row),
+            "at_hand": catalog.is_on_this_machine(row),
         }
         for row in catalog.CATALOG
     ]
@@ -156,9 +156,9 @@ def _prepare() -> int:
     for row in catalog.CATALOG:
         if not row.bundled or row.kind != "causal":
             continue
-        folder = catalog.bundled_folder(row)
+        folder = catalog.find_bundled_folder(row)
         try:
-            if folder is None or row.gguf_file is None or not is_whole(converted_folder(folder, row.gguf_file)):
+            if folder is None or row.gguf_file is None or not is_complete(converted_folder(folder, row.gguf_file)):
                 ModelStore().load(row.id, "cpu")
         except InputError as error:
             print(error.say(_language()), file=sys.stderr)

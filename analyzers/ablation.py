@@ -16,7 +16,7 @@ from analyzers.common.progress import Progress
 from analyzers.common.sentences import Sentence
 from analyzers.common.settings import AblationSettings, FactorNeuron
 from analyzers.models.completion import Completion
-from analyzers.models.model import LanguageModel
+from analyzers.models.language_model import LanguageModel
 from analyzers.models.neurons import record_activations
 
 

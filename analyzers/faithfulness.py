@@ -13,9 +13,9 @@ from analyzers.common.errors import InputError
 from analyzers.common.progress import Progress
 from analyzers.common.sentences import Sentence
 from analyzers.common.settings import FaithfulnessSettings
-from analyzers.methods.attribution import Question, occlude
+from analyzers.methods.attribution import TokenObjective, occlude
 from analyzers.models.completion import Completion
-from analyzers.models.model import LanguageModel
+from analyzers.models.language_model import LanguageModel
 from analyzers.saliency import baseline_embedding
 
 
@@ -73,7 +73,7 @@ def compute_faithfulness(
     ids = completion.ids if completion.kind == "masked" else completion.ids[:position]
     embedded = model.embed(ids, completion.n_source)
     baseline = baseline_embedding(model, settings.baseline, ids, completion.n_source)
-    question = Question(
+    objective = TokenObjective(
         torch.tensor(ids, device=model.device),
         torch.tensor([completion.row_of(position)], device=model.device),
         torch.tensor([said[position].id], device=model.device),
@@ -89,7 +89,7 @@ def compute_faithfulness(
     groups = [order[:n].tolist() for order in places for n in counts]
     groups += [order[n:].tolist() for order in places for n in counts]
     values: np.ndarray | None = None
-    for step in occlude(model, embedded, baseline, question, groups):
+    for step in occlude(model, embedded, baseline, objective, groups):
         if step.result is None:
             yield Progress(step.fraction)
         else:

@@ -16,15 +16,15 @@ from analyzers.common.settings import MOST_PREDICTIONS, LayerPredictionsSettings
 from analyzers.common.tokens import Token
 from analyzers.methods.lens import (
     check_integer,
-    divergence,
     entropy,
+    kl_divergence,
+    lens_logits,
     log_probability,
     predicted_position,
     rank_and_ties,
-    read_layers,
 )
 from analyzers.models.completion import Completion
-from analyzers.models.model import LanguageModel
+from analyzers.models.language_model import LanguageModel
 
 EMBEDDING = -1
 """The row before the first block: what enters it, token and position embeddings."""
@@ -86,7 +86,7 @@ class LayerOverview:
     answers: tuple[Token, ...]
     """`Completion.answers`."""
     positions: tuple[int, ...]
-    """Of the predicted tokens: `Completion.readable`. Of a causal model the last was never written."""
+    """Of the predicted tokens: `Completion.predictable_positions`. Of a causal model the last was never written."""
     ids: Int[np.ndarray, "layer position"]
     texts: Mapping[int, str]
     """Id → text, of the ids in `ids`."""
@@ -118,7 +118,7 @@ def predict_from_each_layer(
         layers = (check_integer("layer", settings.layer, EMBEDDING, last),)
     read = layers if layers[-1] == last else (*layers, last)
     yield Progress(0.0)
-    (chunk,) = read_layers(model, completion, [position], read, without_final_norm=settings.without_final_norm)
+    (chunk,) = lens_logits(model, completion, [position], read, without_final_norm=settings.without_final_norm)
     logits = chunk.logits[0, : len(layers)]
     log_probabilities = logits.log_softmax(-1)
     likeliest, ids = log_probabilities.exp().topk(min(top, logits.shape[-1]), dim=-1)
@@ -141,7 +141,7 @@ def predict_from_each_layer(
             for row in zip(ids.tolist(), likeliest.tolist(), strict=True)
         ),
         entropy=entropy(log_probabilities).double().cpu().numpy(),
-        kl=divergence(chunk.logits[0, -1].log_softmax(-1), log_probabilities).double().cpu().numpy(),
+        kl=kl_divergence(chunk.logits[0, -1].log_softmax(-1), log_probabilities).double().cpu().numpy(),
         chosen_rank=rank,
         chosen_ties=ties,
         chosen_probability=probability,
@@ -160,14 +160,14 @@ def overview_of_each_layer(
 
     Raises InputError for logits that are not finite.
     """
-    positions = completion.readable
+    positions = completion.predictable_positions
     n = len(positions)
     layers = tuple(range(EMBEDDING, model.facts.n_layers))
     ids = np.zeros((len(layers), n), dtype=np.int64)
     probability = np.zeros((len(layers), n))
     self_check = 0.0
     yield Progress(0.0)
-    for chunk in read_layers(model, completion, positions, layers, without_final_norm=settings.without_final_norm):
+    for chunk in lens_logits(model, completion, positions, layers, without_final_norm=settings.without_final_norm):
         highest, likeliest = chunk.logits.max(-1)
         ids[:, chunk.rows] = likeliest.T.cpu().numpy()
         probability[:, chunk.rows] = (highest - chunk.logits.logsumexp(-1)).exp().T.double().cpu().numpy()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from analyzers.common.errors import InputError
@@ -17,9 +18,9 @@ from analyzers.common.sentences import Sentence
 from analyzers.common.settings import DEFAULT_FACTORS, FactorNeuron, NeuronFactorsSettings, Parts
 from analyzers.common.tokens import Token
 from analyzers.methods.nmf import Factorization, factorize, one_thread
-from analyzers.models.anatomy import read_out
+from analyzers.models.anatomy import unembed
 from analyzers.models.completion import Completion
-from analyzers.models.model import LanguageModel
+from analyzers.models.language_model import LanguageModel
 from analyzers.models.neurons import record_activations, write_through
 
 STRONGEST = 20
@@ -259,7 +260,7 @@ def _promoted(
             for row, one in here:
                 firing[row, one.neuron] += one.weight * scale * (1 if one.part == "positive" else -1)
             written += write_through(projection, firing).float()
-    logits = read_out(model.module, model.anatomy, written[None].to(model.module.dtype))[0].float()
+    logits = unembed(model.module, model.anatomy, written[None].to(model.module.dtype))[0].float()
     logits = logits[:-1] - logits[-1]
     found = logits.topk(min(PROMOTED, logits.shape[-1]))
     return [
@@ -268,3 +269,39 @@ def _promoted(
         else ()
         for neurons, ids, values in zip(strongest, found.indices.tolist(), found.values.tolist(), strict=True)
     ]
+
+
+@dataclass(frozen=True)
+class FactorMatch:
+    """Two factors that fire on the same tokens, more or less."""
+
+    first: int
+    """Index in the first run."""
+    second: int
+    cosine: float
+    """Of their activations over the common tokens: 1 alike, 0 nothing in common."""
+
+
+def match_factors(first: NeuronFactors, second: NeuronFactors) -> tuple[FactorMatch, ...]:
+    """Factors paired so that the sum of cosines is largest (Kuhn 1955), by falling cosine.
+
+    Each factor is in one pair at most; with unequal numbers some are in none. Common tokens are those at the same
+    position, with the same id, factorised in both. Raises InputError where there are none.
+    """
+    common = [
+        position
+        for position, (a, b) in enumerate(zip(first.tokens, second.tokens, strict=False))
+        if a.id == b.id and position not in first.left_out and position not in second.left_out
+    ]
+    if not common:
+        raise InputError("nothing_in_common")
+    cosines = _unit_rows(first, common) @ _unit_rows(second, common).T
+    rows, columns = linear_sum_assignment(-cosines)
+    matches = [FactorMatch(int(a), int(b), float(cosines[a, b])) for a, b in zip(rows, columns, strict=True)]
+    return tuple(sorted(matches, key=lambda match: -match.cosine))
+
+
+def _unit_rows(run: NeuronFactors, positions: list[int]) -> np.ndarray:
+    rows = np.array([[factor.activations[position] for position in positions] for factor in run.factors], dtype=float)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.where(norms > 0, norms, 1.0))

@@ -16,9 +16,9 @@ from analyzers.common.progress import Progress
 from analyzers.common.sentences import Sentence
 from analyzers.common.settings import RankingsSettings
 from analyzers.common.tokens import Token
-from analyzers.methods.lens import LensChunk, log_probability, predicted_position, rank_and_ties, read_layers
+from analyzers.methods.lens import LensChunk, lens_logits, log_probability, predicted_position, rank_and_ties
 from analyzers.models.completion import Completion, NamedToken, resolve_token
-from analyzers.models.model import LanguageModel
+from analyzers.models.language_model import LanguageModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ def rank_at_each_layer(
     first = [token.position for token in completion.outputs]
     if watched and position not in first:
         first.append(position)
-    written = [p for p in completion.readable if p < completion.n_positions]
+    written = [p for p in completion.predictable_positions if p < completion.n_positions]
     order = [*first, *(p for p in written if p not in first)]
     if not order:
         raise InputError("nothing_to_explain")
@@ -98,7 +98,7 @@ def rank_at_each_layer(
     yield Progress(0.0)
     layers = range(-1, model.facts.n_layers)
     is_early_due = 0 < len(first) < len(order)
-    for chunk in read_layers(model, completion, order, layers, without_final_norm=settings.without_final_norm):
+    for chunk in lens_logits(model, completion, order, layers, without_final_norm=settings.without_final_norm):
         found.take(chunk)
         if chunk.fraction == 1:
             yield Progress(1.0, found.rankings(settings, notes, is_whole=True))
@@ -179,7 +179,7 @@ class _Found:
     def rankings(self, settings: RankingsSettings, notes: tuple[Sentence, ...], *, is_whole: bool) -> Rankings:
         completion = self.completion
         outputs = [token.position for token in completion.outputs]
-        predicted = [p for p in completion.readable if p < completion.n_positions]
+        predicted = [p for p in completion.predictable_positions if p < completion.n_positions]
         ranks = self.ranks[1:]
         watch = None
         if self.watched:

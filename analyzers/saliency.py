@@ -15,17 +15,15 @@ from analyzers.common.progress import Progress
 from analyzers.common.sentences import Sentence
 from analyzers.common.settings import Aggregate, Baseline, Method, SaliencySettings, Target
 from analyzers.common.tokens import Token, word_numbers
-from analyzers.methods.attribution import (
-    Likeness,
-    Question,
-    evaluate,
-    gradients,
-    occlude,
+from analyzers.methods.attribution import SimilarityObjective, TokenObjective, evaluate, gradients, occlude
+from analyzers.methods.integrated_gradients import (
+    Completeness,
+    aggregate_dimensions,
+    integrate_until_converged,
     tokens_at_once,
 )
-from analyzers.methods.convergence import Completeness, aggregated, integrate_until_converged
 from analyzers.models.completion import Completion, NamedToken, resolve_token
-from analyzers.models.model import LanguageModel
+from analyzers.models.language_model import LanguageModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,13 +150,13 @@ def _explain(
     embedded = model.embed(ids, completion.n_source)
     baseline = baseline_embedding(model, settings.baseline, ids, completion.n_source)
     held = sorted(set(range(len(ids))).difference(*seen))
-    baseline[held] = embedded[held]  # what is hidden is the question: it stays as it is
-    question = _question(model, completion, ids, explained, settings, contrast)
-    values = evaluate(model, embedded.unsqueeze(0), question)[0]
+    baseline[held] = embedded[held]  # what is hidden is the objective: it stays as it is
+    objective = _question(model, completion, ids, explained, settings, contrast)
+    values = evaluate(model, embedded.unsqueeze(0), objective)[0]
     nothing: tuple[Completeness | None, ...] = (None,) * len(explained)
     if settings.method == "occlusion":
         groups = _groups([completion.tokens[p] for p in range(len(ids)) if p not in held], settings.whole_words)
-        for step in occlude(model, embedded, baseline, question, groups):
+        for step in occlude(model, embedded, baseline, objective, groups):
             if step.result is None:
                 yield Progress(step.fraction)
             else:
@@ -167,18 +165,18 @@ def _explain(
                     scores = scores.abs()
                 yield Progress(1.0, _Part(explained, scores, values, hidden, nothing))
     elif settings.method == "integrated-gradients":
-        for each in integrate_until_converged(model, embedded, baseline, question, values, settings):
+        for each in integrate_until_converged(model, embedded, baseline, objective, values, settings):
             part = None
             if each.result is not None:
                 part = _Part(explained, each.result.scores, values, None, each.result.completeness)
             yield Progress(each.fraction, part)
     else:
         scores = embedded.new_zeros(len(explained), embedded.shape[0])
-        for some, gradient in gradients(model, embedded.unsqueeze(0), question):
+        for some, gradient in gradients(model, embedded.unsqueeze(0), objective):
             attributions = gradient[:, 0]
             if settings.method == "input-x-gradient":
                 attributions = attributions * embedded
-            scores[some] = aggregated(attributions, settings.aggregate)
+            scores[some] = aggregate_dimensions(attributions, settings.aggregate)
             scores[some][:, held] = 0
             yield Progress(some.stop / len(explained) * 0.999)
         yield Progress(1.0, _Part(explained, scores, values, None, nothing))
@@ -204,17 +202,17 @@ def _question(
     explained: tuple[int, ...],
     settings: SaliencySettings,
     contrast: NamedToken | None,
-) -> Question | Likeness:
+) -> TokenObjective | SimilarityObjective:
     text = torch.tensor(ids, device=model.device)
     if completion.kind == "encoder":
         second = torch.tensor([[token.id for token in completion.second]], device=model.device)
         with torch.no_grad():
-            return Likeness(text, model.pooled(second)[0])
+            return SimilarityObjective(text, model.pooled(second)[0])
     said = {token.position: token.id for token in completion.outputs}
     rows = torch.tensor([completion.row_of(p) for p in explained], device=model.device)
     targets = torch.tensor([said[p] for p in explained], device=model.device)
     contrast_id = contrast.id if contrast else None
-    return Question(text, rows, targets, settings.target, contrast_id, completion.n_source)
+    return TokenObjective(text, rows, targets, settings.target, contrast_id, completion.n_source)
 
 
 def baseline_embedding(

@@ -24,7 +24,7 @@ from analyzers.common.settings import LayerPredictionsSettings, RankingsSettings
 from analyzers.layer_predictions import overview_of_each_layer
 from analyzers.models.anatomy import observed
 from analyzers.models.completion import Completion
-from analyzers.models.model import LanguageModel
+from analyzers.models.language_model import LanguageModel
 from analyzers.rankings import rank_at_each_layer
 
 TEXT = "The countries of the European Union are:\n1. Austria\n2. Belgium\n3. Bulgaria\n4. Croatia\n5. Cyprus\n6."

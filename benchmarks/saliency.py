@@ -32,9 +32,10 @@ from torch import Tensor  # noqa: E402
 
 from analyzers.common.progress import finish  # noqa: E402
 from analyzers.common.settings import Generation  # noqa: E402
-from analyzers.methods.attribution import Question, gradients, integrate  # noqa: E402
+from analyzers.methods.attribution import TokenObjective, gradients  # noqa: E402
+from analyzers.methods.integrated_gradients import integrate  # noqa: E402
 from analyzers.models.completion import complete  # noqa: E402
-from analyzers.models.model import LanguageModel  # noqa: E402
+from analyzers.models.language_model import LanguageModel  # noqa: E402
 
 HEATHROW = "Heathrow airport is located in the city of"
 LONG = " ".join(
@@ -57,17 +58,17 @@ class Task:
         self.explained = range(whole.n_prompt, whole.n_positions)
         self.embedded = model.embed(self.ids[: self.explained[-1]])
 
-    def question(self, wrong: int = 0) -> Question:
+    def objective(self, wrong: int = 0) -> TokenObjective:
         rows = torch.tensor([p - 1 for p in self.explained])
         text = torch.tensor(self.ids[: self.explained[-1]])
-        return Question(text, rows, torch.tensor([self.ids[p] + wrong for p in self.explained]), "probability")
+        return TokenObjective(text, rows, torch.tensor([self.ids[p] + wrong for p in self.explained]), "probability")
 
     def ours(self, method: str, wrong: int = 0) -> list[Tensor]:
-        question = self.question(wrong)
+        objective = self.objective(wrong)
         if method == "integrated-gradients":
-            found = finish(integrate(self.model, self.embedded, torch.zeros_like(self.embedded), question, POINTS))
+            found = finish(integrate(self.model, self.embedded, torch.zeros_like(self.embedded), objective, POINTS))
         else:
-            found = torch.cat([g[:, 0] for _, g in gradients(self.model, self.embedded.unsqueeze(0), question)])
+            found = torch.cat([g[:, 0] for _, g in gradients(self.model, self.embedded.unsqueeze(0), objective)])
             found = found * self.embedded if method == "input-x-gradient" else found
         return [found[i, :p] for i, p in enumerate(self.explained)]
 

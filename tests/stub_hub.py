@@ -54,7 +54,7 @@ class StubHub:
         self.repositories[name] = Repository(files, info)
         return self.repositories[name]
 
-    def sent(self, suffix: str) -> int:
+    def send_steps(self, suffix: str) -> int:
         """How often a file was fetched."""
         return sum(method == "GET" and path.endswith(suffix) for method, path in self.requests)
 

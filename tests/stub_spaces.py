@@ -47,7 +47,7 @@ class StubSpaces:
         sha = commits[-2][0] if at == 0 else commits[-1][0]
         return {"stage": stages[at], "sha": sha, "hardware": {"current": self.hardware, "requested": self.hardware}}
 
-    def is_whole(self, files: Files) -> bool:
+    def is_complete(self, files: Files) -> bool:
         """Only what is uploaded from here can end otherwise than running."""
         return b"an older version" in files.get("app.py", b"")
 

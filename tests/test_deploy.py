@@ -77,7 +77,12 @@ def test_only_what_runs_is_uploaded(plan: Any) -> None:
     tops = {path.split("/")[0] for path in plan.files}
     assert tops == {"README.md", "LICENSE", "app.py", "requirements.txt", "analyzers", "ui", "docs"}
     assert [path for path in plan.files if "test" in path.lower()] == []
-    assert set(plan.files) >= {"ui/hover_strip.js", "ui/tabs/saliency.py", "analyzers/serving/cost.py", "docs/page.png"}
+    assert set(plan.files) >= {
+        "ui/components/hover_strip.js",
+        "ui/tabs/saliency.py",
+        "analyzers/serving/cost.py",
+        "docs/page.png",
+    }
     assert all((ROOT / path).stat().st_size <= 10_000_000 for path in plan.files)
 
 

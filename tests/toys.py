@@ -10,7 +10,7 @@ from families import tiny_tokenizer
 from torch import Tensor, nn
 from transformers.utils import ModelOutput
 
-from analyzers.models.model import LanguageModel
+from analyzers.models.language_model import LanguageModel
 
 VOCAB = 384
 

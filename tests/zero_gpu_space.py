@@ -88,7 +88,7 @@ def play(models_folder: Path) -> dict[str, Any]:
 
     from analyzers.common.errors import InputError
     from analyzers.methods import attribution
-    from analyzers.models.listed import ListedModels
+    from analyzers.models.preloaded import PreloadedStore
     from analyzers.serving import dispatch
     from analyzers.serving.dispatch import Step, answer
     from analyzers.serving.document import document
@@ -105,8 +105,8 @@ def play(models_folder: Path) -> dict[str, Any]:
             yield step
 
     dispatch.Dispatcher._run = counted  # type: ignore[method-assign]
-    store = ListedModels(models_folder=models_folder, default="tiny")
-    store.load_listed()
+    store = PreloadedStore(models_folder=models_folder, default="tiny")
+    store.preload()
     space = SharedGPU(store)
 
     def asked(analysis: str, **settings: Any) -> Request:
@@ -173,10 +173,10 @@ def pack(models_folder: Path) -> dict[str, Any]:
     """Where the listed models' tensors are said to be, their bytes, and the bytes that `spaces` took."""
     import spaces
 
-    from analyzers.models.listed import ListedModels
+    from analyzers.models.preloaded import PreloadedStore
 
-    store = ListedModels(models_folder=models_folder, default="tiny")
-    store.load_listed()
+    store = PreloadedStore(models_folder=models_folder, default="tiny")
+    store.preload()
     models = [store.load(name) for name in store.names()]
     tensors = [
         tensor for model in models for tensor in (*model.module.parameters(), *model.module.buffers(), model._probe)

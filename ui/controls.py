@@ -11,9 +11,9 @@ from analyzers.common.limits import LIMITS
 from analyzers.serving.dispatch import Dispatcher
 from analyzers.serving.request import COMMON, SETTINGS
 from analyzers.sources import catalog
+from ui.components.notice import Notice, notice
 from ui.errors import language_of
 from ui.examples import EXAMPLES
-from ui.hover_strip import Notice, notice
 from ui.i18n import T
 from ui.model_line import model_line
 from ui.tabs.tab import Tab
@@ -143,9 +143,9 @@ def model_choices(dispatcher: Dispatcher) -> list[tuple[str, str]]:
     """✓ is at hand, ↓ is downloaded when first used, ⊘ cannot be while the Hub does not answer."""
     choices, names = [], dispatcher.store.names()
     for row in catalog.CATALOG:
-        if row.id in names and (not row.bundled or catalog.is_at_hand(row)):
+        if row.id in names and (not row.bundled or catalog.is_on_this_machine(row)):
             size = f"{row.megabytes:,} MB"
-            where = "✓" if catalog.is_at_hand(row) else f"{'↓' if catalog.HUB.answers() else '⊘'} {size}"
+            where = "✓" if catalog.is_on_this_machine(row) else f"{'↓' if catalog.HUB.answers() else '⊘'} {size}"
             kind = "" if row.kind == "causal" else f" ({row.kind})"
             choices.append((f"{row.label}{kind}  {where}", row.id))
     return choices + [(f"{name}  ✓", name) for name in dispatcher.store.local_names()]

@@ -51,7 +51,7 @@ class Example:
         if not self.models:
             return True
         row = catalog.find_row(self.model(store, None))
-        return row is not None and row.id in store.names() and (not row.bundled or catalog.is_at_hand(row))
+        return row is not None and row.id in store.names() and (not row.bundled or catalog.is_on_this_machine(row))
 
     def missed(self, model: str) -> str | None:
         """Label of the model that it was tried on, where another stands in for it."""
@@ -70,7 +70,7 @@ def _can_be_had(id: str, analysis: str) -> bool:
     row = catalog.find_row(id)
     if row is None or row.kind not in KINDS.get(analysis, PREDICTING):
         return False
-    return catalog.is_at_hand(row) or catalog.HUB.answers()
+    return catalog.is_on_this_machine(row) or catalog.HUB.answers()
 
 
 def _of(number: int, analysis: str, label: str, **values: Any) -> Example:

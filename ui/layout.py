@@ -13,14 +13,16 @@ from analyzers.common.limits import LIMITS
 from analyzers.common.sentences import Language
 from analyzers.serving.dispatch import Answer, Dispatcher
 from analyzers.serving.request import COMMON, SETTINGS, Request
-from ui.blocks import Page
+from ui.components.base import empty_state
+from ui.components.notice import notice
 from ui.controls import Controls, build_controls, fit_to_kind
 from ui.endpoints import add_endpoints
 from ui.errors import language_of, sentence_for
 from ui.examples import EXAMPLES, Example, label_of
-from ui.hover_strip import empty, notice
+from ui.gradio_patches import Page
 from ui.i18n import I18N, T
-from ui.running import follow, page_request
+from ui.page_request import page_request
+from ui.runs import follow
 from ui.tabs import layer_predictions, neuron_factors, rankings, saliency
 from ui.tabs.tab import Tab
 from ui.texts import say
@@ -85,7 +87,7 @@ def build_app(dispatcher: Dispatcher) -> gr.Blocks:
 
         def greet(request: gr.Request) -> list[Any]:
             language = language_of(request)
-            return [notice("info", say("ready", language)), *(empty(tab.analysis, language) for tab in tabs)]
+            return [notice("info", say("ready", language)), *(empty_state(tab.analysis, language) for tab in tabs)]
 
         app.load(greet, None, [controls.status, *strips], queue=False, show_progress="hidden", api_visibility="private")
         add_endpoints(dispatcher)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from analyzers.common.errors import InputError
-from analyzers.common.memory import size
+from analyzers.common.memory import format_bytes
 from analyzers.common.sentences import Language
 from analyzers.serving.dispatch import Dispatcher
+from ui.components.notice import notice
 from ui.errors import sentence_for
-from ui.hover_strip import notice
 from ui.texts import say
 
 
@@ -27,10 +27,10 @@ def model_line(dispatcher: Dispatcher, model: Any, language: Language) -> dict[s
         language,
         kind=say(f"kind_{found.kind}", language),
         parameters=f"{found.n_parameters:,}",
-        fetched=say(fetched, language, size=size(found.to_fetch)),
-        needed=size(found.placement.needed),
+        fetched=say(fetched, language, size=format_bytes(found.to_fetch)),
+        needed=format_bytes(found.placement.needed),
         precision=found.placement.precision,
         device=found.placement.device,
-        free=size(found.free),
+        free=format_bytes(found.free),
     )
     return notice("info", line)

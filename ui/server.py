@@ -79,10 +79,10 @@ def _any_model(given: argparse.Namespace) -> bool:
 def _shared_gpu(models_folder: Path | None) -> Dispatcher:
     """For ZeroGPU, where the models are loaded before the page is served: what is loaded later no worker has."""
     from ui.zero_gpu import SharedGPU  # isort: skip  # before anything imports torch
-    from analyzers.models.listed import ListedModels
+    from analyzers.models.preloaded import PreloadedStore
 
-    store = ListedModels(models_folder=models_folder)
-    store.load_listed()
+    store = PreloadedStore(models_folder=models_folder)
+    store.preload()
     return SharedGPU(store)
 
 
@@ -90,7 +90,7 @@ def _warm_up(store: ModelStore) -> None:
     """Load the default model while the visitor reads the page. A failure is told to whoever runs it."""
     source = store.find(store.default_id())
     if source.folder is None:
-        source = store.find(catalog.FALLBACK)
+        source = store.find(catalog.OFFLINE_MODEL)
     try:
         store.load(source.id)
     except InputError as error:

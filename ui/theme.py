@@ -28,7 +28,7 @@ CSS = """
 #bar #status { padding: 0; }
 #bar #stop-here { flex: 0 0 auto; min-width: 90px; }
 #examples button { justify-content: flex-start; text-align: left; white-space: normal; }
-.dark #factors-leading :is(.token.highlighted, .legend-item), .dark #saliency-highlighted .token.highlighted { color: white !important; }
+.dark #factors-leading :is(.token.highlight_tokens, .legend-item), .dark #saliency-highlighted .token.highlight_tokens { color: white !important; }
 #model-line p { font-size: .8rem; line-height: 1.45; }
 #text textarea { font-size: 1.05rem; }
 @media (max-width: 640px) { .gradio-container { padding: 8px !important; } }

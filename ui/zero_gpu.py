@@ -38,13 +38,13 @@ class WorkerFault(Exception):
 
 @dataclass
 class SharedGPU(Dispatcher):
-    """Runs every request in the worker, and gives the same steps as a `Dispatcher`. Its store holds `ListedModels`."""
+    """Runs every request in the worker, and gives the same steps as a `Dispatcher`. Its store holds `PreloadedStore`."""
 
     at_once: int = AT_ONCE
 
     def __post_init__(self) -> None:
         def in_worker(request: Request, seconds: int) -> Iterator[Step | InputError]:
-            yield from sent(Dispatcher.run(self, request, seconds - START_SECONDS))
+            yield from send_steps(Dispatcher.run(self, request, seconds - START_SECONDS))
 
         self._in_worker = spaces.GPU(duration=lambda request, seconds: seconds)(in_worker)
 
@@ -62,7 +62,7 @@ class SharedGPU(Dispatcher):
                 last = one.answer or last
                 yield replace(one, answer=last)
         except gr.Error as error:
-            raise refusal(error) from error
+            raise to_input_error(error) from error
         finally:
             arrived.close()
 
@@ -72,7 +72,7 @@ def seconds_to_ask(expected: float, limit: int) -> int:
     return START_SECONDS + min(limit, max(LEAST_SECONDS, math.ceil(MARGIN * expected)))
 
 
-def sent(steps: Iterator[Step]) -> Iterator[Step | InputError]:
+def send_steps(steps: Iterator[Step]) -> Iterator[Step | InputError]:
     """What leaves the worker: each answer once, and an InputError as the last value. Raises WorkerFault for any other error."""
     last: Answer | None = None
     try:
@@ -88,7 +88,7 @@ def sent(steps: Iterator[Step]) -> Iterator[Step | InputError]:
         steps.close()  # type: ignore[attr-defined]
 
 
-def refusal(error: gr.Error) -> Exception:
+def to_input_error(error: gr.Error) -> Exception:
     """What a visitor reads when the GPU was not given, or taken back; the error itself where it is none of these."""
     title = str(getattr(error, "title", ""))
     if "quota exceeded" in title or "credits exceeded" in title:

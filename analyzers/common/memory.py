@@ -45,12 +45,12 @@ def free_disk(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def needed(n_parameters: int, bytes_each: int | float) -> int:
+def estimate_bytes(n_parameters: int, bytes_each: int | float) -> int:
     """Bytes to load a model and run one text of the usual length through it."""
     return int(n_parameters * bytes_each * (1 + WORK_SHARE)) + WORK_BYTES
 
 
-def size(n_bytes: int | float) -> str:
+def format_bytes(n_bytes: int | float) -> str:
     """As a sentence says it: `91 MB`, `1.5 GB`, `4,000.0 TB`; at least 1 MB."""
     if n_bytes >= 999.5e9:
         return f"{n_bytes / 1e12:,.1f} TB"

@@ -447,7 +447,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
 }
 
 
-def quoted(text: str, most: int = 60) -> str:
+def quote(text: str, most: int = 60) -> str:
     """A user's text inside a sentence: short, on one line, whole characters only, so that any door can pass it on."""
     cut = text if len(text) <= most else f"{text[:most]}…"
     return "“" + "".join(c if c.isprintable() else f"⟨{ord(c):02X}⟩" for c in cut) + "”"

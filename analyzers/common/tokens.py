@@ -29,7 +29,7 @@ class Token:
 _BYTES = re.compile(r"(⟨[0-9A-F]{2}(?: [0-9A-F]{2})*⟩)")
 
 
-def readable(raw: bytes) -> str:
+def decode_utf8(raw: bytes) -> str:
     """UTF-8 as text, every byte that is part of no whole character in hex: `b" \\xe6\\x9d"` → `" ⟨E6 9D⟩"`."""
     pieces: list[str] = []
     while raw:
@@ -46,12 +46,12 @@ def readable(raw: bytes) -> str:
     return "".join(pieces)
 
 
-def visible(text: str) -> str:
+def show_whitespace(text: str) -> str:
     """White space that can be seen: `·` space, `↵` newline, `⇥` tab, `⍽` non-breaking space; control characters as `⟨00⟩`."""
     shown = {" ": "·", "\n": "↵", "\t": "⇥", "\u00a0": "⍽", "\r": "␍", "\u3000": "□"}
     if _BYTES.search(text):  # the space between the bytes of a part of a character is ours, not the text's
         pieces = _BYTES.split(text)
-        return "".join(piece if i % 2 else visible(piece) for i, piece in enumerate(pieces))
+        return "".join(piece if i % 2 else show_whitespace(piece) for i, piece in enumerate(pieces))
     out = []
     for character in text:
         if character in shown:
@@ -63,12 +63,12 @@ def visible(text: str) -> str:
     return "".join(out)
 
 
-def named(token: Token) -> str:
+def label_token(token: Token) -> str:
     """A token as a label: its visible text, and for a part of a character the character too: `東⟨E6 9D⟩`."""
-    own = visible(token.text)
+    own = show_whitespace(token.text)
     if token.special or token.text == token.glyph_text:
         return own
-    return f"{visible(token.glyph_text)}{own.removeprefix('·')}"
+    return f"{show_whitespace(token.glyph_text)}{own.removeprefix('·')}"
 
 
 def word_numbers(tokens: Sequence[Token]) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 `lens_l = head(final_norm(h_l))`, `h_l` being the output of block l, taken by a hook (`hidden_states[-1]` of most
 models is already normed), and the norm's statistics being those of `h_l` itself. Everything after the last block is
-the model's own code (`anatomy.read_out`), so bias, logit scale and soft-cap are in it. It is a reading, not the model's
+the model's own code (`anatomy.unembed`), so bias, logit scale and soft-cap are in it. It is a reading, not the model's
 belief: no layer but the last was trained to be decoded (Belrose et al. 2023, arXiv 2303.08112).
 """
 
@@ -16,10 +16,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from analyzers.common.errors import InputError
-from analyzers.models.anatomy import observed, read_out
+from analyzers.models.anatomy import observed, unembed
 from analyzers.models.completion import Completion
 from analyzers.models.dissection import is_rounding
-from analyzers.models.model import LanguageModel
+from analyzers.models.language_model import LanguageModel
 
 CELLS = 256
 """(layer, position) cells read at once: the head runs 15 times faster on 256 rows than on one."""
@@ -82,7 +82,7 @@ def stream_logits(
         yield LensChunk(some, logits, self_check, some.stop / len(rows))
 
 
-def read_layers(
+def lens_logits(
     model: LanguageModel,
     completion: Completion,
     positions: Sequence[int],
@@ -108,7 +108,7 @@ def predicted_position(completion: Completion, position: int | None) -> int:
             raise InputError("no_mask", model=completion.model)
         return completion.outputs[0].position
     asked = completion.n_prompt if position is None else position
-    return check_integer("position", asked, completion.readable[0], completion.readable[-1])
+    return check_integer("position", asked, completion.predictable_positions[0], completion.predictable_positions[-1])
 
 
 def check_integer(name: str, value: int, low: int, high: int) -> int:
@@ -138,7 +138,7 @@ def entropy(log_probabilities: Float[Tensor, "*cell vocab"]) -> Float[Tensor, "*
     return -(log_probabilities.exp() * log_probabilities).sum(-1).clamp(max=0.0)
 
 
-def divergence(
+def kl_divergence(
     final: Float[Tensor, " vocab"], log_probabilities: Float[Tensor, "layer vocab"]
 ) -> Float[Tensor, " layer"]:
     """KL(final ‖ layer) = Σ p_final (ln p_final − ln p_layer), in nats: how far a layer still is from the output."""
@@ -175,7 +175,7 @@ def _read(
     """Every cell is a sequence of its own, so a model with few learned positions takes any number of them."""
 
     def read(cells: Tensor, *, final_norm: bool) -> Tensor:
-        logits: Tensor = read_out(model.module, model.anatomy, cells.flatten(0, 1).unsqueeze(1), final_norm=final_norm)
+        logits: Tensor = unembed(model.module, model.anatomy, cells.flatten(0, 1).unsqueeze(1), final_norm=final_norm)
         return logits[:, 0].float().view(*cells.shape[:2], -1)
 
     if not without_final_norm or hidden.shape[1] == 1:

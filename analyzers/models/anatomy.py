@@ -1,7 +1,7 @@
 """The parts of a transformer once they are found, and what is done with them: the tail alone, the layers watched, other
 vectors in the place of the embedding's.
 
-The tail (final norm, head) is never rebuilt: `read_out` runs the model's *own* forward with its blocks silenced, so a
+The tail (final norm, head) is never rebuilt: `unembed` runs the model's *own* forward with its blocks silenced, so a
 logit scale (Cohere, Granite, T5), a soft-cap (Gemma), a projection (OPT) or a masked-LM transform (BERT) is included by
 construction.
 """
@@ -83,7 +83,7 @@ def _chosen(rows: Tensor, _head: nn.Module, args: tuple[Any, ...]) -> tuple[Any,
     return (args[0][:, rows.to(args[0].device)], *args[1:])
 
 
-def read_out(
+def unembed(
     module: Any, anatomy: Anatomy, hidden: Float[Tensor, "batch row d_model"], *, final_norm: bool = True
 ) -> Float[Tensor, "batch row vocab"]:
     """Logits of block outputs: everything the model itself does after its last block, each row on its own.

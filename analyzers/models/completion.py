@@ -11,8 +11,8 @@ from analyzers.common.errors import InputError
 from analyzers.common.limits import LIMITS
 from analyzers.common.sentences import Sentence
 from analyzers.common.settings import Generation
-from analyzers.common.tokens import Token, visible
-from analyzers.models.model import LanguageModel
+from analyzers.common.tokens import Token, show_whitespace
+from analyzers.models.language_model import LanguageModel
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Completion:
         return self.answers if self.kind == "masked" else self.tokens[self.n_prompt :]
 
     @property
-    def readable(self) -> range:
+    def predictable_positions(self) -> range:
         """Positions whose prediction can be read; a token that was not written yet is the last of them."""
         if self.kind == "masked":
             return range(self.n_positions)
@@ -205,7 +205,7 @@ def reading_notes(model: LanguageModel, text: str, ids: list[int]) -> tuple[Sent
         notes.append(Sentence.of("opening_twice", token="".join(model.reader.text_of(id) for id in opening)))
     dropped = model.dropped(text)
     if dropped:
-        shown = " ".join(visible(character) for character in dropped[:16])
+        shown = " ".join(show_whitespace(character) for character in dropped[:16])
         notes.append(Sentence.of("characters_dropped", characters=shown, model=model.facts.id))
     return tuple(notes)
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from analyzers.common.errors import InputError, reason_of
 from analyzers.common.memory import is_out_of_memory
-from analyzers.models.anatomy import Anatomy, entering, first_of, read_out, run_at
+from analyzers.models.anatomy import Anatomy, entering, first_of, run_at, unembed
 
 TOLERANCE = 1e-4
 """Largest difference of lens and logits that counts as rounding in float32, as a share of the largest logit."""
@@ -115,7 +115,7 @@ def _found(module: Any, texts: dict[str, Tensor], name: str, has_head: bool) -> 
 def _after(module: Any, anatomy: Anatomy, last: Tensor) -> Tensor:
     """What a model makes of its last block's output: logits, or an encoder's last hidden states."""
     if anatomy.head is not None:
-        return read_out(module, anatomy, last)
+        return unembed(module, anatomy, last)
     return last if anatomy.final_norm is None else torch.as_tensor(anatomy.final_norm(last))
 
 

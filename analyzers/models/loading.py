@@ -36,13 +36,13 @@ from transformers.utils import logging as transformers_logging
 from analyzers.common.errors import InputError, reason_of
 from analyzers.common.memory import free_disk, free_memory, free_of_each_gpu, is_out_of_memory
 from analyzers.models.gguf_splits import SPLITS, set_space, set_split
-from analyzers.models.model import PROBE, LanguageModel, pick_device
+from analyzers.models.language_model import PROBE, LanguageModel, pick_device
 from analyzers.models.placement import Placement
 from analyzers.models.tokenizing import load_tokenizer
-from analyzers.models.weights import each_weight, widen_tail
-from analyzers.sources.converted import converted_folder, is_whole, write_copy
+from analyzers.models.weights import each_weight, upcast_tail_to_float32
+from analyzers.sources.gguf_cache import converted_folder, is_complete, write_copy
 from analyzers.sources.gguf_header import read_gguf_header
-from analyzers.sources.metadata import Metadata, check_config, check_type, read_config
+from analyzers.sources.model_files import ModelFiles, check_config, check_type, read_config
 from analyzers.sources.source import Source
 
 transformers_logging.set_verbosity_error()
@@ -137,11 +137,11 @@ def load_model(
     model = LanguageModel(module, tokenizer, id, kind=kind, revision=revision)
     if placement.precision == "float32":
         return model
-    widen_tail(module, model.anatomy.blocks[-1], model.run_probe)
+    upcast_tail_to_float32(module, model.anatomy.blocks[-1], model.run_probe)
     return LanguageModel(module, tokenizer, id, kind=kind, revision=revision)  # proved again, as it is now
 
 
-def checked_kind(source: Source, figures: Metadata) -> str:
+def checked_kind(source: Source, figures: ModelFiles) -> str:
     """The kind that is said of a model, else that of its files. Raises InputError for a type of model that needs code of
     its own, and for one that is none of text."""
     kind = source.kind or figures.kind
@@ -151,7 +151,7 @@ def checked_kind(source: Source, figures: Metadata) -> str:
     return kind
 
 
-def n_parameters_of(source: Source, figures: Metadata) -> int:
+def n_parameters_of(source: Source, figures: ModelFiles) -> int:
     """How many weights the model has: what its configuration describes, a tied head once and no buffer, whatever the files
     hold. Raises InputError."""
     if figures.config is None:  # a GGUF file, which says it itself
@@ -233,7 +233,7 @@ def _converted(folder: Path, gguf_file: str, id: str) -> Path:
     Raises InputError where the copy cannot be written, as on a full disk.
     """
     target = converted_folder(folder, gguf_file)
-    if is_whole(target):
+    if is_complete(target):
         return target
     header = read_gguf_header(folder / gguf_file, id)
     n_bytes = 4 * header.n_parameters

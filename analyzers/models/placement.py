@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from analyzers.common.errors import InputError
-from analyzers.common.memory import needed
+from analyzers.common.memory import estimate_bytes
 
 Precision = Literal["auto", "float32", "half", "8bit", "4bit"]
 PRECISIONS = get_args(Precision)
@@ -49,7 +49,10 @@ def place(
     """
     check_precision(precision)
     wanted = [precision] if precision != "auto" else ["float32", "half"] if device != "cpu" else ["float32"]
-    whole = [Placement(device, one, int(n_parameters * BYTES[one]), needed(n_parameters, BYTES[one])) for one in wanted]
+    whole = [
+        Placement(device, one, int(n_parameters * BYTES[one]), estimate_bytes(n_parameters, BYTES[one]))
+        for one in wanted
+    ]
     for one in whole:
         if one.needed <= free and one.weights <= budget:
             return one

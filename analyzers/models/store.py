@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 
 from analyzers.common.errors import InputError
 from analyzers.common.limits import LIMITS
-from analyzers.common.memory import free_memory, free_of_each_gpu, size
+from analyzers.common.memory import format_bytes, free_memory, free_of_each_gpu
 from analyzers.models.placement import Placement, place
 from analyzers.sources import catalog, hub
 from analyzers.sources.hub import HubId, HubModel, Transfer
-from analyzers.sources.offer import Offer
-from analyzers.sources.source import Key, Source, figures_of, key_of
+from analyzers.sources.resolver import Resolver
+from analyzers.sources.source import Key, Source, inspect_files, key_of
 
 if TYPE_CHECKING:
-    from analyzers.models.model import LanguageModel
+    from analyzers.models.language_model import LanguageModel
 
 POLL_SECONDS = 0.2
 ASKED_SECONDS = 120
@@ -31,7 +31,7 @@ ASKED_SECONDS = 120
 
 
 @dataclass(frozen=True)
-class Description:
+class ModelSummary:
     """A model on offer in figures, before anything is fetched or loaded."""
 
     kind: str
@@ -43,7 +43,7 @@ class Description:
     """Bytes that it can have on its device, those of models that would make room included."""
 
 
-class ModelStore(Offer):
+class ModelStore(Resolver):
     """Loads models by id, keeps the most recently used within a budget of bytes, and hands one out to one job at a time."""
 
     def __init__(
@@ -57,7 +57,7 @@ class ModelStore(Offer):
         offload_folder: Path | None = None,
     ) -> None:
         """`precision`: see `placement.place`; `offload_folder`: what fits in no memory is kept there, which is slow; the
-        others: see `Offer`."""
+        others: see `Resolver`."""
         super().__init__(models_folder=models_folder, any_folder=any_folder, any_hub_id=any_hub_id, default=default)
         self._precision = precision
         self._offload_folder = offload_folder
@@ -69,23 +69,23 @@ class ModelStore(Offer):
         self._loading: dict[Key, threading.Lock] = {}
         self._job = threading.Lock()  # not re-entrant on purpose: a generator may end in another thread than it began
 
-    def describe(self, model: str, device: str = "auto") -> Description:
+    def describe(self, model: str, device: str = "auto") -> ModelSummary:
         """What the model is, what it needs, and whether it can be had; the Hub is asked where it is not at hand.
 
         Raises InputError where it cannot be loaded, with the figures where it is too large.
         """
+        from analyzers.models.language_model import pick_device
         from analyzers.models.loading import checked_kind, n_parameters_of  # torch loads behind the first page
-        from analyzers.models.model import pick_device
 
         source, device = self.find(model), pick_device(device)
         if source.folder is not None:
-            figures, to_fetch = figures_of(source, source.folder), 0
+            figures, to_fetch = inspect_files(source, source.folder), 0
         else:
             asked = self._ask(source)
-            figures, to_fetch = asked.metadata, asked.n_bytes
+            figures, to_fetch = asked.model_files, asked.n_bytes
         kind, n_parameters = checked_kind(source, figures), n_parameters_of(source, figures)
         placement = self._place(source.id, n_parameters, device)
-        return Description(kind, n_parameters, to_fetch, placement, self._could_be_free(device))
+        return ModelSummary(kind, n_parameters, to_fetch, placement, self._could_be_free(device))
 
     def kind_of(self, model: str) -> str | None:
         """Kind of a model, from the catalog or its files; None where it is not known before it is fetched."""
@@ -95,13 +95,13 @@ class ModelStore(Offer):
             source = self.find(model)
             if source.kind is not None:
                 return source.kind
-            return None if source.folder is None else checked_kind(source, figures_of(source, source.folder))
+            return None if source.folder is None else checked_kind(source, inspect_files(source, source.folder))
         except InputError:  # said when it is run
             return None
 
     def is_loaded(self, model: str, device: str = "auto") -> bool:
         """Raises InputError where the id is not on offer."""
-        from analyzers.models.model import pick_device
+        from analyzers.models.language_model import pick_device
 
         return key_of(self.find(model), pick_device(device)) in self._loaded
 
@@ -124,7 +124,7 @@ class ModelStore(Offer):
 
         Raises InputError, and `hub.Stopped` where `stop` is set while it downloads.
         """
-        from analyzers.models.model import pick_device  # torch loads behind the first page
+        from analyzers.models.language_model import pick_device  # torch loads behind the first page
 
         source, device = self.find(model), pick_device(device)
         key = key_of(source, device)
@@ -155,7 +155,7 @@ class ModelStore(Offer):
     def load_in_steps(self, model: str, device: str = "auto") -> Iterator[LanguageModel | Transfer | None]:
         """Every fifth of a second how far a download is, or None while loading; the model last. Closing the iterator
         ends a download. Raises InputError as `load` does."""
-        from analyzers.models.model import pick_device
+        from analyzers.models.language_model import pick_device
 
         result: list[LanguageModel] = []
         failure: list[BaseException] = []
@@ -190,7 +190,7 @@ class ModelStore(Offer):
             return known
         started = time.monotonic()
         if not catalog.HUB.answers():
-            raise InputError("hub_unreachable", model=source.id, fallback=catalog.FALLBACK)
+            raise InputError("hub_unreachable", model=source.id, fallback=catalog.OFFLINE_MODEL)
         asked = hub.ask(source.id, source.hub_id, max(1.0, hub.SECONDS - (time.monotonic() - started)))
         with self._lock:
             self._asked[source.hub_id] = (time.monotonic(), asked)
@@ -203,7 +203,7 @@ class ModelStore(Offer):
         from analyzers.models.loading import n_parameters_of
 
         asked = self._ask(source)
-        self._place(source.id, n_parameters_of(source, asked.metadata), key[1])
+        self._place(source.id, n_parameters_of(source, asked.model_files), key[1])
 
         def report(transfer: Transfer) -> None:
             self._transfers[key] = transfer
@@ -215,7 +215,7 @@ class ModelStore(Offer):
     def _load(self, source: Source, folder: Path, key: Key) -> LanguageModel:
         from analyzers.models.loading import checked_kind, load_model, n_parameters_of
 
-        figures = figures_of(source, folder)
+        figures = inspect_files(source, folder)
         kind = checked_kind(source, figures)
         placement = self._make_room(source.id, n_parameters_of(source, figures), key)
         loaded = load_model(
@@ -250,10 +250,10 @@ class ModelStore(Offer):
             raise InputError(
                 "model_too_large",
                 model=id,
-                needed=size(least.needed),
+                needed=format_bytes(least.needed),
                 parameters=f"{n_parameters:,}",
                 precision=least.precision,
-                free=size(min(could, budget)),
+                free=format_bytes(min(could, budget)),
                 device=device,
             )
         return found

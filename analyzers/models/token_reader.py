@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from analyzers.common.tokens import Token, is_unspaced, readable
+from analyzers.common.tokens import Token, decode_utf8, is_unspaced
 from analyzers.models.spelling import Speller
 
 
@@ -42,9 +42,9 @@ class TokenReader:
             bare = raw.removeprefix(b" ")
             if spaced is not None and i < len(spaced):
                 raw = b" " * spaced[i] + bare
-            elif self.is_word_piece and is_unspaced(before[-1:]) and is_unspaced(readable(bare)[:1]):
+            elif self.is_word_piece and is_unspaced(before[-1:]) and is_unspaced(decode_utf8(bare)[:1]):
                 raw = bare
-            spelled[i], before = raw, readable(raw)
+            spelled[i], before = raw, decode_utf8(raw)
         tokens: list[Token] = []
         runs = [(run, self._text(run, ids, spelled)) for run in _glyph_runs(spelled)]
         for run, glyph_text in _joined_graphemes(runs, {i for i, raw in enumerate(spelled) if raw is None}):
@@ -77,12 +77,12 @@ class TokenReader:
 
     def text_of(self, id: int) -> str:
         """The characters of one id as it stands inside a text: a leading space is kept, whatever opens a text."""
-        return self._name(id) if id in self._special else readable(self._speller.inside(id))
+        return self._name(id) if id in self._special else decode_utf8(self._speller.inside(id))
 
     def _text(self, run: Sequence[int], ids: Sequence[int], spelled: Sequence[bytes | None]) -> str:
         if len(run) == 1 and spelled[run[0]] is None:
             return self._name(ids[run[0]])
-        return readable(b"".join(spelled[i] or b"" for i in run))
+        return decode_utf8(b"".join(spelled[i] or b"" for i in run))
 
     def _name(self, id: int) -> str:
         return self._names.get(id) or str(self._tokenizer.convert_ids_to_tokens(id))

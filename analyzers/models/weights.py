@@ -46,7 +46,7 @@ def dtype_of(module: Any) -> str:
     return "nf4" if getattr(module, "is_loaded_in_4bit", False) else str(module.dtype).removeprefix("torch.")
 
 
-def widen_tail(module: nn.Module, last_block: nn.Module, forward: Callable[[], Any]) -> None:
+def upcast_tail_to_float32(module: nn.Module, last_block: nn.Module, forward: Callable[[], Any]) -> None:
     """Have everything that runs after the last block (final norm, head) compute in float32, in a model of less precision.
 
     bfloat16 has some 2,400 values for the logits of a whole vocabulary, so ranks would tie. The head's weight becomes a

@@ -13,7 +13,7 @@ from analyzers.common.settings import DEFAULT_FACTORS
 from analyzers.serving.request import Request
 
 if TYPE_CHECKING:
-    from analyzers.models.model import LanguageModel
+    from analyzers.models.language_model import LanguageModel
 
 OPERATIONS_A_SECOND = {"cpu": 1e11}
 """Of a forward over many rows, float32: two cores of an AVX2 server, measured."""

@@ -19,7 +19,7 @@ from analyzers.sources.hub import Transfer
 
 if TYPE_CHECKING:
     from analyzers.models.completion import Completion
-    from analyzers.models.model import LanguageModel, ModelFacts
+    from analyzers.models.language_model import LanguageModel, ModelFacts
 
 Phase = Literal["waiting", "downloading", "loading", "generating", "analyzing", "done"]
 

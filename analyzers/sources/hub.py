@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from analyzers.common.errors import InputError
-from analyzers.common.memory import free_disk, size
-from analyzers.sources import metadata
-from analyzers.sources.catalog import FALLBACK
-from analyzers.sources.hub_errors import explained
-from analyzers.sources.metadata import Metadata
+from analyzers.common.memory import format_bytes, free_disk
+from analyzers.sources import model_files
+from analyzers.sources.catalog import OFFLINE_MODEL
+from analyzers.sources.hub_errors import to_input_error
+from analyzers.sources.model_files import ModelFiles
 
 # Read when huggingface_hub is imported. Its other way of fetching (Xet) neither hears Stop nor tells a full disk.
 os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
@@ -64,7 +64,7 @@ class HubModel:
     repository: str
     revision: str
     commit: str
-    metadata: Metadata
+    model_files: ModelFiles
     files: tuple[tuple[str, int], ...]
     """What loading needs, name and bytes, the small files first."""
     gguf_file: str | None = None
@@ -121,7 +121,7 @@ def ask(id: str, hub_id: HubId, seconds: float = SECONDS) -> HubModel:
     except InputError:
         raise
     except Exception as error:
-        raise explained(id, hub_id.revision, SECONDS, error) from error
+        raise to_input_error(id, hub_id.revision, SECONDS, error) from error
 
 
 def fetch(model: HubModel, report: Callable[[Transfer], None], stop: threading.Event) -> Path:
@@ -133,7 +133,7 @@ def fetch(model: HubModel, report: Callable[[Transfer], None], stop: threading.E
 
     free = free_disk(Path(constants.HF_HUB_CACHE))
     if model.n_bytes + SPARE_BYTES > free:
-        raise InputError("disk_too_small", model=model.id, size=size(model.n_bytes), free=size(free))
+        raise InputError("disk_too_small", model=model.id, size=format_bytes(model.n_bytes), free=format_bytes(free))
     progress = _Progress(model.n_bytes, report, stop)
     folder: list[Path] = []
     failure: list[Exception] = []
@@ -153,14 +153,14 @@ def fetch(model: HubModel, report: Callable[[Transfer], None], stop: threading.E
         silence = time.monotonic() - progress.heard
         if progress.done == 0 and silence > SECONDS:
             progress.stop.set()
-            raise InputError("hub_slow", model=model.id, seconds=int(SECONDS), fallback=FALLBACK)
+            raise InputError("hub_slow", model=model.id, seconds=int(SECONDS), fallback=OFFLINE_MODEL)
         if silence > STALLED_SECONDS:
             progress.stop.set()
-            raise InputError("download_stalled", model=model.id, seconds=int(STALLED_SECONDS), fallback=FALLBACK)
+            raise InputError("download_stalled", model=model.id, seconds=int(STALLED_SECONDS), fallback=OFFLINE_MODEL)
     if failure:
         if isinstance(failure[0], (Stopped, InputError)):
             raise failure[0]
-        raise explained(model.id, model.commit, SECONDS, failure[0]) from failure[0]
+        raise to_input_error(model.id, model.commit, SECONDS, failure[0]) from failure[0]
     return folder[0]
 
 
@@ -220,7 +220,7 @@ def _fetch(model: HubModel, progress: _Progress) -> Path:
         progress.add(n_bytes - (progress.done - before))  # it was there already, or was sent compressed
         folder = Path(file).parent
         if name == "config.json":
-            metadata.check_config(metadata.read_config(folder, model.id), model.id)
+            model_files.check_config(model_files.read_config(folder, model.id), model.id)
     if folder is None:
         raise InputError("model_no_weights", model=model.id)
     # Files come by commit, so that all are of one; the name is noted once they are all here, for when the Hub is not.
@@ -253,26 +253,26 @@ def _ask(id: str, hub_id: HubId, seconds: float) -> HubModel:
     if "config.json" not in sizes:
         is_gguf = any(name.lower().endswith(".gguf") for name in sizes)
         raise InputError("hub_name_the_file" if is_gguf else "model_no_config", model=id)
-    config = _get_json(hub_id.repository, commit, "config.json", metadata.LARGEST_CONFIG, seconds, id)
-    metadata.check_config(config, id)
+    config = _get_json(hub_id.repository, commit, "config.json", model_files.LARGEST_CONFIG, seconds, id)
+    model_files.check_config(config, id)
     index = None
-    if metadata.INDEX in sizes and "model.safetensors" not in sizes:
-        index = _get_json(hub_id.repository, commit, metadata.INDEX, metadata.LARGEST_HEADER, seconds, id)
-    weights = metadata.choose_weights(sizes, index, id)
-    metadata.check_tokenizer(sizes, id, config)
+    if model_files.INDEX in sizes and "model.safetensors" not in sizes:
+        index = _get_json(hub_id.repository, commit, model_files.INDEX, model_files.LARGEST_HEADER, seconds, id)
+    weights = model_files.choose_weights(sizes, index, id)
+    model_files.check_tokenizer(sizes, id, config)
     small = [name for name in sizes if SMALL.fullmatch(name) and name != "config.json"]
     n_by_type = info.safetensors.parameters if info.safetensors is not None else None
     if not n_by_type:
         headers = api.get_safetensors_metadata(hub_id.repository, revision=commit, token=False, timeout=seconds)
         n_by_type = headers.parameter_count
-    metadata.check_types(n_by_type, config, id)
+    model_files.check_types(n_by_type, config, id)
     n_bytes = sum(sizes[name] for name in weights)
-    figures = Metadata(metadata.kind_of(config), sum(n_by_type.values()), n_bytes, config)
+    figures = ModelFiles(model_files.kind_of(config), sum(n_by_type.values()), n_bytes, config)
     files = tuple((name, sizes[name]) for name in ("config.json", *sorted(small), *weights))
     return HubModel(id, hub_id.repository, revision, commit, figures, files)
 
 
-def _gguf_figures(id: str, name: str, sizes: dict[str, int], told: Any) -> Metadata:
+def _gguf_figures(id: str, name: str, sizes: dict[str, int], told: Any) -> ModelFiles:
     """Of one file that holds everything. Raises InputError where it is not there."""
     if name not in sizes:
         offered = ", ".join(sorted(file for file in sizes if file.lower().endswith(".gguf"))[:8])
@@ -280,7 +280,7 @@ def _gguf_figures(id: str, name: str, sizes: dict[str, int], told: Any) -> Metad
     total = told.get("total") if isinstance(told, dict) else None
     is_known = isinstance(total, int) and not isinstance(total, bool) and total > 0
     n_parameters = int(total or 0) if is_known else int(sizes[name] * 8 / GGUF_BITS)
-    return Metadata("causal", n_parameters, sizes[name])
+    return ModelFiles("causal", n_parameters, sizes[name])
 
 
 def _get_json(repository: str, commit: str, name: str, most: int, seconds: float, id: str) -> Any:
@@ -294,7 +294,7 @@ def _get_json(repository: str, commit: str, name: str, most: int, seconds: float
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError("model_broken", model=id, reason=f"{name} is not JSON") from error
-    return metadata.as_mapping(found, name, id)
+    return model_files.as_mapping(found, name, id)
 
 
 def _within(seconds: float, work: Callable[[], Result]) -> Result:

@@ -6,10 +6,10 @@ import errno
 import urllib.error
 
 from analyzers.common.errors import InputError
-from analyzers.sources.catalog import FALLBACK
+from analyzers.sources.catalog import OFFLINE_MODEL
 
 
-def explained(id: str, revision: str | None, seconds: float, error: BaseException) -> InputError:
+def to_input_error(id: str, revision: str | None, seconds: float, error: BaseException) -> InputError:
     """The sentence for what went wrong at the Hub, or on the way to it: a status, a full disk, silence of so many
     seconds, no network. Anything else is named by its kind alone, since its text may hold a path."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
@@ -29,16 +29,16 @@ def explained(id: str, revision: str | None, seconds: float, error: BaseExceptio
     if status == 404:
         return InputError("hub_not_found", model=id)
     if status == 429:
-        return InputError("hub_busy", model=id, fallback=FALLBACK)
+        return InputError("hub_busy", model=id, fallback=OFFLINE_MODEL)
     if status is not None:
         return InputError("download_failed", model=id, reason=f"the Hub answered {status}")
     if any(isinstance(one, OSError) and one.errno == errno.ENOSPC for one in chain):
         return InputError("disk_full", model=id)
     kinds = " ".join(type(one).__name__ for one in chain).lower()
     if "timeout" in kinds:
-        return InputError("hub_slow", model=id, seconds=int(seconds), fallback=FALLBACK)
+        return InputError("hub_slow", model=id, seconds=int(seconds), fallback=OFFLINE_MODEL)
     if "connect" in kinds or "offline" in kinds or isinstance(error, urllib.error.URLError):
-        return InputError("hub_unreachable", model=id, fallback=FALLBACK)
+        return InputError("hub_unreachable", model=id, fallback=OFFLINE_MODEL)
     reason = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
     return InputError("download_failed", model=id, reason=reason)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from analyzers.sources.converted import converted_folder, is_whole
+from analyzers.sources.gguf_cache import converted_folder, is_complete
 from analyzers.sources.hub import HubId
-from analyzers.sources.metadata import Metadata, examine, examine_gguf
+from analyzers.sources.model_files import ModelFiles, inspect_folder, inspect_gguf
 
 Key = tuple[str, str]
 """Where a model comes from, and the device that it is on."""
@@ -26,12 +26,12 @@ class Source:
     """None where only its files can tell."""
 
 
-def figures_of(source: Source, folder: Path) -> Metadata:
+def inspect_files(source: Source, folder: Path) -> ModelFiles:
     """Of a model at hand. A GGUF file that was converted before is read from its copy. Raises InputError."""
     if source.gguf_file is None:
-        return examine(folder, source.id)
+        return inspect_folder(folder, source.id)
     copy = converted_folder(folder, source.gguf_file)
-    return examine(copy, source.id) if is_whole(copy) else examine_gguf(folder / source.gguf_file, source.id)
+    return inspect_folder(copy, source.id) if is_complete(copy) else inspect_gguf(folder / source.gguf_file, source.id)
 
 
 def is_path(name: str) -> bool:
@@ -43,17 +43,17 @@ def is_path(name: str) -> bool:
     return "/" in name or "\\" in name or name.startswith((".", "~")) or is_there
 
 
-def named_by_path(name: str) -> Source | None:
+def find_by_path(name: str) -> Source | None:
     """The model at a path, or None."""
     try:
         path = Path(name).expanduser().resolve()
         is_model = path.is_file() if path.suffix.lower() == ".gguf" else (path / "config.json").is_file()
     except (OSError, ValueError, RuntimeError):  # a name no file can have, or ~nobody
         return None
-    return source_of(path, path.name) if is_model else None
+    return source_at(path, path.name) if is_model else None
 
 
-def source_of(path: Path, id: str) -> Source:
+def source_at(path: Path, id: str) -> Source:
     """Of a model folder or a GGUF file."""
     if path.suffix.lower() == ".gguf" and path.is_file():
         return Source(id, path.parent, gguf_file=path.name)

@@ -10,7 +10,7 @@ from analyzers.ablation import Ablation, ablate_neurons, scaled_neurons
 from analyzers.common.errors import InputError
 from analyzers.common.progress import finish
 from analyzers.common.settings import AblationSettings, FactorNeuron, Part
-from analyzers.models.model import LanguageModel
+from analyzers.models.language_model import LanguageModel
 from analyzers.models.neurons import record_activations
 
 

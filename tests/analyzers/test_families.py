@@ -27,7 +27,7 @@ from analyzers.common.settings import (
 )
 from analyzers.layer_predictions import overview_of_each_layer, predict_from_each_layer
 from analyzers.models.completion import Completion, complete
-from analyzers.models.model import LanguageModel
+from analyzers.models.language_model import LanguageModel
 from analyzers.neuron_factors import factorize_neurons
 from analyzers.rankings import rank_at_each_layer
 from analyzers.saliency import compute_saliency

@@ -19,8 +19,8 @@ from analyzers.common.settings import FaithfulnessSettings, NeuronFactorsSetting
 from analyzers.faithfulness import compute_faithfulness
 from analyzers.methods.lens import predicted_position
 from analyzers.models.completion import Completion
+from analyzers.models.language_model import LanguageModel
 from analyzers.models.loading import load_model
-from analyzers.models.model import LanguageModel
 from analyzers.models.placement import Placement
 from analyzers.neuron_factors import factorize_neurons
 from analyzers.saliency import compute_saliency

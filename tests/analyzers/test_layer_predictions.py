@@ -22,7 +22,7 @@ from analyzers.layer_predictions import (
 )
 from analyzers.methods import lens
 from analyzers.models.completion import Completion
-from analyzers.models.model import LanguageModel
+from analyzers.models.language_model import LanguageModel
 
 
 def predicted(model: LanguageModel, completion: Completion, **settings: Any) -> LayerPredictions:

@@ -15,11 +15,10 @@ from torch import Tensor
 from analyzers.common.errors import InputError
 from analyzers.common.progress import finish
 from analyzers.common.settings import NeuronFactorsSettings
-from analyzers.factor_matching import match_factors
 from analyzers.models.completion import Completion
-from analyzers.models.model import LanguageModel
+from analyzers.models.language_model import LanguageModel
 from analyzers.models.neurons import record_activations
-from analyzers.neuron_factors import NeuronFactors, activation_matrix, factorize_neurons
+from analyzers.neuron_factors import NeuronFactors, activation_matrix, factorize_neurons, match_factors
 
 
 def run(model: LanguageModel, completion: Completion | None = None, **settings: object) -> NeuronFactors:

@@ -18,7 +18,7 @@ from analyzers.common.progress import finish
 from analyzers.common.settings import RankingsSettings
 from analyzers.methods import lens
 from analyzers.models.completion import Completion
-from analyzers.models.model import LanguageModel
+from analyzers.models.language_model import LanguageModel
 from analyzers.rankings import Rankings, commitment_layer, rank_at_each_layer
 
 

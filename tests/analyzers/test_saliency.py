@@ -17,7 +17,7 @@ from analyzers.common.errors import InputError
 from analyzers.common.progress import finish
 from analyzers.common.settings import SaliencySettings
 from analyzers.models.completion import Completion
-from analyzers.models.model import LanguageModel
+from analyzers.models.language_model import LanguageModel
 from analyzers.saliency import Saliency, compute_saliency
 
 TEXT = "the café <b> é the"

@@ -8,7 +8,8 @@ import pytest
 
 from analyzers.common.errors import InputError
 from ui.errors import language_of, sentence_for
-from ui.running import page_request, position_of
+from ui.events import position_of
+from ui.page_request import page_request
 
 
 def request(accepts: str) -> Any:

@@ -10,7 +10,7 @@ import pytest
 from analyzers.models.store import ModelStore
 from analyzers.sources import catalog
 from ui.examples import EXAMPLES, WILDLIFE, Example
-from ui.running import page_request
+from ui.page_request import page_request
 
 AT_HAND = "smollm2-135m-instruct", "minilm-l6"
 
@@ -30,7 +30,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def set_to(answers: bool) -> None:
         monkeypatch.setattr(catalog, "HUB", catalog.HubProbe(ask=lambda seconds: answers))
-        monkeypatch.setattr(catalog, "is_at_hand", lambda row: row.id in AT_HAND)
+        monkeypatch.setattr(catalog, "is_on_this_machine", lambda row: row.id in AT_HAND)
 
     return set_to
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from analyzers.sources.catalog import find_row, is_at_hand
+from analyzers.sources.catalog import find_row, is_on_this_machine
 
 HOSTILE = "<img src=x onerror=window.hurt=1> ${1+1} {{7*7}}"
 TEXT = "the keys to the cabinet are on the table and the cat sat on the mat"
@@ -255,7 +255,7 @@ def test_nothing_is_wider_than_the_screen(visit: Any, options: dict[str, Any]) -
 
 def bundled(id: str) -> bool:
     row = find_row(id)
-    return row is not None and is_at_hand(row)
+    return row is not None and is_on_this_machine(row)
 
 
 def model_of(seen: Any) -> str:

@@ -14,7 +14,7 @@ from families import tiny_model
 from analyzers.serving.dispatch import Answer, Dispatcher, Step
 from analyzers.serving.request import parse_request
 from ui import running
-from ui.running import follow
+from ui.runs import follow
 
 
 class Scripted:

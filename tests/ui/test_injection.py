@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hostile import NAME, PAYLOADS
 
-from analyzers.common.tokens import visible
+from analyzers.common.tokens import show_whitespace
 
 MADE = "img, iframe, object, embed, script, style, link, base, meta, form, marquee, video, details, math, svg a"
 """Elements that only a text which was read as HTML makes; the page's own stand in `HOMES` nowhere."""
@@ -44,9 +44,9 @@ def hover_all(seen: Any, selector: str, most: int = 60) -> None:
     )
 
 
-def is_whole(drawn: str) -> None:
+def is_complete(drawn: str) -> None:
     for payload in PAYLOADS:
-        assert visible(payload) in drawn, payload
+        assert show_whitespace(payload) in drawn, payload
 
 
 @pytest.fixture(scope="module")
@@ -67,14 +67,14 @@ def test_prompt_contrast_and_continuation_are_text_in_the_saliency_tab(hostile: 
     seen.write("".join(PAYLOADS), 1)
     seen.press_run()
     assert "Done in " in seen.status()
-    is_whole(seen.drawn("saliency"))
+    is_complete(seen.drawn("saliency"))
     assert NAME in seen.status()
     hover_all(seen, "#saliency-strip .output, #saliency-strip .fill")
     before = seen.said("saliency-line")
     seen.page.locator("#saliency-strip .output").nth(1).click()
-    assert visible(PAYLOADS[3]) in seen.changed("saliency-line", before)
+    assert show_whitespace(PAYLOADS[3]) in seen.changed("saliency-line", before)
     seen.page.locator("[role=tabpanel]:visible").get_by_text("Table", exact=True).click()
-    seen.page.locator("#saliency-table").get_by_text(visible(PAYLOADS[1]), exact=True).locator(
+    seen.page.locator("#saliency-table").get_by_text(show_whitespace(PAYLOADS[1]), exact=True).locator(
         "visible=true"
     ).first.wait_for()
     seen.page.wait_for_selector("#saliency-chart svg.marks")
@@ -92,8 +92,8 @@ def test_tokens_watched_words_and_the_other_text_are_text_in_the_lens_tabs(hosti
         seen.page.keyboard.press("Tab")
         seen.press_run()
         chips = seen.said("rankings-chips")
-        assert all(f"“{visible(word)}” = id " in chips for word in words)
-    is_whole(seen.drawn("rankings"))
+        assert all(f"“{show_whitespace(word)}” = id " in chips for word in words)
+    is_complete(seen.drawn("rankings"))
     seen.page.wait_for_selector("#watch-chart svg.marks")
     is_unhurt(seen)
     seen.go_to("Layer Predictions")
@@ -104,7 +104,7 @@ def test_tokens_watched_words_and_the_other_text_are_text_in_the_lens_tabs(hosti
     seen.page.keyboard.press("Tab")
     seen.press_run()
     seen.page.wait_for_selector("#predictions-beside svg.marks")
-    is_whole(seen.drawn("predictions"))
+    is_complete(seen.drawn("predictions"))
     seen.page.get_by_text("Whole text: the top token").click()
     seen.press("overview-run")
     seen.page.locator("#overview-grid tbody button").first.click()
@@ -118,7 +118,7 @@ def test_tokens_are_text_in_the_factors(hostile: Any) -> None:
     seen.write("".join(PAYLOADS), 1)
     seen.go_to("Neuron Factors")
     seen.press_run()
-    is_whole("".join(seen.page.locator("#factor-view .text .shown").all_text_contents()))
+    is_complete("".join(seen.page.locator("#factor-view .text .shown").all_text_contents()))
     hover_all(seen, "#factor-view .row, #factor-view .fill")
     seen.page.locator("#cause").get_by_text("From seeing to cause").click()
     seen.press("cause-run")

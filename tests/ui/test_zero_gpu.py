@@ -24,14 +24,14 @@ from zero_gpu_space import CHUNK_WORK, SECRET, TEXT
 
 from analyzers.common.errors import InputError
 from analyzers.methods import attribution
-from analyzers.models.listed import ListedModels
+from analyzers.models.preloaded import PreloadedStore
 from analyzers.models.store import ModelStore
 from analyzers.serving.dispatch import Dispatcher, Step, answer
 from analyzers.serving.document import document
 from analyzers.serving.request import SETTINGS, parse_request
 from ui.controls import model_choices
 from ui.examples import EXAMPLES
-from ui.zero_gpu import LEAST_SECONDS, START_SECONDS, WorkerFault, refusal, seconds_to_ask, sent
+from ui.zero_gpu import LEAST_SECONDS, START_SECONDS, WorkerFault, seconds_to_ask, send_steps, to_input_error
 
 pytestmark = pytest.mark.xdist_group("zero-gpu")  # one worker plays the scenes
 ROOT = Path(__file__).parents[2]
@@ -124,7 +124,7 @@ def test_few_seconds_are_asked_for_a_short_run_and_never_more_than_the_limit(sce
 def test_an_answer_leaves_the_worker_once(models: Path) -> None:
     dispatcher = Dispatcher(ModelStore(models_folder=models, default="tiny"))
     request = parse_request("rankings", {"text": TEXT, "generate": 3})
-    answers = [step.answer for step in sent(dispatcher.run(request)) if isinstance(step, Step)]
+    answers = [step.answer for step in send_steps(dispatcher.run(request)) if isinstance(step, Step)]
     whole = [one for one in answers if one is not None]
     assert len(whole) == len({id(one) for one in whole}) > 0
     assert answers[-1] is None, "the last step says no more than the one before"
@@ -135,7 +135,7 @@ def test_an_error_that_is_ours_leaves_the_worker_without_its_words() -> None:
         yield Step("loading")
         raise ValueError(SECRET)
 
-    steps = sent(broken())
+    steps = send_steps(broken())
     next(steps)
     with pytest.raises(WorkerFault) as raised:
         next(steps)
@@ -154,21 +154,21 @@ def test_an_error_that_is_ours_leaves_the_worker_without_its_words() -> None:
     ],
 )
 def test_each_refusal_of_spaces_has_its_sentence(title: str, message: str, key: str) -> None:
-    found = refusal(gr.Error(message, title=title))
+    found = to_input_error(gr.Error(message, title=title))
     assert isinstance(found, InputError)
     assert found.sentence.key == key
 
 
 def test_any_other_error_of_the_worker_stays_what_it_is() -> None:
     error = gr.Error("WorkerFault", title="ZeroGPU worker error")
-    assert refusal(error) is error
+    assert to_input_error(error) is error
 
 
 def test_only_listed_models_are_on_offer(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("analyzers.sources.catalog.CATALOG", ())
     (tmp_path / "tiny").symlink_to(models / "tiny")
-    store = ListedModels(models_folder=tmp_path)
-    store.load_listed()
+    store = PreloadedStore(models_folder=tmp_path)
+    store.preload()
     (tmp_path / "late").symlink_to(models / "tiny")
     assert store.names() == ("tiny",)
     assert store.default_id() == "tiny"
@@ -185,8 +185,8 @@ def test_the_page_offers_the_listed_models_only() -> None:
 
 @pytest.mark.parametrize("bundled", [True, False])
 def test_an_example_is_there_where_its_model_can_be(monkeypatch: pytest.MonkeyPatch, bundled: bool) -> None:
-    monkeypatch.setattr("analyzers.sources.catalog.bundled_folder", lambda row: Path() if bundled else None)
-    monkeypatch.setattr("analyzers.sources.catalog.cached_folder", lambda row: None)
+    monkeypatch.setattr("analyzers.sources.catalog.find_bundled_folder", lambda row: Path() if bundled else None)
+    monkeypatch.setattr("analyzers.sources.catalog.find_cached_folder", lambda row: None)
     store = ModelStore()
     for example in EXAMPLES:
         assert example.can_be_had(store) is (bundled or not example.models), example.label

@@ -10,10 +10,10 @@ import altair as alt
 import numpy as np
 
 from analyzers.common.sentences import Language
-from analyzers.common.tokens import named, visible
+from analyzers.common.tokens import label_token, show_whitespace
 from analyzers.layer_predictions import LayerOverview, LayerPredictions
-from ui.charts.saliency import as_text, letters, styled, wrapped
-from ui.charts.token_strip import names
+from ui.charts.saliency import apply_theme, escape_formula, text_width, wrap_line
+from ui.charts.token_strip import label_tokens
 from ui.texts import say
 from ui.theme import AGAINST_HEX, FOR_HEX
 
@@ -35,7 +35,7 @@ def rows(result: LayerPredictions) -> list[dict[str, Any]]:
         {
             "layer": layer,
             "rank": rank,
-            "token": visible(prediction.text),
+            "token": show_whitespace(prediction.text),
             "id": prediction.id,
             "probability": prediction.probability,
             "is_chosen": prediction.id == chosen,
@@ -81,7 +81,7 @@ def predictions_chart(
     words = base.mark_text(fontSize=alt.expr("datum.size"), fill="currentColor").encode(text="token:N")
     grid = (cells + outlined + words).properties(width=alt.Step(CELL), height=alt.Step(26))
     if compact:
-        return styled(grid.properties(title=_title(result, language, compact, text)))
+        return apply_theme(grid.properties(title=_title(result, language, compact, text)))
     numbers = [
         {"layer": names[layer], "entropy": float(entropy), "kl": float(kl)}
         for layer, entropy, kl in zip(result.layers, result.entropy, result.kl, strict=True)
@@ -97,7 +97,7 @@ def predictions_chart(
         .properties(width=58, height=alt.Step(26))
         for name, colour in (("entropy", "#8b8b94"), ("kl", AGAINST_HEX))
     ]
-    return styled(alt.hconcat(grid, *beside, spacing=14, title=_title(result, language)))
+    return apply_theme(alt.hconcat(grid, *beside, spacing=14, title=_title(result, language)))
 
 
 def line(result: LayerPredictions, language: Language) -> str:
@@ -108,11 +108,11 @@ def line(result: LayerPredictions, language: Language) -> str:
         position=result.position,
         before=result.position - result.offset,
         norm=say("without_norm" if result.without_final_norm else "with_norm", language),
-        check=checked(result.self_check, language),
+        check=format_self_check(result.self_check, language),
     )
 
 
-def checked(difference: float, language: Language) -> str:
+def format_self_check(difference: float, language: Language) -> str:
     """The self-check's number; what is left in float32 is rounding, and says so."""
     return np.format_float_positional(difference, 1, fractional=False, trim="-") + (
         say("rounding", language) if 0 < difference <= 1e-3 else ""
@@ -139,7 +139,7 @@ def csv_text(result: LayerPredictions) -> str:
     writer.writerow(["position", "layer", "rank", "token", "id", "probability", "entropy", "kl"])
     beside = {layer: (float(e), float(k)) for layer, e, k in zip(result.layers, result.entropy, result.kl, strict=True)}
     for row in rows(result):
-        token = as_text(row["token"])
+        token = escape_formula(row["token"])
         writer.writerow(
             [result.position, row["layer"], row["rank"], token, row["id"], row["probability"], *beside[row["layer"]]]
         )
@@ -155,7 +155,7 @@ def overview_grid(overview: LayerOverview, language: Language, around: int | Non
         first = min(max(0, middle - MOST_COLUMNS // 2), total - MOST_COLUMNS)
     columns = range(first, min(total, first + MOST_COLUMNS))
     tokens = overview.tokens
-    called = names(tokens, overview.answers)
+    called = label_tokens(tokens, overview.answers)
     heads = [
         {
             "position": overview.positions[j],
@@ -171,7 +171,7 @@ def overview_grid(overview: LayerOverview, language: Language, around: int | Non
             "label": layer_name(layer, language),
             "cells": [
                 {
-                    "text": _short(visible(overview.texts[int(overview.ids[i, j])])),
+                    "text": _short(show_whitespace(overview.texts[int(overview.ids[i, j])])),
                     "probability": round(float(overview.probability[i, j]), 4),
                     "is_actual": bool(overview.is_actual[i, j]),
                 }
@@ -200,18 +200,18 @@ def _title(
     result: LayerPredictions, language: Language, compact: bool = False, text: str | None = None
 ) -> alt.TitleParams:
     # Two pictures side by side have one part per line, or a longer number would shift one against the other.
-    subtitle = [] if text is None else [shortened(text)]
-    subtitle += wrapped(line(result, language), 0 if compact else 70)
+    subtitle = [] if text is None else [quote_text(text)]
+    subtitle += wrap_line(line(result, language), 0 if compact else 70)
     if result.chosen is not None:
-        subtitle.append(say("chosen_outlined", language, token=f"“{named(result.chosen)}”"))
+        subtitle.append(say("chosen_outlined", language, token=f"“{label_token(result.chosen)}”"))
     return alt.TitleParams(say("predictions_title", language, position=result.position), subtitle=subtitle)
 
 
-def shortened(text: str, most: int = 44) -> str:
+def quote_text(text: str, most: int = 44) -> str:
     """A text as a chart names it: in quotes, on one line, its leading and trailing white space visible."""
     words = text.strip(" ")
     lead = len(text) - len(text.lstrip(" "))
-    seen = "·" * lead + " ".join(visible(word) for word in words.split(" "))
+    seen = "·" * lead + " ".join(show_whitespace(word) for word in words.split(" "))
     seen += "·" * (len(text) - lead - len(words))
     return f"“{seen if len(seen) <= most else seen[: most - 1] + '…'}”"
 
@@ -224,7 +224,7 @@ def _in_two(title: str) -> list[str]:
 
 def _font(text: str) -> int:
     """Size of a cell's letters: what is long is written smaller, so that it stays in its cell."""
-    width = letters(text)
+    width = text_width(text)
     return 14 if width <= 7 else 11 if width <= 9 else 10
 
 

@@ -12,11 +12,10 @@ import numpy as np
 
 from analyzers.ablation import Ablation
 from analyzers.common.sentences import Language
-from analyzers.common.tokens import named, visible
-from analyzers.factor_matching import match_factors
-from analyzers.neuron_factors import NeuronFactors
-from ui.charts.saliency import as_text, styled
-from ui.charts.token_strip import glyphs, packed
+from analyzers.common.tokens import label_token, show_whitespace
+from analyzers.neuron_factors import NeuronFactors, match_factors
+from ui.charts.saliency import apply_theme, escape_formula
+from ui.charts.token_strip import draw_glyphs, pack_float32
 from ui.texts import say
 from ui.theme import FOR_HEX, RANDOM_HEX
 
@@ -43,7 +42,7 @@ def view_value(result: NeuronFactors, language: Language, pinned: int) -> dict[s
     factors = []
     for number, factor in enumerate(result.factors):
         order = np.argsort(-rows[number], kind="stable")
-        strongest = dict.fromkeys(f"“{named(result.tokens[i])}”" for i in order if rows[number, i] > 0)
+        strongest = dict.fromkeys(f"“{label_token(result.tokens[i])}”" for i in order if rows[number, i] > 0)
         tokens = ", ".join(list(strongest)[:6])
         factors.append(
             {
@@ -54,10 +53,10 @@ def view_value(result: NeuronFactors, language: Language, pinned: int) -> dict[s
             }
         )
     return {
-        "glyphs": glyphs(result.tokens, (), language),
-        "names": [named(token) for token in result.tokens],
+        "glyphs": draw_glyphs(result.tokens, (), language),
+        "names": [label_token(token) for token in result.tokens],
         "width": len(result.tokens),
-        "matrix": packed(scaled),
+        "matrix": pack_float32(scaled),
         "factors": factors,
         "pinned": pinned,
         "words": {
@@ -81,16 +80,16 @@ def line(result: NeuronFactors, language: Language) -> str:
         error=f"{result.error:.3f}",
         iterations=result.iterations,
         converged=say("converged_line" if result.converged else "not_converged_line", language),
-        left_out=", ".join(named(result.tokens[i]) for i in result.left_out) or say("nothing", language),
+        left_out=", ".join(label_token(result.tokens[i]) for i in result.left_out) or say("nothing", language),
     )
 
 
-def highlighted(result: NeuronFactors) -> tuple[list[tuple[str, str | None]], dict[str, str]]:
+def highlight_tokens(result: NeuronFactors) -> tuple[list[tuple[str, str | None]], dict[str, str]]:
     """Each token with the number of its leading factor, and the colour of each number."""
     rows = activations(result)
     leading = rows.argmax(axis=0)
     pairs: list[tuple[str, str | None]] = [
-        (named(token), str(int(leading[i]) + 1) if rows[leading[i], i] > 0 else None)
+        (label_token(token), str(int(leading[i]) + 1) if rows[leading[i], i] > 0 else None)
         for i, token in enumerate(result.tokens)
     ]
     return pairs, {str(number + 1): colour_of(number) for number in range(len(result.factors))}
@@ -112,13 +111,15 @@ def csv_text(result: NeuronFactors) -> str:
     writer.writerow(["position", "token", "id", *(f"factor_{n}" for n in range(1, len(result.factors) + 1))])
     for i, token in enumerate(result.tokens):
         values = [factor.activations[i] for factor in result.factors]
-        writer.writerow([i, as_text(named(token)), token.id, *("" if value is None else value for value in values)])
+        writer.writerow(
+            [i, escape_formula(label_token(token)), token.id, *("" if value is None else value for value in values)]
+        )
     return out.getvalue()
 
 
 def promoted_line(result: NeuronFactors, number: int, language: Language) -> list[str]:
     """The tokens that a factor's neurons promote; none for an encoder."""
-    tokens = " ".join(f"“{visible(token.text)}”" for token in result.factors[number].promoted)
+    tokens = " ".join(f"“{show_whitespace(token.text)}”" for token in result.factors[number].promoted)
     return [say("promoted", language, number=number + 1, tokens=tokens)] if tokens else []
 
 
@@ -126,7 +127,7 @@ def ablation_chart(result: Ablation, number: int, language: Language) -> alt.Cha
     """The next-token distribution before and after, side by side; probability in percent from 0."""
     names = {"before": say("before", language), "after": say("after", language)}
     kept = result.changes[:12]
-    labels = [f"{visible(change.text)} ({change.id})" for change in kept]
+    labels = [f"{show_whitespace(change.text)} ({change.id})" for change in kept]
     values = [
         {"token": label, "when": names[when], "probability": 100 * getattr(change, when)}
         for label, change in zip(labels, kept, strict=True)
@@ -163,7 +164,7 @@ def ablation_chart(result: Ablation, number: int, language: Language) -> alt.Cha
         )
         .properties(width="container", height=alt.Step(13), title=title)
     )
-    return styled(chart)
+    return apply_theme(chart)
 
 
 def comparison_chart(runs: Sequence[NeuronFactors], language: Language) -> alt.Chart:
@@ -184,7 +185,7 @@ def comparison_chart(runs: Sequence[NeuronFactors], language: Language) -> alt.C
                     "factor": say("factor", language, number=number + 1),
                     "column": column,
                     "position": i,
-                    "token": named(run.tokens[i]),
+                    "token": label_token(run.tokens[i]),
                     "activation": (value or 0.0) / largest,
                     "cosine": f"{match.cosine:.2f}" if i == 0 and run is not runs[0] else "",
                 }
@@ -199,7 +200,7 @@ def comparison_chart(runs: Sequence[NeuronFactors], language: Language) -> alt.C
     )
     cosine = alt.Chart().mark_text(align="right", dy=8).encode(x=alt.value(208), y=alt.value(0), text="cosine:N")
     chart = alt.layer(area, cosine, data=alt.InlineData(values=values)).properties(width=210, height=44)
-    return styled(
+    return apply_theme(
         chart.facet(
             row=alt.Row("factor:N", sort=order, title=None, header=alt.Header(labelAngle=0, labelAlign="left")),
             column=alt.Column("column:N", sort=columns, title=None),

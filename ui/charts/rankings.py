@@ -9,10 +9,10 @@ from typing import Any
 import altair as alt
 
 from analyzers.common.sentences import Language
-from analyzers.common.tokens import named, visible
+from analyzers.common.tokens import label_token, show_whitespace
 from analyzers.rankings import Rankings
-from ui.charts.layer_predictions import checked, shortened
-from ui.charts.saliency import as_text, styled, wrapped
+from ui.charts.layer_predictions import format_self_check, quote_text
+from ui.charts.saliency import apply_theme, escape_formula, wrap_line
 from ui.charts.token_strip import position_reading, reading_strip
 from ui.texts import say
 from ui.theme import AGAINST_HEX, FOR_HEX
@@ -30,7 +30,7 @@ def rows(result: Rankings) -> list[dict[str, Any]]:
         {
             "layer": layer,
             "position": token.position,
-            "token": named(token),
+            "token": label_token(token),
             "rank": int(result.ranks[layer, column]),
             "ties": int(result.ties[layer, column]),
         }
@@ -45,7 +45,7 @@ def rankings_chart(result: Rankings, language: Language, text: str | None = None
     values = [
         row | {"label": f"{row['position']} {row['token']}", "shown": _short(row["rank"])} for row in rows(result)
     ]
-    labels = [f"{token.position} {named(token)}" for token in result.outputs]
+    labels = [f"{token.position} {label_token(token)}" for token in result.outputs]
     base = alt.Chart(alt.InlineData(values=values)).encode(
         x=alt.X(
             "label:N",
@@ -79,7 +79,7 @@ def rankings_chart(result: Rankings, language: Language, text: str | None = None
     title = alt.TitleParams(say("rankings_title", language), subtitle=_subtitle(result, language, text))
     step = min(58, max(40, WIDE // max(1, len(labels))))
     chart = (others + first + numbers).properties(width=alt.Step(step), height=alt.Step(22), title=title)
-    return styled(chart)
+    return apply_theme(chart)
 
 
 def watch_chart(result: Rankings, language: Language, text: str | None = None) -> alt.Chart | None:
@@ -87,7 +87,7 @@ def watch_chart(result: Rankings, language: Language, text: str | None = None) -
     watch = result.watch
     if watch is None:
         return None
-    names = [f"{visible(token.text)} ({token.id})" for token in watch.tokens]
+    names = [f"{show_whitespace(token.text)} ({token.id})" for token in watch.tokens]
     values = [
         {
             "layer": layer,
@@ -134,7 +134,7 @@ def watch_chart(result: Rankings, language: Language, text: str | None = None) -
             ),
         )
     )
-    return styled(chart)
+    return apply_theme(chart)
 
 
 def commitment_strip(result: Rankings, language: Language, pinned: int | None) -> dict[str, Any]:
@@ -145,10 +145,10 @@ def commitment_strip(result: Rankings, language: Language, pinned: int | None) -
     fills: dict[int, float] = {}
     for i, token in enumerate(result.predicted):
         if layers is None or numbers is None:
-            readings[token.position] = position_reading(named(token), token.position, result.offset, language)
+            readings[token.position] = position_reading(label_token(token), token.position, result.offset, language)
             continue
         values = {
-            "token": f"“{named(token)}”",
+            "token": f"“{label_token(token)}”",
             "position": token.position,
             "log_probability": f"{numbers[i]:.2f}".replace("-", "−"),
         }
@@ -175,7 +175,7 @@ def chips(result: Rankings) -> list[str]:
     """What each watched word resolved to, with its id."""
     if result.watch is None:
         return []
-    return [" · ".join(f"“{visible(token.text)}” = id {token.id}" for token in result.watch.tokens)]
+    return [" · ".join(f"“{show_whitespace(token.text)}” = id {token.id}" for token in result.watch.tokens)]
 
 
 def line(result: Rankings, language: Language) -> str:
@@ -184,7 +184,7 @@ def line(result: Rankings, language: Language) -> str:
         "lens_line_all",
         language,
         norm=say("without_norm" if result.without_final_norm else "with_norm", language),
-        check=checked(result.self_check, language),
+        check=format_self_check(result.self_check, language),
     )
 
 
@@ -196,7 +196,7 @@ def table_rows(result: Rankings) -> list[list[Any]]:
         for column, token in enumerate(watch.tokens):
             for layer in range(len(watch.ranks)):
                 ranks = int(watch.ranks[layer, column]), int(watch.ties[layer, column])
-                cells.append([layer, watch.position, visible(token.text), *ranks])
+                cells.append([layer, watch.position, show_whitespace(token.text), *ranks])
     return cells
 
 
@@ -206,12 +206,12 @@ def csv_text(result: Rankings) -> str:
     writer = csv.writer(out)
     writer.writerow(["layer", "position", "token", "rank", "ties"])
     for layer, position, token, rank, ties in table_rows(result):
-        writer.writerow([layer, position, as_text(token), rank, ties])
+        writer.writerow([layer, position, escape_formula(token), rank, ties])
     return out.getvalue()
 
 
 def _subtitle(result: Rankings, language: Language, text: str | None) -> list[str]:
-    return [*([] if text is None else [shortened(text)]), *wrapped(line(result, language), 60)]
+    return [*([] if text is None else [quote_text(text)]), *wrap_line(line(result, language), 60)]
 
 
 def _fill(layer: int, n_layers: int) -> float:

@@ -12,7 +12,7 @@ import altair as alt
 import numpy as np
 
 from analyzers.common.sentences import Language
-from analyzers.common.tokens import named, visible
+from analyzers.common.tokens import label_token, show_whitespace
 from analyzers.saliency import Saliency
 from ui.charts.token_strip import target_name
 from ui.texts import say
@@ -28,7 +28,7 @@ def rows(result: Saliency, position: int) -> list[dict[str, Any]]:
     return [
         {
             "position": token.position,
-            "token": named(token),
+            "token": label_token(token),
             "id": token.id,
             "score": float(result.scores[row, token.position]),
             "share": None if result.shares is None else float(result.shares[row, token.position]),
@@ -58,9 +58,9 @@ def saliency_chart(result: Saliency, position: int, language: Language) -> alt.C
         }
         for row in kept
     ]
-    token = named(result.said[result.row_of(position)])
+    token = label_token(result.said[result.row_of(position)])
     title = say("chart_title", language, method=say(f"method_{result.method}", language), token=token)
-    subtitle = wrapped(describe(result, position, language))
+    subtitle = wrap_line(describe(result, position, language))
     if len(kept) < len(data):
         subtitle.append(say("chart_first", language, n=len(kept), total=len(data)))
     numbers_of = [row["value"] for row in values]
@@ -91,7 +91,7 @@ def saliency_chart(result: Saliency, position: int, language: Language) -> alt.C
         text=alt.Text("value:Q", format=".1f" if is_share else ".3g")
     )
     chart = base.mark_bar().encode(color=colour) + numbers
-    return styled(
+    return apply_theme(
         chart.properties(
             width="container", height=alt.Step(24), title=alt.TitleParams(textwrap.wrap(title, 40), subtitle=subtitle)
         )
@@ -107,7 +107,7 @@ def describe(result: Saliency, position: int, language: Language) -> str:
     if result.method in ("occlusion", "integrated-gradients"):
         baseline = say(f"baseline_{result.baseline}", language)
         if result.baseline_text is not None:
-            baseline += f" “{visible(result.baseline_text)}”"
+            baseline += f" “{show_whitespace(result.baseline_text)}”"
         parts.append(say("baseline_line", language, baseline=baseline))
     if result.method == "occlusion" and result.whole_words:
         parts.append(say("whole_words_line", language))
@@ -124,7 +124,7 @@ def describe(result: Saliency, position: int, language: Language) -> str:
     return " · ".join(parts)
 
 
-def highlighted(result: Saliency, position: int) -> list[tuple[str, float | None]]:
+def highlight_tokens(result: Saliency, position: int) -> list[tuple[str, float | None]]:
     """`gr.HighlightedText` pairs: each earlier token with its signed share (or its score over the largest), then the
     explained token without a number."""
     data = rows(result, position)
@@ -133,7 +133,7 @@ def highlighted(result: Saliency, position: int) -> list[tuple[str, float | None
     for row in data:
         number = row["effect"] * row["share"] if row["share"] is not None else row["score"] / largest
         pairs.append((row["token"], round(float(number), 4)))
-    return [*pairs, (named(result.said[result.row_of(position)]), None)]
+    return [*pairs, (label_token(result.said[result.row_of(position)]), None)]
 
 
 def table_rows(result: Saliency, position: int) -> list[list[Any]]:
@@ -158,7 +158,10 @@ def csv_text(result: Saliency) -> str:
     writer.writerow(["explained_position", "explained_token", "position", "token", "id", "score", "share", "hidden"])
     for explained in result.explained:
         for row in rows(result, explained):
-            token, other = as_text(named(result.said[result.row_of(explained)])), as_text(row["token"])
+            token, other = (
+                escape_formula(label_token(result.said[result.row_of(explained)])),
+                escape_formula(row["token"]),
+            )
             writer.writerow(
                 [explained, token, row["position"], other, row["id"], row["score"], row["share"], row["hidden"]]
             )
@@ -196,30 +199,30 @@ def faithfulness_chart(curves: Any, language: Language) -> alt.Chart:
         )
         .properties(width=300, height=220)
     )
-    return styled(chart)
+    return apply_theme(chart)
 
 
-def styled(chart: Any) -> Any:
+def apply_theme(chart: Any) -> Any:
     """The page's chart theme: transparent, in the text's own colour, exportable as SVG and PNG."""
     return chart.configure(**CHART).properties(usermeta=EMBED)
 
 
-def wrapped(line: str, width: int = 52) -> list[str]:
+def wrap_line(line: str, width: int = 52) -> list[str]:
     """A line in lines of about `width` letters, broken at its own dots; a Japanese letter is as wide as two."""
     dot = " · " if " · " in line else "・"
     lines = [""]
     for part in line.split(dot):
-        if lines[-1] and letters(lines[-1]) + letters(part) > width:
+        if lines[-1] and text_width(lines[-1]) + text_width(part) > width:
             lines.append("")
         lines[-1] += f"{dot}{part}" if lines[-1] else part
     return lines
 
 
-def letters(text: str) -> int:
+def text_width(text: str) -> int:
     """How wide a text is drawn, in Latin letters."""
     return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
 
 
-def as_text(text: str) -> str:
+def escape_formula(text: str) -> str:
     """A cell of a CSV that no spreadsheet reads as a formula."""
     return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text

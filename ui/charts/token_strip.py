@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from analyzers.common.sentences import Language
-from analyzers.common.tokens import Token, named, visible
+from analyzers.common.tokens import Token, label_token, show_whitespace
 from analyzers.models.completion import Completion
 from analyzers.saliency import Saliency
 from ui.texts import say
@@ -24,13 +24,13 @@ def strip_value(result: Saliency, language: Language, pinned: int | None) -> dic
         scale = float(np.abs(result.scores).max()) or 1.0
         numbers = result.scores / scale
     return {
-        "glyphs": glyphs(result.tokens, result.said, language),
-        "names": names(result.tokens, result.said),
+        "glyphs": draw_glyphs(result.tokens, result.said, language),
+        "names": label_tokens(result.tokens, result.said),
         "explained": list(result.explained),
         "values": [float(value) for value in result.values],
         "width": int(numbers.shape[1]),
-        "matrix": packed(numbers),
-        "hidden": None if result.hidden_values is None else packed(result.hidden_values),
+        "matrix": pack_float32(numbers),
+        "hidden": None if result.hidden_values is None else pack_float32(result.hidden_values),
         "scale": scale,
         "is_share": result.shares is not None,
         "is_percent": result.target == "probability",
@@ -68,13 +68,13 @@ def reading_strip(
 
     `fills` are −1 to 1 per position; `legend` is (label, fill). With `next_token` a place for the token that was not
     written stands at the end."""
-    drawn = glyphs(tokens, said, language)
+    drawn = draw_glyphs(tokens, said, language)
     if next_token:
         n = len(tokens)
         drawn.append({"text": say("strip_next", language), "parts": [n], "special": True, "breaks": 0, "starts": True})
     return {
         "glyphs": drawn,
-        "names": names(tokens, said) + [say("strip_next", language)] * next_token,
+        "names": label_tokens(tokens, said) + [say("strip_next", language)] * next_token,
         "explained": sorted(readings),
         "readings": {str(position): line for position, line in readings.items()},
         "fills": {str(position): fill for position, fill in (fills or {}).items()},
@@ -90,10 +90,10 @@ def reading_strip(
 
 def position_readings(completion: Completion, language: Language) -> dict[int, str]:
     """A line for every position that can be read, a token that was not written included."""
-    called = [*names(completion.tokens, completion.answers), say("strip_next", language)]
+    called = [*label_tokens(completion.tokens, completion.answers), say("strip_next", language)]
     return {
         position: position_reading(called[position], position, completion.offset, language)
-        for position in completion.readable
+        for position in completion.predictable_positions
     }
 
 
@@ -103,14 +103,14 @@ def position_reading(name: str, position: int, offset: int, language: Language) 
     return say(key, language, token=f"“{name}”", position=position, before=position - offset)
 
 
-def names(tokens: Sequence[Token], said: Sequence[Token]) -> list[str]:
+def label_tokens(tokens: Sequence[Token], said: Sequence[Token]) -> list[str]:
     """Each token as a label; at a hidden position what is said there, after the last one the likeness of two texts."""
     at = {token.position: token for token in said}
-    labels = [named(at.pop(token.position, token)) for token in tokens]
-    return labels + [named(token) for token in at.values()]
+    labels = [label_token(at.pop(token.position, token)) for token in tokens]
+    return labels + [label_token(token) for token in at.values()]
 
 
-def glyphs(tokens: Sequence[Token], said: Sequence[Token], language: Language) -> list[dict[str, Any]]:
+def draw_glyphs(tokens: Sequence[Token], said: Sequence[Token], language: Language) -> list[dict[str, Any]]:
     """What is drawn, in order: each run of tokens that share characters once, with the positions of its parts. A hidden
     token is a chip with what is said there; a source and a target are named and stand apart."""
     at = {token.position: token for token in said}
@@ -121,9 +121,9 @@ def glyphs(tokens: Sequence[Token], said: Sequence[Token], language: Language) -
         if drawn and drawn[-1]["parts"][0] == token.glyph_start and side == token.side:
             drawn[-1]["parts"].append(token.position)
             continue
-        text = visible(token.text if token.special else token.glyph_text)
+        text = show_whitespace(token.text if token.special else token.glyph_text)
         if answer.id != token.id:
-            text += f" → {visible(answer.text)}"
+            text += f" → {show_whitespace(answer.text)}"
         glyph = {
             "text": text,
             "parts": [token.position],
@@ -141,10 +141,10 @@ def glyphs(tokens: Sequence[Token], said: Sequence[Token], language: Language) -
 def target_name(result: Saliency, language: Language) -> str:
     """The explained number, in words."""
     if result.contrast is not None:
-        return say("target_contrast", language, text=visible(result.contrast.text), id=result.contrast.id)
+        return say("target_contrast", language, text=show_whitespace(result.contrast.text), id=result.contrast.id)
     return say(f"target_{result.target}", language)
 
 
-def packed(numbers: np.ndarray) -> str:
+def pack_float32(numbers: np.ndarray) -> str:
     """float32, little-endian, base64: how arrays travel to the browser."""
     return base64.b64encode(np.ascontiguousarray(numbers, dtype="<f4").tobytes()).decode()

@@ -15,12 +15,16 @@ from analyzers.common.settings import MOST_PREDICTIONS, LayerPredictionsSettings
 from analyzers.serving.dispatch import Answer, Dispatcher
 from analyzers.serving.document import document
 from analyzers.serving.request import parse_request
+from ui.components.base import empty_state
+from ui.components.hover_strip import HoverStrip
+from ui.components.lens_grid import LensGrid
+from ui.components.notice import Notice, notice
+from ui.downloads import DOWNLOADS
 from ui.errors import language_of
-from ui.hover_strip import HoverStrip, Notice, empty, notice
+from ui.events import index_of
 from ui.i18n import T
-from ui.lens_grid import LensGrid
-from ui.running import follow, index_of, saved
-from ui.tabs.lens import comparison_widgets, move_on_select, second_request
+from ui.runs import follow
+from ui.tabs.lens_tabs import comparison_widgets, move_on_select, second_request
 from ui.tabs.tab import Tab
 from ui.texts import say
 
@@ -35,7 +39,7 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
         layers: list[Any] = [(T("layer_all"), "all"), (T("layer_last"), "last"), (T("layer_embedding"), -1)]
         layer = gr.Dropdown([*layers, *((str(n), n) for n in range(MOST_LAYERS))], value="all", label=T("layer"))
         extras = comparison_widgets()
-    strip = HoverStrip(empty("layer-predictions", "en"), elem_id="predictions-strip")
+    strip = HoverStrip(empty_state("layer-predictions", "en"), elem_id="predictions-strip")
     line = Notice(elem_id="predictions-line")
     answer = gr.State(None)
     warning = Notice(elem_id="predictions-warning")
@@ -83,8 +87,8 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
                     "data": charts.table_rows(result, language),
                 }
             ),
-            csv_file: saved("layer_predictions.csv", charts.csv_text(result)),
-            json_file: saved(
+            csv_file: DOWNLOADS.save("layer_predictions.csv", charts.csv_text(result)),
+            json_file: DOWNLOADS.save(
                 "layer_predictions.json", json.dumps(document(found, language), ensure_ascii=False, indent=1)
             ),
         }
@@ -175,7 +179,7 @@ def _strip(found: Answer, language: Language) -> dict[str, Any]:
         language,
         pinned=found.result.position,
         said=completion.answers,
-        next_token=completion.n_positions in completion.readable,
+        next_token=completion.n_positions in completion.predictable_positions,
     )
 
 

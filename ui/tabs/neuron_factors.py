@@ -15,11 +15,14 @@ from analyzers.common.sentences import Language
 from analyzers.common.settings import AblationSettings
 from analyzers.serving.dispatch import Answer, Dispatcher
 from analyzers.serving.document import document
+from ui.components.base import empty_state
+from ui.components.factor_view import FactorView
+from ui.components.notice import Notice, notice
+from ui.downloads import DOWNLOADS
 from ui.errors import language_of, sentence_for
-from ui.factor_view import FactorView
-from ui.hover_strip import Notice, empty, notice
+from ui.events import index_of, number_within, position_of
 from ui.i18n import T
-from ui.running import follow, index_of, number_within, position_of, saved
+from ui.runs import follow
 from ui.tabs.tab import Tab
 from ui.texts import say
 
@@ -30,7 +33,7 @@ MOST_NEURONS = 20
 def build_tab(dispatcher: Dispatcher, _pinned: gr.State) -> Tab:
     """The widgets and the handlers that the shared Run does not serve. Called inside `gr.Tab`."""
     settings = _settings()
-    view = FactorView(empty("neuron-factors", "en"), elem_id="factor-view")
+    view = FactorView(empty_state("neuron-factors", "en"), elem_id="factor-view")
     line = Notice(elem_id="factors-line")
     answer, factor = gr.State(None), gr.State(0)
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
@@ -71,7 +74,7 @@ def build_tab(dispatcher: Dispatcher, _pinned: gr.State) -> Tab:
         from ui.charts import neuron_factors as charts
 
         result = found.result
-        pairs, colours = charts.highlighted(result)
+        pairs, colours = charts.highlight_tokens(result)
         return {
             view: charts.view_value(result, language, 0),
             line: notice("info" if result.converged else "warning", charts.line(result, language)),
@@ -83,8 +86,8 @@ def build_tab(dispatcher: Dispatcher, _pinned: gr.State) -> Tab:
             table: gr.update(
                 value={"headers": [say(key, language) for key in HEADERS], "data": charts.neuron_rows(result)}
             ),
-            csv_file: saved("neuron_factors.csv", charts.csv_text(result)),
-            json_file: saved(
+            csv_file: DOWNLOADS.save("neuron_factors.csv", charts.csv_text(result)),
+            json_file: DOWNLOADS.save(
                 "neuron_factors.json", json.dumps(document(found, language), ensure_ascii=False, indent=1)
             ),
             cause_chart: gr.update(visible=False),

@@ -10,10 +10,13 @@ import gradio as gr
 from analyzers.common.sentences import Language
 from analyzers.serving.dispatch import Answer, Dispatcher
 from analyzers.serving.document import document
-from ui.hover_strip import HoverStrip, Notice, empty, notice
+from ui.components.base import empty_state
+from ui.components.hover_strip import HoverStrip
+from ui.components.notice import Notice, notice
+from ui.downloads import DOWNLOADS
 from ui.i18n import T
-from ui.running import saved, watched_words
-from ui.tabs.lens import comparison_widgets, move_on_select, second_request
+from ui.page_request import watched_words
+from ui.tabs.lens_tabs import comparison_widgets, move_on_select, second_request
 from ui.tabs.tab import Tab
 from ui.texts import say
 
@@ -28,7 +31,7 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
             spacing = gr.Button(T("watch_spacing"), size="sm")
         with gr.Column(min_width=240):
             extras = comparison_widgets()
-    strip = HoverStrip(empty("rankings", "en"), elem_id="rankings-strip")
+    strip = HoverStrip(empty_state("rankings", "en"), elem_id="rankings-strip")
     line = Notice(elem_id="rankings-line")
     chips = Notice(elem_id="rankings-chips")
     answer = gr.State(None)
@@ -85,8 +88,8 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
             updates[line] = notice("info", charts.line(result, language), say("rankings_none", language))
         updates[csv_file] = updates[json_file] = None  # never those of an earlier run
         if result.commitment_all is not None:
-            updates[csv_file] = saved("rankings.csv", charts.csv_text(result))
-            updates[json_file] = saved(
+            updates[csv_file] = DOWNLOADS.save("rankings.csv", charts.csv_text(result))
+            updates[json_file] = DOWNLOADS.save(
                 "rankings.json", json.dumps(document(found, language), ensure_ascii=False, indent=1)
             )
         return updates

@@ -14,10 +14,14 @@ from analyzers.common.settings import FaithfulnessSettings
 from analyzers.serving.dispatch import Answer, Dispatcher
 from analyzers.serving.document import document
 from analyzers.serving.request import SALIENCY, Request
+from ui.components.base import empty_state
+from ui.components.hover_strip import HoverStrip
+from ui.components.notice import Notice, notice
+from ui.downloads import DOWNLOADS
 from ui.errors import language_of, sentence_for
-from ui.hover_strip import HoverStrip, Notice, empty, notice
+from ui.events import index_of, position_of
 from ui.i18n import T
-from ui.running import follow, index_of, position_of, saved
+from ui.runs import follow
 from ui.tabs.tab import Tab
 from ui.texts import say
 
@@ -28,7 +32,7 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
     """The widgets, and the handlers that the shared Run does not serve. Called inside `gr.Tab`; `pinned` is the position
     of the predicted token looked at, shared by all tabs."""
     settings = _settings()
-    strip = HoverStrip(empty("saliency", "en"), elem_id="saliency-strip")
+    strip = HoverStrip(empty_state("saliency", "en"), elem_id="saliency-strip")
     line = Notice(elem_id="saliency-line")
     answer = gr.State(None)
     with gr.Column(visible=False) as panel:
@@ -74,8 +78,8 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
         if is_whole:
             document_text = json.dumps(document(found, language), ensure_ascii=False, indent=1)
             files = {
-                csv_file: saved("saliency.csv", csv_text(found.result)),
-                json_file: saved("saliency.json", document_text),
+                csv_file: DOWNLOADS.save("saliency.csv", csv_text(found.result)),
+                json_file: DOWNLOADS.save("saliency.json", document_text),
             }
         if found.result.method == "integrated-gradients" and len(explained) > 1 and wanted is None:
             # More tokens of a run that already shows its first: what is pinned meanwhile stays.
@@ -97,7 +101,7 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
         return {
             line: notice(kind, charts.describe(found.result, position, language)),
             chart: charts.saliency_chart(found.result, position, language),
-            highlighted: charts.highlighted(found.result, position),
+            highlighted: charts.highlight_tokens(found.result, position),
             table: gr.update(
                 value={
                     "headers": [say(key, language) for key in headers],

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.models import BPE, WordPiece
 
-from analyzers.common.tokens import Token, readable, visible, word_numbers
+from analyzers.common.tokens import Token, decode_utf8, show_whitespace, word_numbers
 from analyzers.models.spelling import _BYTE_OF, Speller
 from analyzers.models.token_reader import TokenReader, _glyph_runs
 
@@ -106,7 +106,7 @@ def test_a_token_that_ends_one_character_and_spoils_the_next_is_of_the_first(
     pieces: list[bytes], glyphs: list[str]
 ) -> None:
     runs = list(_glyph_runs(pieces))
-    drawn = [(i, readable(b"".join(pieces[j] for j in run))) for run in runs for i in run]
+    drawn = [(i, decode_utf8(b"".join(pieces[j] for j in run))) for run in runs for i in run]
     assert [text for _, text in sorted(drawn)] == glyphs
 
 
@@ -122,7 +122,7 @@ def test_a_token_that_ends_one_character_and_spoils_the_next_is_of_the_first(
     ],
 )
 def test_bytes_that_are_no_text_are_shown_in_hex(raw: bytes, shown: str) -> None:
-    assert readable(raw) == shown
+    assert decode_utf8(raw) == shown
 
 
 def test_a_special_token_is_a_chip_with_its_own_name() -> None:
@@ -158,10 +158,10 @@ def test_the_same_word_twice_is_two_tokens() -> None:
 
 
 def test_white_space_and_control_characters_can_be_seen() -> None:
-    assert visible(" a\n\t\u00a0\r\u3000") == "·a↵⇥⍽␍□"
-    assert visible("\x00\u202e\u200b") == "⟨00⟩⟨202E⟩⟨200B⟩"
-    assert visible("👩‍🚀 ❤️ <b>é") == "👩‍🚀·❤️·<b>é"
-    assert visible(texts("a\u00a0b")[1]) in ("⟨C2⟩", "⍽", "⍽b")
+    assert show_whitespace(" a\n\t\u00a0\r\u3000") == "·a↵⇥⍽␍□"
+    assert show_whitespace("\x00\u202e\u200b") == "⟨00⟩⟨202E⟩⟨200B⟩"
+    assert show_whitespace("👩‍🚀 ❤️ <b>é") == "👩‍🚀·❤️·<b>é"
+    assert show_whitespace(texts("a\u00a0b")[1]) in ("⟨C2⟩", "⍽", "⍽b")
 
 
 @pytest.mark.parametrize(

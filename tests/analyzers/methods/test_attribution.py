@@ -19,8 +19,9 @@ from toys import linear_module, loaded
 from analyzers.common.progress import finish
 from analyzers.common.settings import Target
 from analyzers.methods import attribution
-from analyzers.methods.attribution import Question, evaluate, gauss_legendre, gradients, integrate, occlude
-from analyzers.models.model import LanguageModel
+from analyzers.methods.attribution import TokenObjective, evaluate, gradients, occlude
+from analyzers.methods.integrated_gradients import gauss_legendre_rule, integrate
+from analyzers.models.language_model import LanguageModel
 
 POINTS = 8
 SHORT = "the café <b> é the 👩"
@@ -28,7 +29,7 @@ TARGETS: list[Target] = ["probability", "logit", "log-probability", "contrast"]
 
 
 class Case:
-    """A completion with all its explained tokens as one question, and captum's view of one of them."""
+    """A completion with all its explained tokens as one objective, and captum's view of one of them."""
 
     def __init__(self, model: LanguageModel, target: Target = "probability", generate: int = 3) -> None:
         self.model, self.target = model, target
@@ -38,7 +39,7 @@ class Case:
         self.embedded = model.embed(self.ids[: self.explained[-1]])
         self.baseline = model.embed([self.ids[0]]).expand_as(self.embedded)
         self.contrast = 77
-        self.question = Question(
+        self.objective = TokenObjective(
             torch.tensor(self.ids[: self.explained[-1]]),
             torch.tensor([p - 1 for p in self.explained]),
             torch.tensor([self.ids[p] for p in self.explained]),
@@ -66,7 +67,7 @@ class Case:
 
     def gradients(self) -> Tensor:
         found = torch.zeros(len(self.explained), *self.embedded.shape, dtype=self.embedded.dtype)
-        for some, gradient in gradients(self.model, self.embedded.unsqueeze(0), self.question):
+        for some, gradient in gradients(self.model, self.embedded.unsqueeze(0), self.objective):
             found[some] = gradient[:, 0]
         return found
 
@@ -96,11 +97,11 @@ def ours(family: str, dtype: torch.dtype, method: str, target: Target) -> tuple[
     elif method == "input-x-gradient":
         found = case.gradients() * case.embedded
     elif method == "integrated-gradients":
-        found = finish(integrate(case.model, case.embedded, case.baseline, case.question, POINTS))
+        found = finish(integrate(case.model, case.embedded, case.baseline, case.objective, POINTS))
     else:
         groups = [[p] for p in range(len(case.embedded))]
-        hidden = finish(occlude(case.model, case.embedded, case.baseline, case.question, groups))
-        values = evaluate(case.model, case.embedded.unsqueeze(0), case.question)[0]
+        hidden = finish(occlude(case.model, case.embedded, case.baseline, case.objective, groups))
+        values = evaluate(case.model, case.embedded.unsqueeze(0), case.objective)[0]
         found = (values - hidden).T.unsqueeze(-1)
     return case, found
 
@@ -144,14 +145,14 @@ def test_a_gradient_agrees_with_a_finite_difference(family: str, target: Target)
     # RMS norms compute in single precision whatever they are given; elsewhere a step that crosses no kink of a ReLU
     step = 1e-6 if family in ("gpt2", "gpt_neox", "opt") else 1e-3
     moved = torch.stack([case.embedded + steps * step * direction for steps in (-2, -1, 1, 2)])
-    values = evaluate(case.model, moved, case.question)
+    values = evaluate(case.model, moved, case.objective)
     slope = (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * step)
     torch.testing.assert_close((found * direction).sum((1, 2)), slope, rtol=2e-3, atol=2e-3 * float(slope.abs().max()))
 
 
 def test_values_are_the_models_own_probabilities(family: str) -> None:
     case = Case(tiny_model(family), generate=2)
-    values = evaluate(case.model, case.embedded.unsqueeze(0), case.question)[0]
+    values = evaluate(case.model, case.embedded.unsqueeze(0), case.objective)[0]
     with torch.no_grad():
         logits = case.model.module(input_ids=torch.tensor([case.ids])).logits[0]
     expected = torch.stack([logits[p - 1].softmax(-1)[case.ids[p]] for p in case.explained])
@@ -168,7 +169,9 @@ def test_the_targets_by_hand() -> None:
     probabilities = torch.tensor([1.0, 3.0, 0.0, 0.0]).softmax(-1)
 
     def value(target: Target, contrast: int | None = None) -> float:
-        return float(Question(torch.tensor([0]), torch.tensor([0]), torch.tensor([1]), target, contrast).values(logits))
+        return float(
+            TokenObjective(torch.tensor([0]), torch.tensor([0]), torch.tensor([1]), target, contrast).values(logits)
+        )
 
     assert value("probability") == pytest.approx(float(probabilities[1]), rel=1e-6)
     assert value("log-probability") == pytest.approx(float(probabilities[1].log()), rel=1e-6)
@@ -179,13 +182,13 @@ def test_the_targets_by_hand() -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_read_as_single(dtype: torch.dtype) -> None:
     logits = torch.tensor([[[1.0, 3.0, 0.5]]], dtype=dtype)
-    value = Question(torch.tensor([0]), torch.tensor([0]), torch.tensor([1]), "probability").values(logits)
+    value = TokenObjective(torch.tensor([0]), torch.tensor([0]), torch.tensor([1]), "probability").values(logits)
     assert value.dtype == torch.float32
     assert float(value) == pytest.approx(float(logits.float().softmax(-1)[0, 0, 1]), rel=1e-6)
 
 
 def test_a_question_of_some_targets_is_those_targets() -> None:
-    whole = Question(torch.tensor([0, 1, 2]), torch.tensor([4, 5, 6]), torch.tensor([7, 8, 9]), "contrast", 3)
+    whole = TokenObjective(torch.tensor([0, 1, 2]), torch.tensor([4, 5, 6]), torch.tensor([7, 8, 9]), "contrast", 3)
     some = whole.only([2, 0])
     assert (some.rows.tolist(), some.ids.tolist()) == ([6, 4], [9, 7])
     assert (some.target, some.contrast_id) == ("contrast", 3)
@@ -193,7 +196,7 @@ def test_a_question_of_some_targets_is_those_targets() -> None:
 
 @pytest.mark.parametrize("points", [1, 2, 5, 16])
 def test_gauss_legendre_is_exact_up_to_its_degree(points: int) -> None:
-    nodes, weights = gauss_legendre(points)
+    nodes, weights = gauss_legendre_rule(points)
     for degree in range(2 * points):
         assert float(weights @ nodes**degree) == pytest.approx(1 / (degree + 1), rel=1e-12)
     assert abs(float(weights @ nodes ** (2 * points)) - 1 / (2 * points + 1)) > 1e-25
@@ -201,7 +204,7 @@ def test_gauss_legendre_is_exact_up_to_its_degree(points: int) -> None:
 
 
 def test_two_points_by_hand() -> None:
-    nodes, weights = gauss_legendre(2)
+    nodes, weights = gauss_legendre_rule(2)
     np.testing.assert_allclose(nodes, [0.5 - 0.5 / 3**0.5, 0.5 + 0.5 / 3**0.5])
     np.testing.assert_allclose(weights, [0.5, 0.5])
 
@@ -209,25 +212,25 @@ def test_two_points_by_hand() -> None:
 @pytest.mark.parametrize("points", [1, 7])
 def test_integrated_gradients_are_exact_on_a_linear_model(points: int) -> None:
     case = Case(loaded(linear_module()), "logit")
-    found = finish(integrate(case.model, case.embedded, case.baseline, case.question, points))
-    change = evaluate(case.model, case.embedded.unsqueeze(0), case.question)[0]
-    change = change - evaluate(case.model, case.baseline.unsqueeze(0), case.question)[0]
+    found = finish(integrate(case.model, case.embedded, case.baseline, case.objective, points))
+    change = evaluate(case.model, case.embedded.unsqueeze(0), case.objective)[0]
+    change = change - evaluate(case.model, case.baseline.unsqueeze(0), case.objective)[0]
     torch.testing.assert_close(found.sum((1, 2)), change, rtol=1e-12, atol=1e-12)
     for position in (0, 3, len(case.embedded) - 1):  # and each position's own part is the drop when it is hidden
         hidden = case.embedded.clone()
         hidden[position] = case.baseline[position]
-        drop = evaluate(case.model, case.embedded.unsqueeze(0), case.question)[0]
-        drop = drop - evaluate(case.model, hidden.unsqueeze(0), case.question)[0]
+        drop = evaluate(case.model, case.embedded.unsqueeze(0), case.objective)[0]
+        drop = drop - evaluate(case.model, hidden.unsqueeze(0), case.objective)[0]
         torch.testing.assert_close(found[:, position].sum(-1), drop, rtol=1e-10, atol=1e-12)
 
 
 def test_completeness_is_reached_with_enough_points(any_model: LanguageModel) -> None:
     case = Case(tiny_model(any_model.facts.id.removeprefix("tiny-"), torch.float64), "log-probability", generate=2)
-    change = evaluate(case.model, case.embedded.unsqueeze(0), case.question)[0]
-    change = change - evaluate(case.model, case.baseline.unsqueeze(0), case.question)[0]
+    change = evaluate(case.model, case.embedded.unsqueeze(0), case.objective)[0]
+    change = change - evaluate(case.model, case.baseline.unsqueeze(0), case.objective)[0]
 
     def error(points: int) -> float:
-        found = finish(integrate(case.model, case.embedded, case.baseline, case.question, points))
+        found = finish(integrate(case.model, case.embedded, case.baseline, case.objective, points))
         return float((found.sum((1, 2)) - change).abs().max() / change.abs().max())
 
     assert error(48) < 0.1
@@ -244,8 +247,8 @@ def test_however_the_work_is_cut_the_numbers_are_the_same(
     def numbers() -> list[Tensor]:
         return [
             case.gradients(),
-            finish(integrate(case.model, case.embedded, case.baseline, case.question, POINTS)),
-            finish(occlude(case.model, case.embedded, case.baseline, case.question, groups)),
+            finish(integrate(case.model, case.embedded, case.baseline, case.objective, POINTS)),
+            finish(occlude(case.model, case.embedded, case.baseline, case.objective, groups)),
         ]
 
     whole = numbers()
@@ -259,8 +262,8 @@ def test_small_chunks_are_many_steps_and_the_fractions_rise(monkeypatch: pytest.
     groups = [[p] for p in range(len(case.embedded))]
     monkeypatch.setitem(attribution.CHUNK_WORK, "cpu", 1.0)
     for steps in (
-        list(integrate(case.model, case.embedded, case.baseline, case.question, 4)),
-        list(occlude(case.model, case.embedded, case.baseline, case.question, groups)),
+        list(integrate(case.model, case.embedded, case.baseline, case.objective, 4)),
+        list(occlude(case.model, case.embedded, case.baseline, case.objective, groups)),
     ):
         fractions = [step.fraction for step in steps]
         assert len(steps) > 10
@@ -272,10 +275,10 @@ def test_small_chunks_are_many_steps_and_the_fractions_rise(monkeypatch: pytest.
 def test_all_tokens_at_once_are_the_same_as_one_at_a_time(family: str) -> None:
     case = Case(tiny_model(family, torch.float64))
     groups = [[p] for p in range(len(case.embedded))]
-    together = finish(integrate(case.model, case.embedded, case.baseline, case.question, 4))
-    hidden = finish(occlude(case.model, case.embedded, case.baseline, case.question, groups))
+    together = finish(integrate(case.model, case.embedded, case.baseline, case.objective, 4))
+    hidden = finish(occlude(case.model, case.embedded, case.baseline, case.objective, groups))
     for i, position in enumerate(case.explained):
-        one = replace(case.question.only([i]), text=case.question.text[:position])
+        one = replace(case.objective.only([i]), text=case.objective.text[:position])
         x, baseline = case.embedded[:position], case.baseline[:position]
         alone = finish(integrate(case.model, x, baseline, one, 4))
         torch.testing.assert_close(together[i, :position], alone[0], rtol=1e-9, atol=1e-14)
@@ -293,26 +296,26 @@ def test_nothing_after_the_predecessor_matters(family: str) -> None:
 
 def test_the_model_is_left_as_it_was(any_model: LanguageModel) -> None:
     case = Case(any_model)
-    before = evaluate(case.model, case.embedded.unsqueeze(0), case.question)
+    before = evaluate(case.model, case.embedded.unsqueeze(0), case.objective)
     case.gradients()
-    finish(integrate(case.model, case.embedded, case.baseline, case.question, 3))
+    finish(integrate(case.model, case.embedded, case.baseline, case.objective, 3))
     assert all(weight.grad is None for weight in any_model.module.parameters())
     assert not any(part._forward_pre_hooks or part._forward_hooks for part in any_model.module.modules())
     assert not case.embedded.requires_grad
-    assert torch.equal(evaluate(case.model, case.embedded.unsqueeze(0), case.question), before)
+    assert torch.equal(evaluate(case.model, case.embedded.unsqueeze(0), case.objective), before)
 
 
 def test_the_hook_is_gone_after_a_failure_too(gpt2: LanguageModel) -> None:
-    question: Any = Question(torch.tensor([1, 2, 3]), torch.tensor([10_000]), torch.tensor([1]), "logit")
+    objective: Any = TokenObjective(torch.tensor([1, 2, 3]), torch.tensor([10_000]), torch.tensor([1]), "logit")
     with pytest.raises(IndexError):
-        next(gradients(gpt2, gpt2.embed([1, 2, 3]).unsqueeze(0), question))
+        next(gradients(gpt2, gpt2.embed([1, 2, 3]).unsqueeze(0), objective))
     assert not gpt2.anatomy.head._forward_pre_hooks
 
 
 def test_an_abandoned_computation_leaves_nothing(gpt2: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(attribution.CHUNK_WORK, "cpu", 1.0)
     case = Case(gpt2)
-    steps = integrate(case.model, case.embedded, case.baseline, case.question, 8)
+    steps = integrate(case.model, case.embedded, case.baseline, case.objective, 8)
     next(steps)
     steps.close()  # type: ignore[attr-defined]
     assert not any(part._forward_pre_hooks or part._forward_hooks for part in gpt2.module.modules())

@@ -14,8 +14,8 @@ from lens_by_hand import lens_by_hand, min_rank
 
 from analyzers.common.errors import InputError
 from analyzers.methods import lens
-from analyzers.methods.lens import divergence, entropy, log_probability, rank_and_ties, stream_logits
-from analyzers.models.model import LanguageModel
+from analyzers.methods.lens import entropy, kl_divergence, log_probability, rank_and_ties, stream_logits
+from analyzers.models.language_model import LanguageModel
 
 
 def lens_logits(model: LanguageModel, ids: tuple[int, ...], **settings: Any) -> torch.Tensor:
@@ -58,7 +58,7 @@ def test_entropy_divergence_and_log_probability_of_a_small_table() -> None:
     assert float(entropy(even)) == pytest.approx(math.log(3))
     assert float(entropy(sure)) == pytest.approx(1.5 * math.log(2))
     kl = 0.5 * math.log(0.5 * 3) + 0.5 * math.log(0.25 * 3)
-    assert divergence(sure, torch.stack([even, sure])).tolist() == pytest.approx([kl, 0.0])
+    assert kl_divergence(sure, torch.stack([even, sure])).tolist() == pytest.approx([kl, 0.0])
     assert float(log_probability(sure + 7, torch.tensor(0))) == pytest.approx(math.log(0.5), abs=1e-6)
 
 

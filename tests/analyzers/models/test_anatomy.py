@@ -9,8 +9,8 @@ from families import CAUSAL, tiny_model, tiny_module
 from torch import Tensor, nn
 from toys import copy_module, linear_module, loaded
 
-from analyzers.models.anatomy import observed, read_out
-from analyzers.models.model import LanguageModel
+from analyzers.models.anatomy import observed, unembed
+from analyzers.models.language_model import LanguageModel
 
 
 def ids_of(model: LanguageModel) -> Tensor:
@@ -54,23 +54,23 @@ def test_read_out_of_the_last_block_is_the_models_own_output(any_model: Language
     ids = ids_of(any_model)
     last = block_outputs(any_model, ids)[any_model.facts.n_layers - 1]
     with torch.no_grad():
-        lens = read_out(any_model.module, any_model.anatomy, last)
+        lens = unembed(any_model.module, any_model.anatomy, last)
     assert torch.equal(lens, own_logits(any_model, ids))
 
 
 def test_each_row_is_read_on_its_own(any_model: LanguageModel) -> None:
     hidden = block_outputs(any_model, ids_of(any_model))[1]
     with torch.no_grad():
-        together = read_out(any_model.module, any_model.anatomy, hidden)
-        alone = read_out(any_model.module, any_model.anatomy, hidden[:, 3:4])
+        together = unembed(any_model.module, any_model.anatomy, hidden)
+        alone = unembed(any_model.module, any_model.anatomy, hidden[:, 3:4])
     torch.testing.assert_close(together[:, 3:4], alone, rtol=1e-5, atol=1e-5)
 
 
 def test_without_the_final_norm_the_logits_are_other_ones(any_model: LanguageModel) -> None:
     hidden = block_outputs(any_model, ids_of(any_model))[0]
     with torch.no_grad():
-        normed = read_out(any_model.module, any_model.anatomy, hidden)
-        raw = read_out(any_model.module, any_model.anatomy, hidden, final_norm=False)
+        normed = unembed(any_model.module, any_model.anatomy, hidden)
+        raw = unembed(any_model.module, any_model.anatomy, hidden, final_norm=False)
     assert float((normed - raw).abs().max()) > 0.1
 
 
@@ -79,7 +79,7 @@ def test_without_the_final_norm_the_head_alone_is_left(family: str) -> None:
     model = tiny_model(family)
     hidden = block_outputs(model, ids_of(model))[0]
     with torch.no_grad():
-        raw = read_out(model.module, model.anatomy, hidden, final_norm=False)
+        raw = unembed(model.module, model.anatomy, hidden, final_norm=False)
         by_hand = hidden @ model.anatomy.head.weight.T
     torch.testing.assert_close(raw, by_hand, rtol=1e-5, atol=1e-5)
 
@@ -96,7 +96,7 @@ def test_nothing_is_left_on_the_model(any_model: LanguageModel) -> None:
     hidden = block_outputs(any_model, ids)[0]
     for final_norm in (True, False):
         with torch.no_grad():
-            read_out(any_model.module, any_model.anatomy, hidden, final_norm=final_norm)
+            unembed(any_model.module, any_model.anatomy, hidden, final_norm=final_norm)
     assert torch.equal(own_logits(any_model, ids), before)
     assert not [part for part in any_model.module.modules() if "forward" in part.__dict__]
     assert hooks_of(any_model.module) == 0
@@ -104,7 +104,7 @@ def test_nothing_is_left_on_the_model(any_model: LanguageModel) -> None:
 
 def test_nothing_is_left_on_the_model_after_a_failure(llama: LanguageModel) -> None:
     with pytest.raises(RuntimeError):
-        read_out(llama.module, llama.anatomy, torch.zeros(1, 2, 5), final_norm=False)
+        unembed(llama.module, llama.anatomy, torch.zeros(1, 2, 5), final_norm=False)
 
     def stumble(_layer: int, _hidden: Tensor) -> None:
         raise RuntimeError("stumbled")

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from analyzers.common.errors import InputError
 from analyzers.models.gguf_splits import SPLITS, set_split
-from analyzers.models.model import LanguageModel
+from analyzers.models.language_model import LanguageModel
 from analyzers.models.store import ModelStore
 from analyzers.models.tokenizing import HARD_TEXTS
 from analyzers.sources import catalog, converted
@@ -23,9 +23,9 @@ from analyzers.sources import catalog, converted
 @pytest.fixture(scope="module")
 def smollm2_by_hand() -> Tokenizer:
     """SmolLM2's own tokenizer: every digit alone, then GPT-2's split, over the vocabulary that lies in the file."""
-    row = catalog.find_row(catalog.FALLBACK)
+    row = catalog.find_row(catalog.OFFLINE_MODEL)
     assert row is not None
-    folder = catalog.bundled_folder(row)
+    folder = catalog.find_bundled_folder(row)
     assert folder is not None
     fields = GGUFReader(str(folder / str(row.gguf_file))).fields
     names = fields["tokenizer.ggml.tokens"].contents()

@@ -18,13 +18,13 @@ from analyzers.common.settings import Generation, SaliencySettings
 from analyzers.models.completion import complete
 from analyzers.models.loading import checked_kind, count_parameters, load_model, reader_of
 from analyzers.saliency import compute_saliency
-from analyzers.sources.metadata import Metadata, examine
+from analyzers.sources.model_files import ModelFiles, inspect_folder
 from analyzers.sources.source import Source
 
 Save = Callable[..., Path]
 
 
-def saved(folder: Path, module: Any, kind: str = "causal") -> Path:
+def save_files(folder: Path, module: Any, kind: str = "causal") -> Path:
     module.save_pretrained(folder)
     tiny_tokenizer(kind).save_pretrained(folder)
     return folder
@@ -55,8 +55,8 @@ OF_PICTURES_TOO: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", OF_PICTURES_TOO)
 def test_of_a_model_that_sees_pictures_too_the_text_part_is_run(tmp_path: Path, name: str) -> None:
-    folder = saved(tmp_path / "wrapper", random_module(name, **OF_PICTURES_TOO[name]))
-    assert examine(folder, name).kind == "causal"
+    folder = save_files(tmp_path / "wrapper", random_module(name, **OF_PICTURES_TOO[name]))
+    assert inspect_folder(folder, name).kind == "causal"
     model = load_model(folder, name, device="cpu")
     assert (model.facts.n_layers, model.facts.d_model, model.facts.self_check) == (3, 32, 0.0)
     *_, whole = complete(model, "the café: the keys", Generation(generate=4))
@@ -82,7 +82,7 @@ def test_a_type_without_a_model_of_text_is_refused_by_name(type_: str, kind: str
 @pytest.mark.parametrize("architecture", ["BertModel", "BertForTokenClassification", None])
 def test_an_encoder_saved_without_its_pooler_is_read(tmp_path: Path, architecture: str | None) -> None:
     full = random_module("BertModel", **BERT_LIKE)
-    folder = saved(tmp_path / "encoder", random_module("BertForTokenClassification", **BERT_LIKE), "encoder")
+    folder = save_files(tmp_path / "encoder", random_module("BertForTokenClassification", **BERT_LIKE), "encoder")
     tensors = load_file(folder / "model.safetensors")
     assert not any("pooler" in name for name in tensors)
     own = {name.removeprefix("bert."): tensor for name, tensor in tensors.items() if name.startswith("bert.")}
@@ -90,7 +90,7 @@ def test_an_encoder_saved_without_its_pooler_is_read(tmp_path: Path, architectur
     config = json.loads((folder / "config.json").read_text())
     config["architectures"] = [architecture] if architecture else None
     (folder / "config.json").write_text(json.dumps(config))
-    assert examine(folder, "encoder").kind == "encoder"
+    assert inspect_folder(folder, "encoder").kind == "encoder"
     model = load_model(folder, "encoder", kind="encoder", device="cpu")
     ids = torch.tensor([model.encode("the café")])
     with torch.no_grad():
@@ -100,7 +100,7 @@ def test_an_encoder_saved_without_its_pooler_is_read(tmp_path: Path, architectur
 
 @pytest.mark.parametrize("lost", ["encoder.layer.2.output.dense.weight", "embeddings.LayerNorm.bias"])
 def test_an_encoder_that_lacks_what_is_read_is_refused(tmp_path: Path, lost: str) -> None:
-    folder = saved(tmp_path / "encoder", random_module("BertModel", **BERT_LIKE), "encoder")
+    folder = save_files(tmp_path / "encoder", random_module("BertModel", **BERT_LIKE), "encoder")
     tensors = load_file(folder / "model.safetensors")
     for name in (lost, "pooler.dense.weight"):
         del tensors[name]
@@ -111,8 +111,8 @@ def test_an_encoder_that_lacks_what_is_read_is_refused(tmp_path: Path, lost: str
 
 def test_a_model_saved_for_pretraining_answers_as_a_masked_one(tmp_path: Path) -> None:
     module = random_module("BertForPreTraining", **BERT_LIKE)
-    folder = saved(tmp_path / "bert", module, "masked")
-    kind = examine(folder, "bert").kind
+    folder = save_files(tmp_path / "bert", module, "masked")
+    kind = inspect_folder(folder, "bert").kind
     model = load_model(folder, "bert", kind=kind, device="cpu")
     ids = torch.tensor([model.encode("the [MASK] café")])
     with torch.no_grad():
@@ -132,7 +132,7 @@ def test_counted_weights_are_the_models_own_whatever_its_files_hold(save_model: 
         held.setdefault(name, buffer.clone())
     held["mask.bias"] = torch.ones(1, 1, 128, 128)
     save_file({name: tensor.contiguous() for name, tensor in held.items()}, folder / "model.safetensors")
-    figures = examine(folder, family)
+    figures = inspect_folder(folder, family)
     assert figures.config is not None
     assert figures.n_numbers > own
     assert count_parameters(figures.config, family, figures.kind) == own
@@ -157,7 +157,7 @@ def test_known_models_have_as_many_weights_as_their_authors_say(config: dict[str
     assert count_parameters(config, "x", "masked" if config["model_type"] == "bert" else "causal") == n
 
 
-FILES = Metadata("causal", 10, 40, {"model_type": "gpt2"})
+FILES = ModelFiles("causal", 10, 40, {"model_type": "gpt2"})
 
 
 def test_the_kind_that_is_said_of_a_model_goes_before_that_of_its_files() -> None:
@@ -167,5 +167,5 @@ def test_the_kind_that_is_said_of_a_model_goes_before_that_of_its_files() -> Non
 
 def test_a_type_that_needs_code_of_its_own_is_refused_whatever_is_said_of_it() -> None:
     with pytest.raises(InputError, match="own-code") as refused:
-        checked_kind(Source("a", None, kind="causal"), Metadata("causal", 10, 40, {"model_type": "own-code"}))
+        checked_kind(Source("a", None, kind="causal"), ModelFiles("causal", 10, 40, {"model_type": "own-code"}))
     assert refused.value.sentence.key == "model_type_unknown"

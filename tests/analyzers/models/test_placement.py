@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from analyzers.common.errors import InputError
-from analyzers.common.memory import needed
+from analyzers.common.memory import estimate_bytes
 from analyzers.models.placement import BYTES, PRECISIONS, place
 
 N = 8_000_000_000
@@ -36,8 +36,8 @@ def test_the_best_that_fits_is_taken(
 
 
 def test_the_edge_is_what_is_needed_and_not_the_weights_alone() -> None:
-    assert place(N, "cpu", "float32", needed(N, 4)) is not None
-    assert place(N, "cpu", "float32", needed(N, 4) - 1) is None
+    assert place(N, "cpu", "float32", estimate_bytes(N, 4)) is not None
+    assert place(N, "cpu", "float32", estimate_bytes(N, 4) - 1) is None
 
 
 def test_weights_above_the_budget_do_not_fit_however_much_is_free() -> None:

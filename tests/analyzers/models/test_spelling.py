@@ -22,7 +22,7 @@ from transformers import PreTrainedTokenizerFast
 from analyzers.common.errors import InputError
 from analyzers.common.settings import Generation
 from analyzers.models.completion import complete
-from analyzers.models.model import LanguageModel
+from analyzers.models.language_model import LanguageModel
 from analyzers.models.spelling import Speller
 from analyzers.models.token_reader import TokenReader
 
@@ -111,7 +111,7 @@ TEXTS = st.text(
 )
 
 
-def glyphs(reader: TokenReader, ids: list[int]) -> str:
+def draw_glyphs(reader: TokenReader, ids: list[int]) -> str:
     """The drawn glyphs of all but special tokens."""
     tokens = reader.read(ids)
     return "".join(t.glyph_text for t in tokens if t.glyph_start == t.position and not t.special)
@@ -120,7 +120,7 @@ def glyphs(reader: TokenReader, ids: list[int]) -> str:
 def check(tokenizer: Any, reader: TokenReader, text: str) -> None:
     ids = list(tokenizer(text, add_special_tokens=False).input_ids)
     said = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    drawn = glyphs(reader, ids)
+    drawn = draw_glyphs(reader, ids)
     if reader.is_word_piece:  # a vocabulary that does not know white space: none between characters of such a script
         said = re.sub(f"(?<={UNSPACED}) (?={UNSPACED})", "", said)
     assert BYTES.sub(lambda found: bytes.fromhex(found[1]).decode(errors="replace"), drawn) == said
@@ -164,7 +164,7 @@ def test_the_glyphs_of_any_text_joined_are_what_the_bundled_model_decodes(smollm
                 smollm2.encode(text)
             return
         ids = smollm2.encode(text)
-        assert glyphs(smollm2.reader, ids) == text or smollm2.dropped(text)
+        assert draw_glyphs(smollm2.reader, ids) == text or smollm2.dropped(text)
         check(smollm2.tokenizer, smollm2.reader, text)
 
     law()

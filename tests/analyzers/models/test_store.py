@@ -177,7 +177,7 @@ def test_a_folder_that_is_called_like_a_model_of_the_catalog_is_still_the_folder
 
 def test_a_model_that_is_not_here_is_refused_when_the_hub_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalog, "HUB", catalog.HubProbe(ask=lambda _seconds: False))
-    monkeypatch.setattr(catalog, "cached_folder", lambda row: None)
+    monkeypatch.setattr(catalog, "find_cached_folder", lambda row: None)
     with pytest.raises(InputError, match=r"gpt2 is not on this machine.*such as smollm2-135m-instruct"):
         ModelStore().load("gpt2")
 

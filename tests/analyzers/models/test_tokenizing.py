@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from analyzers.common.errors import InputError
 from analyzers.models import tokenizing
-from analyzers.models.model import LanguageModel
+from analyzers.models.language_model import LanguageModel
 from analyzers.models.token_reader import TokenReader
 from analyzers.models.tokenizing import HARD_TEXTS, load_tokenizer
 

@@ -23,8 +23,8 @@ from analyzers.common.settings import (
 )
 from analyzers.layer_predictions import predict_from_each_layer
 from analyzers.methods.lens import stream_logits
+from analyzers.models.language_model import LanguageModel
 from analyzers.models.loading import load_model
-from analyzers.models.model import LanguageModel
 from analyzers.models.placement import Placement
 from analyzers.models.weights import each_weight, held_bytes
 from analyzers.neuron_factors import factorize_neurons

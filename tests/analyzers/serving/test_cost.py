@@ -9,7 +9,7 @@ import pytest
 
 from analyzers.common.errors import InputError
 from analyzers.common.settings import AblationSettings, FactorNeuron, FaithfulnessSettings
-from analyzers.models.model import LanguageModel
+from analyzers.models.language_model import LanguageModel
 from analyzers.serving.cost import Cost, estimate, expected_seconds
 from analyzers.serving.request import Request, parse_request
 

@@ -44,7 +44,7 @@ def dispatcher(save_model: Callable[..., Path]) -> Dispatcher:
 
 
 @pytest.fixture(autouse=True)
-def named(dispatcher: Dispatcher) -> None:
+def label_token(dispatcher: Dispatcher) -> None:
     folder = dispatcher.store._models_folder
     assert folder is not None
     (folder / "gpt2").rename(folder / "gpt2-tiny")

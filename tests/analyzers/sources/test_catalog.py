@@ -31,8 +31,8 @@ def test_each_row_says_where_it_comes_from_and_is_found_by_either_name(row: cata
 def test_the_bundled_models_are_at_hand_and_the_fallback_is_one_of_them() -> None:
     bundled = {row.id for row in CATALOG if row.bundled}
     assert bundled == {"smollm2-135m-instruct", "minilm-l6"}
-    assert catalog.FALLBACK in bundled
-    assert all(catalog.is_at_hand(row) for row in CATALOG if row.bundled)
+    assert catalog.OFFLINE_MODEL in bundled
+    assert all(catalog.is_on_this_machine(row) for row in CATALOG if row.bundled)
 
 
 def test_a_name_that_is_no_row_is_not_found() -> None:
@@ -117,7 +117,7 @@ def test_only_http_is_asked(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> N
 def test_the_default_is_gpt2_where_the_hub_answers_and_the_bundled_model_where_not(
     hub: type[_Hub], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catalog, "cached_folder", lambda row: None)
+    monkeypatch.setattr(catalog, "find_cached_folder", lambda row: None)
     monkeypatch.setattr(catalog, "HUB", HubProbe())
     assert catalog.default_model() == "gpt2"
     hub.status = 500
@@ -139,8 +139,8 @@ def test_a_cached_gpt2_is_the_default_and_the_hub_is_not_asked(
     assert row is not None
     for name in ("config.json", "tokenizer.json"):
         (snapshot / name).write_text("{}")
-    assert catalog.cached_folder(row) is None, "no weights yet"
+    assert catalog.find_cached_folder(row) is None, "no weights yet"
     (snapshot / "model.safetensors").write_text("")
-    assert catalog.cached_folder(row) == snapshot
+    assert catalog.find_cached_folder(row) == snapshot
     assert catalog.default_model() == "gpt2"
     assert hub.asked == []

@@ -46,9 +46,9 @@ def test_the_header_says_how_many_parameters_there_are(file: Path) -> None:
 
 
 def test_the_header_of_the_real_model_is_read_too() -> None:
-    row = catalog.find_row(catalog.FALLBACK)
+    row = catalog.find_row(catalog.OFFLINE_MODEL)
     assert row is not None
-    folder = catalog.bundled_folder(row)
+    folder = catalog.find_bundled_folder(row)
     assert folder is not None
     assert read_gguf_header(folder / str(row.gguf_file), "x").n_parameters == 134_515_008
 

@@ -14,12 +14,12 @@ from stub_hub import StubHub
 
 from analyzers.common.settings import Generation
 from analyzers.models.completion import complete
-from analyzers.models.model import LanguageModel
+from analyzers.models.language_model import LanguageModel
 from analyzers.models.store import ModelStore
 from analyzers.models.tokenizing import HARD_TEXTS
 from analyzers.sources import catalog, hub
 from analyzers.sources.hub import HubId
-from analyzers.sources.metadata import read_header
+from analyzers.sources.model_files import read_header
 
 
 @pytest.fixture(params=LAYOUTS)

@@ -22,7 +22,7 @@ from ui.charts.neuron_factors import (
     colour_of,
     comparison_chart,
     csv_text,
-    highlighted,
+    highlight_tokens,
     line,
     neuron_rows,
     promoted_line,
@@ -129,7 +129,7 @@ def test_the_line_is_said_in_japanese_too(made: NeuronFactors) -> None:
 
 
 def test_each_token_has_its_leading_factor_or_none(made: NeuronFactors) -> None:
-    pairs, colours = highlighted(made)
+    pairs, colours = highlight_tokens(made)
     assert pairs == [("<|end|>", None), ("the", "1"), ("·the", "2"), ("=b", None), ("·<b>", "2")]
     assert colours == {"1": "#e6761b", "2": "#3b82f6"}
 

@@ -13,17 +13,17 @@ from analyzers.common.errors import InputError
 from analyzers.common.progress import finish
 from analyzers.common.settings import FaithfulnessSettings
 from analyzers.faithfulness import compute_faithfulness
-from analyzers.methods.convergence import Completeness
+from analyzers.methods.integrated_gradients import Completeness
 from analyzers.saliency import Saliency, SaliencySettings, compute_saliency
 from ui.charts.saliency import (
     csv_text,
     describe,
     faithfulness_chart,
-    highlighted,
+    highlight_tokens,
     rows,
     saliency_chart,
     table_rows,
-    wrapped,
+    wrap_line,
 )
 
 
@@ -84,7 +84,7 @@ def test_not_converged_is_said(made: Saliency) -> None:
 
 
 def test_highlighted_text_carries_signed_shares(made: Saliency) -> None:
-    assert highlighted(made, 3) == [("the", 0.1), ("·the", -0.3), ("·to", 0.6), ("·the", None)]
+    assert highlight_tokens(made, 3) == [("the", 0.1), ("·the", -0.3), ("·to", 0.6), ("·the", None)]
 
 
 def test_the_table_rounds_and_signs(made: Saliency) -> None:
@@ -121,5 +121,5 @@ def test_the_curves_are_a_valid_chart() -> None:
 
 
 def test_a_line_is_broken_at_its_own_dots_in_both_languages() -> None:
-    assert wrapped("one · two · three", 9) == ["one · two", "three"]
-    assert wrapped("一二・三四・五", 9) == ["一二・三四", "五"]
+    assert wrap_line("one · two · three", 9) == ["one · two", "three"]
+    assert wrap_line("一二・三四・五", 9) == ["一二・三四", "五"]

@@ -8,7 +8,7 @@ from families import tiny_model
 
 from analyzers.common.progress import finish
 from analyzers.saliency import Saliency, SaliencySettings, compute_saliency
-from ui.charts.token_strip import glyphs, strip_value
+from ui.charts.token_strip import draw_glyphs, strip_value
 
 TEXT = "the keys\nto 東 the <b>"
 
@@ -24,18 +24,18 @@ def unpacked(packed: str, width: int) -> np.ndarray:
 
 
 def test_a_character_of_three_tokens_is_drawn_once() -> None:
-    drawn = [glyph for glyph in glyphs(saliency().tokens, (), "en") if "東" in glyph["text"]]
+    drawn = [glyph for glyph in draw_glyphs(saliency().tokens, (), "en") if "東" in glyph["text"]]
     assert [(glyph["text"].strip("·"), len(glyph["parts"])) for glyph in drawn] == [("東", 3)]
 
 
 def test_every_position_is_drawn_exactly_once_and_in_order() -> None:
     result = saliency()
-    positions = [position for glyph in glyphs(result.tokens, (), "en") for position in glyph["parts"]]
+    positions = [position for glyph in draw_glyphs(result.tokens, (), "en") for position in glyph["parts"]]
     assert positions == list(range(len(result.tokens)))
 
 
 def test_a_newline_is_shown_and_breaks_the_line() -> None:
-    (broken,) = [glyph for glyph in glyphs(saliency().tokens, (), "en") if glyph["breaks"]]
+    (broken,) = [glyph for glyph in draw_glyphs(saliency().tokens, (), "en") if glyph["breaks"]]
     assert "↵" in broken["text"]
     assert broken["breaks"] == 1
 

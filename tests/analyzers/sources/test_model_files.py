@@ -16,14 +16,14 @@ from families import CAUSAL, FAMILIES, tiny_module
 from safetensors.torch import load_file, save_file
 
 from analyzers.common.errors import InputError
-from analyzers.sources.metadata import (
+from analyzers.sources.model_files import (
     BOTH_WAYS,
     Header,
     check_config,
     check_type,
     check_types,
     choose_weights,
-    examine,
+    inspect_folder,
     kind_of,
     read_header,
 )
@@ -31,7 +31,7 @@ from analyzers.sources.metadata import (
 Save = Callable[..., Path]
 
 
-def refusal(of: Callable[..., Any], *given: Any) -> str:
+def to_input_error(of: Callable[..., Any], *given: Any) -> str:
     with pytest.raises(InputError) as caught:
         of(*given)
     return caught.value.sentence.key
@@ -40,7 +40,7 @@ def refusal(of: Callable[..., Any], *given: Any) -> str:
 @pytest.mark.parametrize("family", sorted(CAUSAL))
 def test_the_figures_of_a_folder_are_those_of_the_loaded_model(save_model: Save, family: str) -> None:
     folder = save_model(family)
-    found = examine(folder, family)
+    found = inspect_folder(folder, family)
     assert found.kind == "causal"
     # A head that is tied is not saved, and is no parameter of its own either.
     assert found.n_numbers == sum(weight.numel() for weight in tiny_module(family).parameters())
@@ -48,7 +48,7 @@ def test_the_figures_of_a_folder_are_those_of_the_loaded_model(save_model: Save,
 
 
 def test_weights_in_several_files_are_added_up(save_model: Save) -> None:
-    whole = examine(save_model("gpt2"), "gpt2")
+    whole = inspect_folder(save_model("gpt2"), "gpt2")
     folder = save_model("gpt2")
     tensors = list(load_file(folder / "model.safetensors").items())
     (folder / "model.safetensors").unlink()
@@ -57,26 +57,29 @@ def test_weights_in_several_files_are_added_up(save_model: Save) -> None:
         save_file(part, folder / name, metadata={"format": "pt"})
     index = {"weight_map": {key: name for name, part in parts.items() for key in part}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    assert examine(folder, "gpt2").n_numbers == whole.n_numbers
+    assert inspect_folder(folder, "gpt2").n_numbers == whole.n_numbers
     (folder / "model-2.safetensors").unlink()
     with pytest.raises(InputError, match="1 of its 2 weight files are missing"):
-        examine(folder, "gpt2")
+        inspect_folder(folder, "gpt2")
 
 
 @pytest.mark.parametrize("name", ["../../secret.safetensors", "/etc/passwd", "sub/x.safetensors", None, 3])
 def test_an_index_leads_to_files_that_are_there_and_nowhere_else(name: Any) -> None:
-    assert refusal(choose_weights, {"model.safetensors.index.json"}, {"weight_map": {"a": name}}, "x") == "model_broken"
+    assert (
+        to_input_error(choose_weights, {"model.safetensors.index.json"}, {"weight_map": {"a": name}}, "x")
+        == "model_broken"
+    )
 
 
 @pytest.mark.parametrize("index", [{}, {"weight_map": {}}, {"weight_map": []}, {"weight_map": "x"}])
 def test_an_index_that_lists_nothing_is_refused(index: dict[str, Any]) -> None:
-    assert refusal(choose_weights, {"model.safetensors.index.json"}, index, "x") == "model_broken"
+    assert to_input_error(choose_weights, {"model.safetensors.index.json"}, index, "x") == "model_broken"
 
 
 def test_pickles_are_refused_by_name_and_an_empty_repository_by_another() -> None:
-    assert refusal(choose_weights, {"config.json", "pytorch_model.bin"}, None, "x") == "model_pickles_only"
-    assert refusal(choose_weights, {"config.json", "tf_model.h5"}, None, "x") == "model_pickles_only"
-    assert refusal(choose_weights, {"config.json"}, None, "x") == "model_no_weights"
+    assert to_input_error(choose_weights, {"config.json", "pytorch_model.bin"}, None, "x") == "model_pickles_only"
+    assert to_input_error(choose_weights, {"config.json", "tf_model.h5"}, None, "x") == "model_pickles_only"
+    assert to_input_error(choose_weights, {"config.json"}, None, "x") == "model_no_weights"
     assert choose_weights({"pytorch_model.bin", "model.safetensors"}, None, "x") == ("model.safetensors",)
 
 
@@ -88,9 +91,9 @@ def test_a_header_is_checked_against_the_file(tmp_path: Path) -> None:
     (length,) = struct.unpack("<Q", whole[:8])
     for n in (0, 4, 8, 8 + length // 2, 8 + length, len(whole) - 1):
         file.write_bytes(whole[:n])
-        assert refusal(read_header, file, "x") == "model_cut_short", n
+        assert to_input_error(read_header, file, "x") == "model_cut_short", n
     file.write_bytes(struct.pack("<Q", 2**62) + whole[8:])
-    assert refusal(read_header, file, "x") == "model_cut_short"
+    assert to_input_error(read_header, file, "x") == "model_cut_short"
     for header in (
         b"[]",
         b'{"a": 1}',
@@ -99,7 +102,7 @@ def test_a_header_is_checked_against_the_file(tmp_path: Path) -> None:
         b"{nope",
     ):
         file.write_bytes(struct.pack("<Q", len(header)) + header + bytes(64))
-        assert refusal(read_header, file, "x") == "model_broken", header
+        assert to_input_error(read_header, file, "x") == "model_broken", header
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
@@ -149,7 +152,7 @@ def test_the_defaults_of_every_type_that_transformers_knows_are_within_the_bound
     ],
 )
 def test_what_a_configuration_may_not_ask_for(config: dict[str, Any], key: str) -> None:
-    assert refusal(check_config, config, "x") == key
+    assert to_input_error(check_config, config, "x") == key
 
 
 @pytest.mark.parametrize(
@@ -167,10 +170,10 @@ def test_what_a_configuration_may_say(config: dict[str, Any]) -> None:
 def test_a_type_that_is_known_needs_no_code_of_its_own() -> None:
     mapped = {"auto_map": {"AutoModelForCausalLM": "evil.Model"}}
     check_type({"model_type": "gpt2"} | mapped, "x", {"gpt2"})
-    assert refusal(check_type, {"model_type": "mine"} | mapped, "x", {"gpt2"}) == "model_remote_code"
-    assert refusal(check_type, {"model_type": "mine"}, "x", {"gpt2"}) == "model_type_unknown"
-    assert refusal(check_type, {"model_type": ["gpt2"]}, "x", {"gpt2"}) == "model_type_unknown"
-    assert refusal(check_type, {}, "x", {"gpt2"}) == "model_type_unknown"
+    assert to_input_error(check_type, {"model_type": "mine"} | mapped, "x", {"gpt2"}) == "model_remote_code"
+    assert to_input_error(check_type, {"model_type": "mine"}, "x", {"gpt2"}) == "model_type_unknown"
+    assert to_input_error(check_type, {"model_type": ["gpt2"]}, "x", {"gpt2"}) == "model_type_unknown"
+    assert to_input_error(check_type, {}, "x", {"gpt2"}) == "model_type_unknown"
 
 
 @pytest.mark.parametrize(
@@ -209,7 +212,7 @@ def test_the_kind_of_files_without_an_architecture_is_that_of_the_same_with_one(
     config = json.loads(file.read_text())
     assert config.pop("architectures") == [FAMILIES[family].model]
     file.write_text(json.dumps(config))
-    assert examine(folder, family).kind == FAMILIES[family].kind
+    assert inspect_folder(folder, family).kind == FAMILIES[family].kind
 
 
 def test_the_types_that_read_both_ways_are_those_with_a_masked_head_of_their_own() -> None:
@@ -228,7 +231,7 @@ def test_weights_that_another_tool_made_integers_of_are_refused(save_model: Save
     tensors["transformer.h.0.mlp.c_fc.qweight"] = torch.zeros(320, 16, dtype=torch.int32)
     save_file(tensors, file, metadata={"format": "pt"})
     with pytest.raises(InputError, match=r"its weights are quantized \(I32\)"):
-        examine(folder, "gpt2")
+        inspect_folder(folder, "gpt2")
     config = json.loads((folder / "config.json").read_text())
     check_types({"I8": 900, "F16": 100}, config | {"quantization_config": {"quant_method": "bitsandbytes"}}, "x")
     check_types({"F32": 1_000, "I64": 512, "BOOL": 900, "U8": 900, "I32": 5}, config, "x")  # positions and masks

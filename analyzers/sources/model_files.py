@@ -46,7 +46,7 @@ HEADS = re.compile(
 
 
 @dataclass(frozen=True)
-class Metadata:
+class ModelFiles:
     """A model in figures."""
 
     kind: Kind
@@ -68,7 +68,7 @@ class Header:
     """How many numbers of each type (`F32`, `BF16`, `I64`)."""
 
 
-def examine(folder: Path, id: str) -> Metadata:
+def inspect_folder(folder: Path, id: str) -> ModelFiles:
     """Figures of a model folder, from its configuration and the headers of its weights.
 
     Raises InputError, by name, for one that cannot be used: no configuration or one that asks for code, kernels or
@@ -90,12 +90,12 @@ def examine(folder: Path, id: str) -> Metadata:
     check_types(n_by_type, config, id)
     n_bytes = sum((folder / name).stat().st_size for name in weights)
     kind = kind_of(config, [name for header in headers for name in header.names])
-    return Metadata(kind, n_by_type.total(), n_bytes, config)
+    return ModelFiles(kind, n_by_type.total(), n_bytes, config)
 
 
-def examine_gguf(file: Path, id: str) -> Metadata:
+def inspect_gguf(file: Path, id: str) -> ModelFiles:
     """Figures of a GGUF file: one file that holds everything, of a causal model. Raises InputError."""
-    return Metadata("causal", read_gguf_header(file, id).n_parameters, file.stat().st_size)
+    return ModelFiles("causal", read_gguf_header(file, id).n_parameters, file.stat().st_size)
 
 
 def read_config(folder: Path, id: str) -> Mapping[str, Any]:

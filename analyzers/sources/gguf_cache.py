@@ -28,7 +28,7 @@ def converted_folder(folder: Path, gguf_file: str) -> Path:
     return cache_folder() / f"{source.stem}-{key}"
 
 
-def is_whole(target: Path) -> bool:
+def is_complete(target: Path) -> bool:
     """Whether every file of a copy has the size that was noted when it was made."""
     try:
         sizes = json.loads((target / "whole.json").read_text())
@@ -57,7 +57,7 @@ def write_copy(module: Any, tokenizer: Any, target: Path) -> None:
         try:
             fresh.rename(target)
         except OSError:  # another process was quicker
-            if not is_whole(target):
+            if not is_complete(target):
                 raise
     finally:
         shutil.rmtree(fresh, ignore_errors=True)

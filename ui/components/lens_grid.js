@@ -1,15 +1,4 @@
-const FOR = "234, 88, 12", STRONGEST = 0.8;
-const make = (tag, name, text) => {
-  const part = document.createElement(tag);
-  if (name) part.className = name;
-  if (text !== undefined) part.textContent = text;
-  return part;
-};
-const draw = () => {
-  const home = element.querySelector(".ecco-grid");
-  if (!home) return;
-  home.replaceChildren();
-  const value = props.value ? JSON.parse(props.value) : null;
+const draw = (home, value) => {
   if (!value || !Array.isArray(value.body)) return;
   home.append(make("div", "title", value.title), make("div", "note", value.note));
   const table = make("table"), head = make("thead"), body = make("tbody"), top = make("tr");
@@ -59,15 +48,4 @@ element.addEventListener("keydown", (event) => {
   next.tabIndex = 0;
   next.focus();
 });
-let drawn;
-const redraw = () => {
-  drawn = props.value;
-  draw();
-};
-watch("value", redraw);
-redraw();
-// When two values come within one tick, `watch` can miss the second: look again now and then.
-const looking = setInterval(() => {
-  if (!element.isConnected) clearInterval(looking);
-  else if (props.value !== drawn) redraw();
-}, 250);
+draw_each_value(".ecco-lens-grid", draw);

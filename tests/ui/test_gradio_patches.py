@@ -14,8 +14,8 @@ from gradio.state_holder import SessionState
 
 from analyzers.models.store import ModelStore
 from analyzers.serving.dispatch import Dispatcher
-from ui.blocks import Page
-from ui.hover_strip import Notice, notice
+from ui.components.notice import Notice, notice
+from ui.gradio_patches import Page
 from ui.layout import build_app
 
 Result = TypeVar("Result")

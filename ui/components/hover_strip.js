@@ -1,24 +1,10 @@
-const FOR = "234, 88, 12", AGAINST = "37, 99, 235", STRONGEST = 0.8;
 let value = null, rows = new Map(), seen = new Map(), numbers = null, hidden = null;
 let glyphs = [], fills = [], viewed = null, pinned = null;
 
-const unpack = (packed) => {
-  if (typeof packed !== "string") return null;
-  const raw = atob(packed), bytes = new Uint8Array(raw.length);
-  for (let i = 0; i < raw.length; i++) bytes[i] = raw.charCodeAt(i);
-  return new Float32Array(bytes.buffer);
-};
-const make = (tag, name, text) => {
-  const part = document.createElement(tag);
-  part.className = name;
-  if (text !== undefined) part.textContent = text;
-  return part;
-};
 // The strength of a colour is the square root of the share: fixed from 0 to 100 %, the same for every text.
 const colour = (x) => (x === 0 ? "transparent" : `rgba(${x > 0 ? FOR : AGAINST}, ${STRONGEST * Math.sqrt(Math.min(1, Math.abs(x)))})`);
 const percent = (x) => `${(100 * x).toFixed(Math.abs(x) < 0.1 ? 1 : 0)}%`;
 const figure = (x) => (value.is_percent ? percent(x) : String(Number(x.toPrecision(3))));
-const fill_in = (template, values) => template.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? values[name] : whole));
 const is_reading = () => value.readings !== undefined;  // fixed colours and a line per token, no matrix
 const cell = (position) => {
   if (is_reading()) return value.fills[position] || 0;
@@ -82,10 +68,6 @@ const read_input = (position) => {
   const effect = { target: value.words.target, before: figure(value.values[row]), after: figure(hidden[row * value.width + position]) };
   return `${line} · ${fill_in(value.words.hidden, effect)}`;
 };
-const say = (text) => {
-  const reading = element.querySelector(".reading");
-  if (reading) reading.textContent = text;
-};
 const view = (position) => {
   if (!rows.has(position)) return;
   viewed = position;
@@ -126,28 +108,22 @@ const draw_legend = (home) => {
   home.append(legend);
 };
 
-// Before the first run: what will stand here, in outline.
 const GHOST = [[56, 0.3], [70, 0.5], [24, 0], [74, 0.05], [26, 0], [34, 0], [40, 0.25], [26, 0.08], [80, 0]];
-const draw_empty = (home, said) => {
-  const empty = make("div", "empty"), ghost = make("div", "ghost");
-  ghost.setAttribute("aria-hidden", "true");
+const draw_ghost = () => {
+  const ghost = make("div", "ghost");
   for (const [width, strength] of GHOST) {
-    const word = make("i", "");
+    const word = make("i");
     word.style.width = `${width}px`;
     if (strength) word.style.backgroundColor = `rgba(${FOR}, ${strength})`;
     ghost.append(word);
   }
-  empty.append(make("b", "", said.empty), ghost, make("p", "", said.how || ""));
-  home.append(empty);
+  return ghost;
 };
-const draw = () => {
-  const home = element.querySelector(".ecco-strip");
-  if (!home) return;
-  home.replaceChildren();
-  value = props.value ? JSON.parse(props.value) : null;
+const draw = (home, given) => {
+  value = given;
   glyphs = []; fills = []; rows = new Map();
   if (!value || !Array.isArray(value.glyphs)) {
-    if (value && value.empty) draw_empty(home, value);
+    if (value && value.empty) draw_empty(home, value, draw_ghost());
     return;
   }
   numbers = is_reading() ? new Float32Array(0) : unpack(value.matrix);
@@ -160,10 +136,7 @@ const draw = () => {
   for (const drawn of value.glyphs) {
     if (drawn.side) text.append(make("div", "side", drawn.side));
     const glyph = make("span", `glyph${drawn.starts ? " starts" : ""}${drawn.special ? " special" : ""}`);
-    const under = make("span", "fills"), shown = make("span", "shown"), over = make("span", "outputs");
-    const lead = drawn.special ? 0 : drawn.text.length - drawn.text.replace(/^[·↵⇥⍽□]+/, "").length;
-    if (lead) shown.append(make("span", "space", drawn.text.slice(0, lead)));
-    shown.append(document.createTextNode(drawn.text.slice(lead)));
+    const under = make("span", "fills"), over = make("span", "outputs");
     for (const position of drawn.parts) {
       const fill = make("span", "fill");
       fill.dataset.position = position;
@@ -181,7 +154,7 @@ const draw = () => {
     }
     const number = make("span", "number", "");
     number.setAttribute("aria-hidden", "true");
-    glyph.append(under, shown, number);
+    glyph.append(under, show_text(drawn), number);
     if (over.childNodes.length) glyph.append(over);
     text.append(glyph);
     for (let i = 0; i < drawn.breaks; i++) text.append(document.createElement("br"));
@@ -234,15 +207,4 @@ element.addEventListener("keydown", (event) => {
   const next = element.querySelector(`.output[data-position="${order[there]}"]`);
   if (next) next.focus();
 });
-let drawn;
-const redraw = () => {
-  drawn = props.value;
-  draw();
-};
-watch("value", redraw);
-redraw();
-// When two values come within one tick, `watch` can miss the second: look again now and then.
-const looking = setInterval(() => {
-  if (!element.isConnected) clearInterval(looking);
-  else if (props.value !== drawn) redraw();
-}, 250);
+draw_each_value(".ecco-hover-strip", draw);

@@ -1,24 +1,11 @@
-const STRONGEST = 0.8, SVG = "http://www.w3.org/2000/svg";
+const SVG = "http://www.w3.org/2000/svg";
 let value = null, numbers = null, fills = [], viewed = 0, pinned = 0;
-const make = (tag, name, text) => {
-  const part = document.createElement(tag);
-  if (name) part.className = name;
-  if (text !== undefined) part.textContent = text;
-  return part;
-};
-const unpack = (packed) => {
-  const raw = atob(packed), bytes = new Uint8Array(raw.length);
-  for (let i = 0; i < raw.length; i++) bytes[i] = raw.charCodeAt(i);
-  return new Float32Array(bytes.buffer);
-};
 const at = (factor, position) => numbers[factor * value.width + position];
-const fill_in = (template, values) => template.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? values[name] : whole));
 const safe_colour = (colour) => (/^#[0-9a-f]{6}$/.test(colour) ? colour : "#888888");
 const tint = (colour, x) => {
   const channels = [1, 3, 5].map((i) => parseInt(safe_colour(colour).slice(i, i + 2), 16));
   return x > 0 ? `rgba(${channels.join(", ")}, ${STRONGEST * Math.min(1, x)})` : "transparent";
 };
-const say = (text) => { const reading = element.querySelector(".reading"); if (reading) reading.textContent = text; };
 const view = (factor) => {
   viewed = factor;
   fills.forEach((fill, position) => { fill.style.backgroundColor = tint(value.factors[factor].colour, at(factor, position)); });
@@ -53,12 +40,10 @@ const sparkline = (factor) => {
   svg.append(path);
   return svg;
 };
-// Before the first run: what will stand here, in outline.
-const draw_empty = (home, said) => {
-  const empty = make("div", "empty"), ghost = make("div", "ghost");
-  ghost.setAttribute("aria-hidden", "true");
+const draw_ghost = () => {
+  const ghost = make("div", "ghost");
   for (const [colour, heights] of [["#e6761b", [0, 3, 0, 9, 4, 0, 0, 7, 0, 2, 10, 0]], ["#3b82f6", [8, 0, 2, 0, 0, 6, 9, 0, 0, 5, 0, 1]]]) {
-    const row = make("div", "");
+    const row = make("div");
     for (const height of heights) {
       const bar = make("i");
       bar.style.height = `${10 * height}%`;
@@ -67,17 +52,13 @@ const draw_empty = (home, said) => {
     }
     ghost.append(row);
   }
-  empty.append(make("b", "", said.empty), ghost, make("p", "", said.how || ""));
-  home.append(empty);
+  return ghost;
 };
-const draw = () => {
-  const home = element.querySelector(".ecco-factors");
-  if (!home) return;
-  home.replaceChildren();
-  value = props.value ? JSON.parse(props.value) : null;
+const draw = (home, given) => {
+  value = given;
   fills = [];
   if (!value || !Array.isArray(value.factors)) {
-    if (value && value.empty) draw_empty(home, value);
+    if (value && value.empty) draw_empty(home, value, draw_ghost());
     return;
   }
   numbers = unpack(value.matrix);
@@ -104,17 +85,14 @@ const draw = () => {
   });
   const text = make("div", "text");
   for (const drawn of value.glyphs) {
-    const glyph = make("span", `glyph${drawn.special ? " special" : ""}`), under = make("span", "fills"), shown = make("span", "shown");
-    const lead = drawn.special ? 0 : drawn.text.length - drawn.text.replace(/^[·↵⇥⍽□]+/, "").length;
-    if (lead) shown.append(make("span", "space", drawn.text.slice(0, lead)));
-    shown.append(document.createTextNode(drawn.text.slice(lead)));
+    const glyph = make("span", `glyph${drawn.special ? " special" : ""}`), under = make("span", "fills");
     for (const position of drawn.parts) {
       const fill = make("span", "fill");
       fill.dataset.position = position;
       fills[position] = fill;
       under.append(fill);
     }
-    glyph.append(under, shown);
+    glyph.append(under, show_text(drawn));
     text.append(glyph);
     for (let i = 0; i < drawn.breaks; i++) text.append(document.createElement("br"));
   }
@@ -151,15 +129,4 @@ element.addEventListener("keydown", (event) => {
   event.preventDefault();
   next.focus();
 });
-let drawn;
-const redraw = () => {
-  drawn = props.value;
-  draw();
-};
-watch("value", redraw);
-redraw();
-// When two values come within one tick, `watch` can miss the second: look again now and then.
-const looking = setInterval(() => {
-  if (!element.isConnected) clearInterval(looking);
-  else if (props.value !== drawn) redraw();
-}, 250);
+draw_each_value(".ecco-factor-view", draw);

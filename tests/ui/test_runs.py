@@ -12,7 +12,7 @@ from analyzers.models.store import ModelStore
 from analyzers.serving.cost import expected_seconds
 from analyzers.serving.dispatch import Dispatcher, Step
 from analyzers.serving.request import parse_request
-from ui.running import _said, follow
+from ui.runs import _said, follow
 
 REQUEST = parse_request("rankings", {"text": "the keys", "generate": 2})
 

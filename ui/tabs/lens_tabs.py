@@ -13,10 +13,12 @@ from analyzers.common.limits import LIMITS
 from analyzers.common.sentences import Language
 from analyzers.serving.dispatch import Answer, Dispatcher
 from analyzers.serving.request import Request, parse_request
+from ui.components.hover_strip import HoverStrip
+from ui.components.notice import Notice, notice
 from ui.errors import language_of
-from ui.hover_strip import HoverStrip, Notice, notice
+from ui.events import index_of, position_of
 from ui.i18n import T
-from ui.running import follow, index_of, position_of
+from ui.runs import follow
 from ui.texts import say
 
 COMPARISONS = ("none", "norm", "text")
@@ -70,7 +72,7 @@ def move_on_select(
             yield {line: notice("info", say("pinned_none", language))}
             return
         try:
-            positions = tuple(found.completion.readable)
+            positions = tuple(found.completion.predictable_positions)
             position = position_of(index_of(event), positions)
             asked = replace(found.request, settings=replace(found.request.settings, position=position))
             second = second_request(asked, dict(zip(extras, values, strict=True)))

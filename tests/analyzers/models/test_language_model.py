@@ -14,7 +14,7 @@ from analyzers.common.progress import finish
 from analyzers.common.settings import Generation, LayerPredictionsSettings, SaliencySettings
 from analyzers.layer_predictions import predict_from_each_layer
 from analyzers.models.completion import Completion, complete
-from analyzers.models.model import LanguageModel
+from analyzers.models.language_model import LanguageModel
 from analyzers.saliency import compute_saliency
 
 SPECIAL = {"causal": "the<|end|> café<|end|>", "seq2seq": "the<|end|> café<|end|> keys"}

@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from analyzers.common.errors import InputError
-from analyzers.common.sentences import quoted
+from analyzers.common.sentences import quote
 from analyzers.sources import catalog, hub
 from analyzers.sources.hub import HubId
-from analyzers.sources.source import Source, is_path, named_by_path, source_of
+from analyzers.sources.source import Source, find_by_path, is_path, source_at
 
 
-class Offer:
+class Resolver:
     """The catalog, what the operator named or keeps in a folder, and where it is allowed any path or any model of the Hub."""
 
     def __init__(
@@ -40,7 +40,7 @@ class Offer:
     def set_default(self, model: str) -> None:
         """The operator's choice, so a path is one too; visitors get the model by its name. Raises InputError where there
         is none."""
-        named = named_by_path(model) if catalog.find_row(model) is None else None
+        named = find_by_path(model) if catalog.find_row(model) is None else None
         if named is None:
             self._default = self.find(model).id
             return
@@ -67,7 +67,7 @@ class Offer:
         """Where a model id leads. The same refusal whether or not a path of that name exists. Raises InputError."""
         row = catalog.find_row(model)
         if row is not None:
-            folder = catalog.bundled_folder(row) if row.bundled else catalog.cached_folder(row)
+            folder = catalog.find_bundled_folder(row) if row.bundled else catalog.find_cached_folder(row)
             if folder is None and row.bundled:
                 raise InputError("bundled_missing", model=row.label)
             hub_id = None if row.hub_id is None else HubId(row.hub_id)
@@ -75,21 +75,21 @@ class Offer:
         if model in self._named:
             return self._named[model]
         if model in self.local_names() and self._models_folder is not None:
-            return source_of(self._models_folder / model, model)
+            return source_at(self._models_folder / model, model)
         hub_id = hub.parse_id(model)
         if self._any_folder and is_path(model):
-            found = named_by_path(model)
+            found = find_by_path(model)
             if found is not None:
                 return found
             if hub_id is None or not self.any_hub_id:
-                raise InputError("no_such_folder", model=quoted(model))
+                raise InputError("no_such_folder", model=quote(model))
         if hub_id is not None and self.any_hub_id:
-            folder = catalog.cached_snapshot(hub_id.repository, hub_id.revision, hub_id.gguf_file)
+            folder = catalog.find_snapshot(hub_id.repository, hub_id.revision, hub_id.gguf_file)
             return Source(model, folder, hub_id, hub_id.gguf_file)
         choices = ", ".join(self.names())
         if self.any_hub_id:
-            raise InputError("hub_id_only", model=quoted(model), choices=choices)
-        raise InputError("unknown_model" if hub_id is None else "hub_off", model=quoted(model), choices=choices)
+            raise InputError("hub_id_only", model=quote(model), choices=choices)
+        raise InputError("unknown_model" if hub_id is None else "hub_off", model=quote(model), choices=choices)
 
     def offers(self, model: str) -> bool:
         """Whether the id leads somewhere; for one of the Hub, only whether it is spelled as one and may be typed."""
