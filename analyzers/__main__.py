@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from analyzers.common.errors import InputError
-from analyzers.common.sentences import Language
+from analyzers.common.languages import Language, choose_language
 from analyzers.models.placement import PRECISIONS
 from analyzers.models.store import ModelStore
 from analyzers.serving.dispatch import Answer, Dispatcher
@@ -168,10 +168,8 @@ def _prepare() -> int:
 
 
 def _language() -> Language:
-    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
-        if os.environ.get(name):
-            return "ja" if os.environ[name].startswith("ja") else "en"
-    return "en"
+    named = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    return choose_language([next(filter(None, named), "")])
 
 
 if __name__ == "__main__":

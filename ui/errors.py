@@ -7,22 +7,16 @@ import logging
 import gradio as gr
 
 from analyzers.common.errors import InputError
-from analyzers.common.sentences import Language
+from analyzers.common.languages import Language, choose_language
 from ui.texts import say
 
 log = logging.getLogger("eccolens")
 
 
 def language_of(request: gr.Request | None) -> Language:
-    """The visitor's first choice among English and Japanese."""
+    """The first of the visitor's languages that there is."""
     header = request.headers.get("accept-language", "") if request is not None else ""
-    for part in header.lower().split(","):
-        code = part.split(";")[0].strip()
-        if code.startswith("ja"):
-            return "ja"
-        if code.startswith("en"):
-            return "en"
-    return "en"
+    return choose_language(part.split(";")[0] for part in header.split(","))
 
 
 def sentence_for(error: Exception, language: Language) -> str:

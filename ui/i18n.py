@@ -1,4 +1,4 @@
-"""The page's strings as marks that the browser fills in, in its own language."""
+"""The page's texts as marks that the browser fills in, in its own language."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from typing import Any
 
 import gradio as gr
 
-from ui.texts import TEXTS, translations
+from analyzers.common.languages import LANGUAGES
+from ui.texts import say, text_keys
 
-I18N = gr.I18n(en=translations("en"), ja=translations("ja"))
+I18N = gr.I18n(**{language: {key: say(key, language) for key in text_keys()} for language in LANGUAGES})
 """Given to `launch`; the page follows the browser's language and Settings → Language."""
 
 
 def T(key: str) -> Any:
-    """A string that the browser shows in its own language. Raises KeyError for an unknown key."""
-    TEXTS[key]
+    """A text that the browser shows in its own language. Raises KeyError for an unknown key."""
+    if key not in I18N.translations[LANGUAGES[0]]:
+        raise KeyError(key)
     return I18N(key)

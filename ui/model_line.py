@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from analyzers.common.errors import InputError
+from analyzers.common.languages import Language
 from analyzers.common.memory import format_bytes
-from analyzers.common.sentences import Language
 from analyzers.serving.dispatch import Dispatcher
 from ui.components.notice import notice
 from ui.errors import sentence_for

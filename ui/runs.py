@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from analyzers.common.languages import Language
 from analyzers.common.memory import format_bytes
-from analyzers.common.sentences import Language
 from analyzers.serving.dispatch import Answer, Dispatcher, Step
 from analyzers.serving.request import Request
 from ui.components.notice import notice

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from analyzers.common.sentences import Language, Sentence
+from analyzers.common.languages import DEFAULT, Language
+from analyzers.common.sentences import Sentence
 
 
 class InputError(ValueError):
@@ -14,14 +13,14 @@ class InputError(ValueError):
     'There is no text to look at. Type one, or choose an example.'
     """
 
-    def __init__(self, key: str, **values: Any) -> None:
+    def __init__(self, key: str, **values: object) -> None:
         self.sentence = Sentence.of(key, **values)
         super().__init__(self.sentence.say())
 
-    def say(self, language: Language = "en") -> str:
+    def say(self, language: Language = DEFAULT) -> str:
         return self.sentence.say(language)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return _restore, (self.sentence,)
 
 

@@ -145,7 +145,7 @@ class ModelStore(Resolver):
                 except InputError as error:
                     if source.hub_id is None or error.sentence.key != "model_cut_short":
                         raise
-                    hub.forget(folder / error.sentence.values["file"])
+                    hub.forget(folder / str(error.sentence.values["file"]))
                 return self._load(source, self._fetch(source, key, stop), key)  # once: what came first was cut short
             finally:
                 with self._lock:

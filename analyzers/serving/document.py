@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from analyzers.common.sentences import Language
+from analyzers.common.languages import Language
 from analyzers.serving.dispatch import Answer
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
-from analyzers.common.sentences import Language
+from analyzers.common.languages import Language
 from analyzers.common.tokens import Token, label_token, show_whitespace
 from analyzers.serving.dispatch import Answer
 

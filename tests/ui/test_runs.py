@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from analyzers.common.sentences import Language
+from analyzers.common.languages import Language
 from analyzers.models.store import ModelStore
 from analyzers.serving.cost import expected_seconds
 from analyzers.serving.dispatch import Dispatcher, Step

@@ -1,15 +1,21 @@
+"""Every text of the page exists, and is there in every language."""
+
 from __future__ import annotations
 
 import ast
 import re
 import string
+import tomllib
 from pathlib import Path
 
+from analyzers.common.languages import DEFAULT, LANGUAGES, read_texts
 from analyzers.serving.request import SALIENCY
-from ui.texts import TEXTS, translations
+from ui.i18n import I18N
+from ui.texts import FOLDER, say
 
 UI = Path(__file__).parents[2] / "ui"
-SAME_IN_BOTH = {"top_k", "top_p", "text_placeholder", "column_id"}
+TEXTS = read_texts(FOLDER, DEFAULT)
+SAME_IN_BOTH = {"top_k", "top_p", "column_id"}
 
 
 def named_keys() -> set[str]:
@@ -42,23 +48,33 @@ def test_every_choice_has_a_name() -> None:
             assert f"{setting.name}_{choice}" in TEXTS
 
 
-def test_both_languages_fill_in_the_same_values() -> None:
-    for key, (english, japanese) in TEXTS.items():
-        fields = [{name for _, name, _, _ in string.Formatter().parse(text) if name} for text in (english, japanese)]
-        assert fields[0] == fields[1], key
+def test_every_language_fills_in_the_same_values() -> None:
+    for language in LANGUAGES:
+        for key, english in TEXTS.items():
+            texts = (english, read_texts(FOLDER, language)[key])
+            fields = [{name for _, name, _, _ in string.Formatter().parse(text) if name} for text in texts]
+            assert fields[0] == fields[1], key
 
 
-def test_japanese_is_japanese() -> None:
-    for key, (english, japanese) in TEXTS.items():
+def test_japanese_is_whole_and_japanese() -> None:
+    japanese = tomllib.loads((FOLDER / "ja.toml").read_text(encoding="utf-8"))
+    assert japanese.keys() == TEXTS.keys()
+    for key, english in TEXTS.items():
         assert english.strip(), key
-        assert key in SAME_IN_BOTH or re.search(r"[぀-ヿ一-鿿]", japanese), key
+        assert key in SAME_IN_BOTH or re.search(r"[぀-ヿ一-鿿]", japanese[key]), key
 
 
-def test_the_page_gets_every_string_in_both_languages() -> None:
-    assert translations("en").keys() == translations("ja").keys() == TEXTS.keys()
+def test_the_page_gets_every_text_in_every_language() -> None:
+    assert set(I18N.translations) == set(LANGUAGES)
+    assert all(texts.keys() == TEXTS.keys() for texts in I18N.translations.values())
 
 
-def test_help_names_its_papers_in_both_languages() -> None:
-    for text in TEXTS["saliency_help"]:
+def test_the_limits_are_filled_in() -> None:
+    assert say("text_info", "en") == "A leading space counts. At most 20,000 characters, 512 tokens."
+    assert "{limit" not in "".join(text for texts in I18N.translations.values() for text in texts.values())
+
+
+def test_help_names_its_papers_in_every_language() -> None:
+    for language in LANGUAGES:
         for paper in ("Sundararajan et al. 2017", "Yin & Neubig 2022", "Simonyan et al.", "Shrikumar et al. 2017"):
-            assert paper in " ".join(text.split())
+            assert paper in " ".join(say("saliency_help", language).split())

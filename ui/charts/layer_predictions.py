@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from analyzers.common.sentences import Language
+from analyzers.common.languages import Language
 from analyzers.common.tokens import label_token, show_whitespace
 from analyzers.layer_predictions import LayerOverview, LayerPredictions
 from ui.charts.saliency import apply_theme, escape_formula, text_width, wrap_line

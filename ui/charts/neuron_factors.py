@@ -11,7 +11,7 @@ import altair as alt
 import numpy as np
 
 from analyzers.ablation import Ablation
-from analyzers.common.sentences import Language
+from analyzers.common.languages import Language
 from analyzers.common.tokens import label_token, show_whitespace
 from analyzers.neuron_factors import NeuronFactors, match_factors
 from ui.charts.saliency import apply_theme, escape_formula

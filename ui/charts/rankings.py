@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from analyzers.common.sentences import Language
+from analyzers.common.languages import Language
 from analyzers.common.tokens import label_token, show_whitespace
 from analyzers.rankings import Rankings
 from ui.charts.layer_predictions import format_self_check, quote_text

@@ -11,7 +11,7 @@ from unicodedata import east_asian_width
 import altair as alt
 import numpy as np
 
-from analyzers.common.sentences import Language
+from analyzers.common.languages import Language
 from analyzers.common.tokens import label_token, show_whitespace
 from analyzers.saliency import Saliency
 from ui.charts.token_strip import target_name

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from analyzers.common.sentences import Language
+from analyzers.common.languages import Language
 from analyzers.common.tokens import Token, label_token, show_whitespace
 from analyzers.models.completion import Completion
 from analyzers.saliency import Saliency

@@ -12,7 +12,7 @@ from typing import Any
 
 import gradio as gr
 
-from analyzers.common.sentences import Language
+from analyzers.common.languages import Language
 from ui.texts import say
 
 FOLDER = Path(__file__).parent

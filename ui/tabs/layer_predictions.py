@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from analyzers.common.errors import InputError
-from analyzers.common.sentences import Language
+from analyzers.common.languages import Language
 from analyzers.common.settings import MOST_PREDICTIONS, LayerPredictionsSettings
 from analyzers.serving.dispatch import Answer, Dispatcher
 from analyzers.serving.document import document

@@ -9,8 +9,8 @@ from typing import Any
 import gradio as gr
 
 from analyzers.common.errors import InputError
+from analyzers.common.languages import Language
 from analyzers.common.limits import LIMITS
-from analyzers.common.sentences import Language
 from analyzers.serving.dispatch import Answer, Dispatcher
 from analyzers.serving.request import Request, parse_request
 from ui.components.hover_strip import HoverStrip

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from analyzers.common.sentences import Language
+from analyzers.common.languages import Language
 from analyzers.serving.dispatch import Answer, Dispatcher
 from analyzers.serving.document import document
 from ui.components.base import empty_state

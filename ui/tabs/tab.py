@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from analyzers.common.sentences import Language
+from analyzers.common.languages import Language
 from analyzers.serving.dispatch import Answer
 from analyzers.serving.request import Request
 

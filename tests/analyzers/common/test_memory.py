@@ -37,8 +37,8 @@ def test_a_container_has_what_its_limit_leaves_and_cached_files_are_free(tmp_pat
 
 
 def test_a_model_needs_its_weights_and_room_to_work() -> None:
-    assert memory.needed(1_000_000_000, 4) == 4_600_000_000 + 300_000_000
-    assert memory.needed(0, 4) == memory.WORK_BYTES
+    assert memory.estimate_bytes(1_000_000_000, 4) == 4_600_000_000 + 300_000_000
+    assert memory.estimate_bytes(0, 4) == memory.WORK_BYTES
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_a_model_needs_its_weights_and_room_to_work() -> None:
     [(0, "1 MB"), (91e6, "91 MB"), (999.4e6, "999 MB"), (999.6e6, "1.0 GB"), (1.46e9, "1.5 GB"), (12_345e9, "12.3 TB")],
 )
 def test_sizes_are_said_in_the_unit_that_suits_them(n_bytes: float, said: str) -> None:
-    assert memory.size(n_bytes) == said
+    assert memory.format_bytes(n_bytes) == said
 
 
 def test_running_out_is_told_from_other_errors() -> None:

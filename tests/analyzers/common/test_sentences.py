@@ -1,4 +1,4 @@
-"""Every sentence exists, is used, and says the same in both languages."""
+"""Every sentence exists, is used, and says the same in every language."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import ast
 import copy
 import pickle
 import string
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from analyzers.common.errors import InputError
-from analyzers.common.sentences import SENTENCES, Sentence
+from analyzers.common.languages import DEFAULT, FOLDER, LANGUAGES, read_texts
+from analyzers.common.sentences import Sentence
 
 ROOT = Path(__file__).parents[3]
+SENTENCES = read_texts(FOLDER, DEFAULT)
 SOURCES = [*ROOT.glob("analyzers/**/*.py"), *ROOT.glob("ui/**/*.py"), *ROOT.glob("app.py")]
 
 
@@ -43,7 +46,6 @@ def test_every_key_is_used_by_some_module() -> None:
     texts = {
         node.value
         for path in SOURCES
-        if path.name != "sentences.py"
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
@@ -56,20 +58,26 @@ def test_each_call_gives_exactly_the_values_its_sentence_needs() -> None:
         names = {keyword.arg for keyword in call.keywords}
         if isinstance(call.args[0], ast.Constant) and None not in names:
             key = str(call.args[0].value)
-            if names != placeholders(SENTENCES[key][0]):
+            if names != placeholders(SENTENCES[key]):
                 wrong.append((where, key, names))
     assert wrong == []
 
 
-@pytest.mark.parametrize("key", sorted(SENTENCES))
-def test_both_languages_take_the_same_values_and_end_as_sentences_do(key: str) -> None:
-    english, japanese = SENTENCES[key]
-    assert placeholders(english) == placeholders(japanese)
-    assert english.endswith((".", ".txt"))
-    assert japanese.endswith("。")
-    assert english[0].isupper() or english[0] in "{“"
-    assert any("\u3041" <= c <= "\u30ff" for c in japanese), "no kana"
-    assert not any("\u3041" <= c <= "\u30ff" or "\u4e00" <= c <= "\u9fff" for c in english)
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_language_takes_the_same_values_and_ends_as_sentences_do(language: str) -> None:
+    for key, english in SENTENCES.items():
+        text = read_texts(FOLDER, language)[key]
+        assert placeholders(text) == placeholders(english), key
+        assert text.endswith((".", ".txt", "。")), key
+
+
+def test_english_and_japanese_are_whole_and_in_their_own_letters() -> None:
+    japanese = tomllib.loads((FOLDER / "ja.toml").read_text(encoding="utf-8"))
+    assert japanese.keys() == SENTENCES.keys()
+    for key, english in SENTENCES.items():
+        assert english[0].isupper() or english[0] in "{“", key
+        assert any("\u3041" <= c <= "\u30ff" for c in japanese[key]), key
+        assert not any("\u3041" <= c <= "\u30ff" or "\u4e00" <= c <= "\u9fff" for c in english), key
 
 
 def test_a_sentence_is_said_in_either_language_with_user_text_only_as_a_value() -> None:
