@@ -30,18 +30,15 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from huggingface_hub.utils import filter_repo_objects
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from analyzers.serving.analyses import public_analyses  # noqa: E402
+
 MOST_BYTES = 10_000_000
 POLL_SECONDS = 5.0
 TIMEOUT_SECONDS = 1800
 """For the build and the start: the models are downloaded during the build."""
 QUESTION = "The keys to the cabinet"
-ANSWERS = {
-    "/saliency": "shares",
-    "/layer_predictions": "layers",
-    "/rankings": "ranks",
-    "/neuron_factors": "factors",
-}
-"""Endpoint, and what its document must hold."""
 KEPT = (".gitattributes",)
 """Made by the Hub, and left alone."""
 SECRETS = re.compile(
@@ -143,7 +140,7 @@ def described(plan: Plan) -> str:
             "  2. set the variables that differ, and ask for the hardware",
             f"  3. upload the files and delete all others, in one commit: “{plan.message}”",
             f"  4. wait until that commit runs, at most {TIMEOUT_SECONDS // 60} minutes",
-            f"  5. ask {', '.join(ANSWERS)}, and check the answers",
+            f"  5. ask {', '.join('/' + row.endpoint for row in public_analyses())}, and check the answers",
             "  if 3, 4 or 5 fails: put back the noted commit and variables, and wait until it runs",
         ]
     )
@@ -225,12 +222,12 @@ def smoke_test(api: HfApi, space: str, timeout: float) -> None:
     info = api.space_info(space)
     address = str(getattr(info, "host", None) or f"https://{space.replace('/', '-').lower()}.hf.space")
     client = Client(address, token=api.token if info.private else False, verbose=False, analytics_enabled=False)  # type: ignore[arg-type]
-    for endpoint, needed in ANSWERS.items():
+    for row in public_analyses():
         started = time.monotonic()
-        document: Any = client.submit(QUESTION, api_name=endpoint).result(timeout=timeout)
-        if not isinstance(document, dict) or not document.get(needed) or not document.get("tokens"):
-            raise RuntimeError(f"{endpoint} answered without {needed}")
-        print(f"{endpoint} answers, {document.get('model')}, {time.monotonic() - started:.1f} s")
+        document: Any = client.submit(QUESTION, api_name=f"/{row.endpoint}").result(timeout=timeout)
+        if not isinstance(document, dict) or not document.get(row.smoke_key) or not document.get("tokens"):
+            raise RuntimeError(f"/{row.endpoint} answered without {row.smoke_key}")
+        print(f"/{row.endpoint} answers, {document.get('model')}, {time.monotonic() - started:.1f} s")
 
 
 def restore_variables(api: HfApi, plan: Plan, before: Before) -> None:

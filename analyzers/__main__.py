@@ -1,4 +1,4 @@
-"""The headless door: `python -m analyzers COMMAND TEXT [options]`. The same functions, limits and errors as the page."""
+"""The command line: `python -m analyzers COMMAND TEXT [options]`. The same functions, limits and errors as the page."""
 
 from __future__ import annotations
 
@@ -11,21 +11,17 @@ from typing import Any, NoReturn
 
 from analyzers.common.errors import InputError
 from analyzers.common.languages import Language, choose_language
+from analyzers.common.parameters import Setting
 from analyzers.models.placement import PRECISIONS
 from analyzers.models.store import ModelStore
-from analyzers.serving.dispatch import Answer, Dispatcher
+from analyzers.serving.analyses import public_analyses
+from analyzers.serving.dispatch import AnyAnswer, Dispatcher
 from analyzers.serving.document import document
-from analyzers.serving.request import COMMON, SETTINGS, Setting, parse_request
+from analyzers.serving.request import AnyRequest, parameters_of, parse_request
 from analyzers.serving.table import table
-from analyzers.sources import catalog
+from analyzers.sources import catalog, local_files
 from analyzers.sources.gguf_cache import converted_folder, is_complete
-
-PURPOSE = {
-    "saliency": "which earlier tokens drove each predicted token",
-    "layer-predictions": "what each layer would have predicted at one position",
-    "rankings": "how the model's tokens, and watched ones, rank at each layer",
-    "neuron-factors": "which neurons fire together, and on which tokens",
-}
+from analyzers.sources.resolver import Resolver
 
 
 class _Parser(argparse.ArgumentParser):
@@ -49,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     if given.prepare:
         return _prepare()
     if given.command is None:
-        _parser().error("name a command: " + ", ".join(SETTINGS))
+        _parser().error("name a command: " + ", ".join(row.name for row in public_analyses()))
     raw = {
         name: value
         for name, value in vars(given).items()
@@ -58,7 +54,9 @@ def main(arguments: list[str] | None = None) -> int:
     language = _language()
     try:
         request = parse_request(given.command, raw)
-        store = ModelStore(any_folder=True, any_hub_id=True, precision=given.precision, offload_folder=given.offload)
+        store = ModelStore(
+            Resolver(any_folder=True, any_hub_id=True), precision=given.precision, offload_folder=given.offload
+        )
         dispatcher = Dispatcher(store)
         answer = _run(dispatcher, request)
     except InputError as error:
@@ -76,8 +74,8 @@ def _complain(sentence: str) -> None:
     print("".join(c if c.isprintable() else "�" for c in sentence), file=sys.stderr)
 
 
-def _run(dispatcher: Dispatcher, request: Any) -> Answer:
-    last: Answer | None = None
+def _run(dispatcher: Dispatcher, request: AnyRequest) -> AnyAnswer:
+    last: AnyAnswer | None = None
     shown = False
     for step in dispatcher.run(request):
         last = step.answer or last
@@ -92,15 +90,17 @@ def _run(dispatcher: Dispatcher, request: Any) -> Answer:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m analyzers", description=__doc__)
-    parser.add_argument("--models", action="store_true", help="list the models on offer and which are at hand")
+    parser.add_argument(
+        "--models", action="store_true", help="list the models of the catalog, and which are on this machine"
+    )
     parser.add_argument("--prepare", action="store_true", help="make the bundled models ready to load, once")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     commands = parser.add_subparsers(dest="command", parser_class=_Parser, metavar="COMMAND")
-    for name, settings in SETTINGS.items():
-        command = commands.add_parser(name, help=PURPOSE[name], description=PURPOSE[name])
+    for row in public_analyses():
+        command = commands.add_parser(row.name, help=row.purpose, description=row.purpose)
         command.add_argument("text", metavar="TEXT", help="the text; its leading space counts")
         command.add_argument("--json", action="store_true", default=argparse.SUPPRESS)
-        for setting in (*COMMON, *settings):
+        for setting in parameters_of(row.name):
             _add(command, setting)
         command.add_argument("--precision", choices=PRECISIONS, default="auto", help="how weights are held")
         command.add_argument("--offload", metavar="DIR", type=Path, help="keep there what fits in no memory; slow")
@@ -110,21 +110,21 @@ def _parser() -> argparse.ArgumentParser:
 def _add(command: argparse.ArgumentParser, setting: Setting) -> None:
     # Left out means absent, so that the one gate, parse_request, fills in every default and refuses every bad value.
     options: dict[str, Any] = {"dest": setting.name, "default": argparse.SUPPRESS, "help": setting.help}
-    if setting.kind == "flag":
+    if setting.type == "flag":
         command.add_argument(setting.flag, action="store_true", **options)
-    elif setting.kind == "texts":
+    elif setting.type == "texts":
         command.add_argument(setting.flag, action="append", metavar="TOKEN", **options)
     else:
-        metavar = "|".join(setting.choices) or {"integer": "N", "number": "F"}.get(setting.kind, "TEXT")
-        number = _number if setting.kind in ("integer", "number") else str
-        command.add_argument(setting.flag, type=number, metavar=metavar, **options)
+        number = {"integer": ("N",), "number": ("F",)}.get(setting.type, ())
+        metavar = "|".join((*setting.choices, *setting.words, *number)) or "TEXT"
+        command.add_argument(setting.flag, type=_number if number else str, metavar=metavar, **options)
 
 
 def _number(text: str) -> int | float | str:
-    """As a number where it is one; what is not is refused by name later."""
-    for kind in (int, float):
+    """As a number where it is one; what is not is refused by name later, or is a word that the setting takes."""
+    for number in (int, float):
         try:
-            return kind(text)
+            return number(text)
         except ValueError:
             continue
     return text
@@ -138,7 +138,7 @@ def _list_models(*, as_json: bool) -> int:
             "kind": row.kind,
             "megabytes": row.megabytes,
             "hub_id": row.hub_id,
-            "at_hand": catalog.is_on_this_machine(row),
+            "at_hand": local_files.is_on_this_machine(row),
         }
         for row in catalog.CATALOG
     ]
@@ -146,17 +146,17 @@ def _list_models(*, as_json: bool) -> int:
         print(json.dumps(rows, ensure_ascii=False))
     else:
         for row in rows:
-            where = "at hand" if row["at_hand"] else "not downloaded"
-            print(f"{row['id']:24} {row['kind']:8} {row['megabytes']:5} MB  {where:15} {row['hub_id'] or 'bundled'}")
+            where = "on this machine" if row["at_hand"] else "not downloaded"
+            print(f"{row['id']:24} {row['kind']:8} {row['megabytes']:5} MB  {where:16} {row['hub_id'] or 'bundled'}")
     return 0
 
 
 def _prepare() -> int:
     """Load each bundled language model once, so that its conversion is done before somebody waits for it."""
     for row in catalog.CATALOG:
-        if not row.bundled or row.kind != "causal":
+        if not row.bundled or not row.kind.writes:
             continue
-        folder = catalog.find_bundled_folder(row)
+        folder = local_files.find_bundled_folder(row)
         try:
             if folder is None or row.gguf_file is None or not is_complete(converted_folder(folder, row.gguf_file)):
                 ModelStore().load(row.id, "cpu")

@@ -55,19 +55,15 @@ def ablate_neurons(
 ) -> Iterator[Progress[Ablation]]:
     """Scale the chosen neurons on every token, each in the half of its range that belongs to its factor.
 
-    Two forwards; probabilities in float64 over the whole vocabulary. Raises InputError for a scale outside 0 to 2, for
-    no neuron or one that the model does not have.
+    Two forwards; probabilities in float64 over the whole vocabulary. Raises InputError for a
+    neuron that the model does not have.
     """
-    if not 0 <= settings.scale <= 2:
-        raise InputError("not_a_number", name="scale", low=0, high=2, value=settings.scale)
-    if not settings.neurons:
-        raise InputError("no_neurons_chosen")
-    if completion.kind == "masked" and not completion.outputs:
+    if completion.kind.fills_masks and not completion.outputs:
         raise InputError("no_mask", model=completion.model)
     projections = model.down_projections(settings.side)
 
-    def said() -> Tensor:
-        if completion.kind != "masked":
+    def next_logits() -> Tensor:
+        if not completion.kind.fills_masks:
             return model.next_logits(completion.ids, completion.n_source)[0]
         row = completion.row_of(completion.outputs[0].position)
         ids, rows = (torch.tensor(numbers, device=model.device) for numbers in ([completion.ids], [row]))
@@ -75,14 +71,14 @@ def ablate_neurons(
 
     yield Progress(0.0)
     logits: list[Tensor] = []
-    recorded = record_activations(projections, lambda: logits.append(said()))
-    for one in settings.neurons:
-        if not (0 <= one.layer < len(recorded) and 0 <= one.neuron < recorded[one.layer].shape[-1]):
-            raise InputError("no_such_neuron", neuron=one.neuron, layer=one.layer, model=model.facts.id)
+    recorded = record_activations(projections, lambda: logits.append(next_logits()))
+    for neuron in settings.neurons:
+        if not (0 <= neuron.layer < len(recorded) and 0 <= neuron.neuron < recorded[neuron.layer].shape[-1]):
+            raise InputError("no_such_neuron", neuron=neuron.neuron, layer=neuron.layer, model=model.facts.id)
     before = logits[0].double().log_softmax(-1)
     yield Progress(0.5)
     with scaled_neurons(projections, settings.neurons, settings.scale):
-        after = said().double().log_softmax(-1)
+        after = next_logits().double().log_softmax(-1)
     if not bool(torch.isfinite(after).all()):
         raise InputError("not_finite", what="probability")
     kl = float((before.exp() * (before - after)).sum().clamp_min(0))
@@ -100,8 +96,8 @@ def scaled_neurons(
     """While open, the positive or the negative part of each neuron's activation is multiplied by `scale`."""
     with ExitStack() as stack:
         for layer, projection in enumerate(down_projections):
-            positive = [one.neuron for one in neurons if one.layer == layer and one.part == "positive"]
-            negative = [one.neuron for one in neurons if one.layer == layer and one.part == "negative"]
+            positive = [n.neuron for n in neurons if n.layer == layer and n.part == "positive"]
+            negative = [n.neuron for n in neurons if n.layer == layer and n.part == "negative"]
 
             def scaled(
                 _module: nn.Module,

@@ -65,18 +65,18 @@ def compute_faithfulness(
     explained, or a number that is not finite.
     """
     position = settings.position
-    said = {token.position: token for token in completion.outputs}
-    seen = completion.seen_from(position) if position in said else ()
-    if position not in said or len(settings.scores) != len(seen):
-        first, last = min(said, default=0), max(said, default=0)
+    outputs = {token.position: token for token in completion.outputs}
+    seen = completion.seen_from(position) if position in outputs else ()
+    if position not in outputs or len(settings.scores) != len(seen):
+        first, last = min(outputs, default=0), max(outputs, default=0)
         raise InputError("position_not_explained", position=position, first=first, last=last)
-    ids = completion.ids if completion.kind == "masked" else completion.ids[:position]
+    ids = completion.ids if completion.kind.fills_masks else completion.ids[:position]
     embedded = model.embed(ids, completion.n_source)
     baseline = baseline_embedding(model, settings.baseline, ids, completion.n_source)
     objective = TokenObjective(
         torch.tensor(ids, device=model.device),
         torch.tensor([completion.row_of(position)], device=model.device),
-        torch.tensor([said[position].id], device=model.device),
+        torch.tensor([outputs[position].id], device=model.device),
         "log-probability",
         n_source=completion.n_source,
     )

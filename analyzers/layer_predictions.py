@@ -12,14 +12,13 @@ from jaxtyping import Bool, Float, Int
 
 from analyzers.common.progress import Progress
 from analyzers.common.sentences import Sentence
-from analyzers.common.settings import MOST_PREDICTIONS, LayerPredictionsSettings
+from analyzers.common.settings import LayerPredictionsSettings
 from analyzers.common.tokens import Token
 from analyzers.methods.lens import (
     check_integer,
     entropy,
     kl_divergence,
     lens_logits,
-    log_probability,
     predicted_position,
     rank_and_ties,
 )
@@ -68,8 +67,7 @@ class LayerPredictions:
     """1 is the likeliest of the whole vocabulary; ties share the better rank."""
     chosen_ties: Int[np.ndarray, " layer"] | None
     """How many other tokens have exactly the same logit."""
-    chosen_probability: Float[np.ndarray, " layer"] | None
-    without_final_norm: bool
+    final_norm: bool
     self_check: float
     """|lens at the last layer − the model's own logits|, the largest over the vocabulary; rounding."""
     notes: tuple[Sentence, ...] = ()
@@ -93,7 +91,7 @@ class LayerOverview:
     probability: Float[np.ndarray, "layer position"]
     is_actual: Bool[np.ndarray, "layer position"]
     """Whether it is the token that stands there; never true in the last column."""
-    without_final_norm: bool
+    final_norm: bool
     self_check: float
     """As in `LayerPredictions`, the largest over up to 16 positions spread over the text."""
     notes: tuple[Sentence, ...] = ()
@@ -108,27 +106,23 @@ def predict_from_each_layer(
     Raises InputError for a position, layer or number of predictions that there is not, and for logits not finite.
     """
     position = predicted_position(completion, settings.position)
-    top = check_integer("top", settings.top, 1, MOST_PREDICTIONS)
     last = model.facts.n_layers - 1
-    if settings.only_last:
-        layers: tuple[int, ...] = (last,)
-    elif settings.layer is None:
+    if settings.layer == "all":
         layers = tuple(range(EMBEDDING, last + 1))
     else:
-        layers = (check_integer("layer", settings.layer, EMBEDDING, last),)
+        layers = (last if settings.layer == "last" else check_integer("layer", settings.layer, EMBEDDING, last),)
     read = layers if layers[-1] == last else (*layers, last)
     yield Progress(0.0)
-    (chunk,) = lens_logits(model, completion, [position], read, without_final_norm=settings.without_final_norm)
+    (chunk,) = lens_logits(model, completion, [position], read, final_norm=settings.final_norm)
     logits = chunk.logits[0, : len(layers)]
     log_probabilities = logits.log_softmax(-1)
-    likeliest, ids = log_probabilities.exp().topk(min(top, logits.shape[-1]), dim=-1)
+    likeliest, ids = log_probabilities.exp().topk(min(settings.top, logits.shape[-1]), dim=-1)
     texts = _texts(model, set(ids.flatten().tolist()))
     chosen = completion.token_at(position)
-    rank = ties = probability = None
+    rank = ties = None
     if chosen is not None:
         targets = torch.full((len(layers),), chosen.id, device=logits.device)
         rank, ties = (numbers.cpu().numpy() for numbers in rank_and_ties(logits, targets))
-        probability = log_probability(logits, targets).exp().double().cpu().numpy()
     result = LayerPredictions(
         tokens=completion.tokens,
         n_prompt=completion.n_prompt,
@@ -144,10 +138,9 @@ def predict_from_each_layer(
         kl=kl_divergence(chunk.logits[0, -1].log_softmax(-1), log_probabilities).double().cpu().numpy(),
         chosen_rank=rank,
         chosen_ties=ties,
-        chosen_probability=probability,
-        without_final_norm=settings.without_final_norm,
+        final_norm=settings.final_norm,
         self_check=chunk.self_check,
-        notes=(Sentence.of("read_without_norm"),) if settings.without_final_norm else (),
+        notes=(Sentence.of("read_without_norm"),) if not settings.final_norm else (),
     )
     yield Progress(1.0, result)
 
@@ -156,7 +149,7 @@ def overview_of_each_layer(
     model: LanguageModel, completion: Completion, settings: LayerPredictionsSettings
 ) -> Iterator[Progress[LayerOverview]]:
     """The likeliest token of every layer at every position of the text, from one forward. Yields between chunks. Of
-    the settings only `without_final_norm` counts.
+    the settings only `final_norm` counts.
 
     Raises InputError for logits that are not finite.
     """
@@ -167,7 +160,7 @@ def overview_of_each_layer(
     probability = np.zeros((len(layers), n))
     self_check = 0.0
     yield Progress(0.0)
-    for chunk in lens_logits(model, completion, positions, layers, without_final_norm=settings.without_final_norm):
+    for chunk in lens_logits(model, completion, positions, layers, final_norm=settings.final_norm):
         highest, likeliest = chunk.logits.max(-1)
         ids[:, chunk.rows] = likeliest.T.cpu().numpy()
         probability[:, chunk.rows] = (highest - chunk.logits.logsumexp(-1)).exp().T.double().cpu().numpy()
@@ -186,7 +179,7 @@ def overview_of_each_layer(
         texts=MappingProxyType(_texts(model, set(ids.flatten().tolist()))),
         probability=probability,
         is_actual=ids == actual,
-        without_final_norm=settings.without_final_norm,
+        final_norm=settings.final_norm,
         self_check=self_check,
     )
     yield Progress(1.0, result)

@@ -44,8 +44,8 @@ class PromotedToken:
 class Factor:
     """Neurons that fire together."""
 
-    activations: tuple[float | None, ...]
-    """How much of the factor each token has, 0 or more; None for a token left out. On the scale of the factorised
+    activations: Float[np.ndarray, " position"]
+    """How much of the factor each token has, 0 or more; NaN for a token left out. On the scale of the factorised
     matrix, so comparable within a run; across runs compare shapes, by cosine."""
     energy: float
     """Euclidean norm of the activations."""
@@ -110,9 +110,9 @@ def factorize_neurons(
     if settings.side == "source" and not completion.n_source:
         raise InputError("no_source_side", model=completion.model)
     every = model.down_projections(settings.side)
-    layers = _layers(model, settings, len(every))
-    kept = _kept(completion, settings)
-    wanted = _n_factors(settings, len(kept))
+    layers = _choose_layers(model, settings, len(every))
+    kept = _choose_positions(completion, settings)
+    wanted = _choose_n_factors(settings, len(kept))
     projections = [every[layer] for layer in layers]
     yield Progress(0.0)
     ids = torch.tensor([completion.ids], device=model.device)
@@ -127,7 +127,7 @@ def factorize_neurons(
         if step.result is None:
             yield Progress(FORWARD_SHARE + (0.98 - FORWARD_SHARE) * step.fraction)
         else:
-            yield Progress(1.0, _result(model, completion, settings, layers, kept, matrix, step.result))
+            yield Progress(1.0, _build_result(model, completion, settings, layers, kept, matrix, step.result))
 
 
 def activation_matrix(
@@ -143,17 +143,17 @@ def activation_matrix(
             if settings.parts == "split":
                 halves.append((-rows).clamp_min(0))
             layer = torch.cat(halves, dim=1)
-            norm = 1.0 if settings.unscaled else float(torch.linalg.vector_norm(layer, dtype=torch.float64))
+            norm = 1.0 if not settings.scale_layers else float(torch.linalg.vector_norm(layer, dtype=torch.float64))
             scales.append(norm or 1.0)
-            layers.append(layer if settings.unscaled else layer / scales[-1])
+            layers.append(layer / scales[-1] if settings.scale_layers else layer)
         values = torch.cat(layers, dim=1)
     return ActivationMatrix(values, tuple(layer.shape[1] for layer in layers), tuple(scales))
 
 
-def _layers(model: LanguageModel, settings: NeuronFactorsSettings, n_layers: int) -> tuple[int, ...]:
+def _choose_layers(model: LanguageModel, settings: NeuronFactorsSettings, n_layers: int) -> tuple[int, ...]:
     top = n_layers - 1
-    if settings.preset != "all" and settings.first_layer is None and settings.last_layer is None:
-        return ({"first": 0, "middle": top // 2, "last": top}[settings.preset],)
+    if settings.layers != "all" and not settings.names_layers:
+        return ({"first": 0, "middle": top // 2, "last": top}[settings.layers],)
     first = 0 if settings.first_layer is None else settings.first_layer
     last = top if settings.last_layer is None else settings.last_layer
     if not 0 <= first <= last <= top:
@@ -161,7 +161,7 @@ def _layers(model: LanguageModel, settings: NeuronFactorsSettings, n_layers: int
     return tuple(range(first, last + 1))
 
 
-def _kept(completion: Completion, settings: NeuronFactorsSettings) -> tuple[int, ...]:
+def _choose_positions(completion: Completion, settings: NeuronFactorsSettings) -> tuple[int, ...]:
     side = [token for token in completion.tokens if token.side in (None, settings.side)]
 
     def is_kept(token: Token) -> bool:
@@ -173,18 +173,16 @@ def _kept(completion: Completion, settings: NeuronFactorsSettings) -> tuple[int,
     return kept
 
 
-def _n_factors(settings: NeuronFactorsSettings, n_kept: int) -> int:
+def _choose_n_factors(settings: NeuronFactorsSettings, n_kept: int) -> int:
     most = min(n_kept, LIMITS.factors)
-    if settings.factors is None:
+    if settings.factors == "auto":
         return min(DEFAULT_FACTORS, most)
-    if settings.factors < 1:
-        raise InputError("not_an_integer", name="factors", low=1, high=most, value=settings.factors)
     if settings.factors > most:
         raise InputError("too_many_factors", factors=settings.factors, n=n_kept, most=most)
     return settings.factors
 
 
-def _result(
+def _build_result(
     model: LanguageModel,
     completion: Completion,
     settings: NeuronFactorsSettings,
@@ -197,12 +195,11 @@ def _result(
     promoted = _promoted(model, layers, matrix, settings, strongest)
     factors = []
     for weights, pattern, neurons, tokens in zip(found.weights.T, found.patterns, strongest, promoted, strict=True):
-        row: list[float | None] = [None] * completion.n_positions
-        for position, value in zip(kept, weights.tolist(), strict=True):
-            row[position] = value
+        row = np.full(completion.n_positions, np.nan)
+        row[list(kept)] = weights.double().cpu().numpy()
         shares = np.array([float(part.double().square().sum()) for part in pattern.split(matrix.widths)])
         energy = float(weights.double().norm())
-        factors.append(Factor(tuple(row), energy, shares / max(float(shares.sum()), 1e-30), neurons, tokens))
+        factors.append(Factor(row, energy, shares / max(float(shares.sum()), 1e-30), neurons, tokens))
     notes = () if found.converged else (Sentence.of("factors_not_converged", iterations=found.iterations),)
     left_out = tuple(token.position for token in completion.tokens if token.position not in set(kept))
     return NeuronFactors(
@@ -210,7 +207,7 @@ def _result(
         n_prompt=completion.n_prompt,
         layers=layers,
         left_out=left_out,
-        scaled=not settings.unscaled,
+        scaled=settings.scale_layers,
         parts=settings.parts,
         side=settings.side if completion.n_source else None,
         error=found.error,
@@ -278,6 +275,7 @@ class FactorMatch:
     first: int
     """Index in the first run."""
     second: int
+    """Index in the second."""
     cosine: float
     """Of their activations over the common tokens: 1 alike, 0 nothing in common."""
 
@@ -302,6 +300,6 @@ def match_factors(first: NeuronFactors, second: NeuronFactors) -> tuple[FactorMa
 
 
 def _unit_rows(run: NeuronFactors, positions: list[int]) -> np.ndarray:
-    rows = np.array([[factor.activations[position] for position in positions] for factor in run.factors], dtype=float)
+    rows = np.stack([factor.activations for factor in run.factors])[:, positions]
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.where(norms > 0, norms, 1.0))

@@ -11,7 +11,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from analyzers.common.errors import InputError
-from analyzers.common.limits import LIMITS
 from analyzers.common.progress import Progress
 from analyzers.common.sentences import Sentence
 from analyzers.common.settings import RankingsSettings
@@ -34,7 +33,6 @@ class Watch:
     ties: Int[np.ndarray, "layer watched"]
     probability: Float[np.ndarray, "layer watched"]
     """0 to 1, a softmax over the whole vocabulary."""
-    embedding_ranks: Int[np.ndarray, " watched"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +53,6 @@ class Rankings:
     """1 + the number of vocabulary entries with a higher logit: 1 is the likeliest; ties share the better rank."""
     ties: Int[np.ndarray, "layer output"]
     """How many *other* vocabulary entries have exactly the same logit."""
-    embedding_ranks: Int[np.ndarray, " output"]
-    """The same of the embedding row: what enters the first block, read as if it were the last."""
     log_probability: Float[np.ndarray, " output"]
     """Nats, at the last layer."""
     commitment: tuple[int | None, ...]
@@ -68,7 +64,7 @@ class Rankings:
     log_probability_all: Float[np.ndarray, " predicted"] | None
     """Likewise; nats, at the last layer."""
     watch: Watch | None
-    without_final_norm: bool
+    final_norm: bool
     self_check: float
     """|lens at the last layer − the model's own logits|, the largest over up to 16 positions; rounding."""
     notes: tuple[Sentence, ...] = ()
@@ -85,7 +81,7 @@ def rank_at_each_layer(
     """
     position = _position(completion, settings)
     watched, notes = _resolve(model, settings.watch)
-    if settings.without_final_norm:
+    if not settings.final_norm:
         notes = (*notes, Sentence.of("read_without_norm"))
     first = [token.position for token in completion.outputs]
     if watched and position not in first:
@@ -94,17 +90,17 @@ def rank_at_each_layer(
     order = [*first, *(p for p in written if p not in first)]
     if not order:
         raise InputError("nothing_to_explain")
-    found = _Found(model, completion, order, watched, position)
+    accumulator = RankAccumulator(model, completion, order, watched, position)
     yield Progress(0.0)
     layers = range(-1, model.facts.n_layers)
     is_early_due = 0 < len(first) < len(order)
-    for chunk in lens_logits(model, completion, order, layers, without_final_norm=settings.without_final_norm):
-        found.take(chunk)
+    for chunk in lens_logits(model, completion, order, layers, final_norm=settings.final_norm):
+        accumulator.take(chunk)
         if chunk.fraction == 1:
-            yield Progress(1.0, found.rankings(settings, notes, is_whole=True))
+            yield Progress(1.0, accumulator.build(settings, notes, is_whole=True))
         elif is_early_due and chunk.rows.stop >= len(first):
             is_early_due = False
-            yield Progress(chunk.fraction, found.rankings(settings, notes, is_whole=False))
+            yield Progress(chunk.fraction, accumulator.build(settings, notes, is_whole=False))
         else:
             yield Progress(chunk.fraction)
 
@@ -117,21 +113,19 @@ def commitment_layer(ranks: Int[np.ndarray, "layer token"]) -> tuple[int | None,
 
 def _position(completion: Completion, settings: RankingsSettings) -> int:
     """Where words are watched. A text that hides nothing is ranked all the same, so there it need not be anywhere."""
-    if completion.kind == "masked" and not completion.outputs and settings.position is None and not settings.watch:
+    if completion.kind.fills_masks and not completion.outputs and settings.position is None and not settings.watch:
         return 0
     return predicted_position(completion, settings.position)
 
 
 def _resolve(model: LanguageModel, words: tuple[str, ...]) -> tuple[tuple[NamedToken, ...], tuple[Sentence, ...]]:
-    if len(words) > LIMITS.watched_tokens:
-        raise InputError("too_many_watched", n=len(words), limit=LIMITS.watched_tokens)
     named = [resolve_token(model, word, "watch") for word in dict.fromkeys(words)]
     once = {token.id: token for token in reversed(named)}  # the first word of an id names it
     notes = [token.note for token in named if token.note is not None]
     return tuple(once[id] for id in dict.fromkeys(token.id for token in named)), tuple(notes)
 
 
-class _Found:
+class RankAccumulator:
     """The small numbers gathered so far, columns by position of the predicted token; row 0 is the embedding row."""
 
     def __init__(
@@ -145,8 +139,8 @@ class _Found:
         n_rows, n = model.facts.n_layers + 1, completion.n_positions
         self.completion, self.order, self.watched, self.position = completion, order, watched, position
         # The token after the last was never written: its column is filled for a made-up id and never shown.
-        said = {token.position: token.id for token in completion.outputs}
-        ids = [said.get(position, id) for position, id in enumerate(completion.ids)]
+        answer_ids = {token.position: token.id for token in completion.outputs}
+        ids = [answer_ids.get(position, id) for position, id in enumerate(completion.ids)]
         self.ids = torch.tensor([*ids, 0], device=model.device)
         self.ranks = np.zeros((n_rows, n + 1), dtype=np.int64)
         self.ties = np.zeros((n_rows, n + 1), dtype=np.int64)
@@ -176,7 +170,7 @@ class _Found:
             self.watch_ties[:, column] = ties.cpu().numpy()
             self.watch_probability[:, column] = log_probability(logits, targets).exp().double().cpu().numpy()
 
-    def rankings(self, settings: RankingsSettings, notes: tuple[Sentence, ...], *, is_whole: bool) -> Rankings:
+    def build(self, settings: RankingsSettings, notes: tuple[Sentence, ...], *, is_whole: bool) -> Rankings:
         completion = self.completion
         outputs = [token.position for token in completion.outputs]
         predicted = [p for p in completion.predictable_positions if p < completion.n_positions]
@@ -189,7 +183,6 @@ class _Found:
                 self.watch_ranks[1:],
                 self.watch_ties[1:],
                 self.watch_probability[1:],
-                self.watch_ranks[0],
             )
         return Rankings(
             tokens=completion.tokens,
@@ -198,14 +191,13 @@ class _Found:
             outputs=completion.outputs,
             ranks=ranks[:, outputs],
             ties=self.ties[1:, outputs],
-            embedding_ranks=self.ranks[0, outputs],
             log_probability=self.log_probability[outputs],
             commitment=commitment_layer(ranks[:, outputs]),
-            predicted=tuple(said for p in predicted if (said := completion.token_at(p)) is not None),
+            predicted=tuple(token for p in predicted if (token := completion.token_at(p)) is not None),
             commitment_all=commitment_layer(ranks[:, predicted]) if is_whole else None,
             log_probability_all=self.log_probability[predicted] if is_whole else None,
             watch=watch,
-            without_final_norm=settings.without_final_norm,
+            final_norm=settings.final_norm,
             self_check=self.self_check,
             notes=notes,
         )

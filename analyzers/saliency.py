@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,17 +11,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from analyzers.common.errors import InputError
+from analyzers.common.functions import load_function
+from analyzers.common.methods import METHODS, Method
 from analyzers.common.progress import Progress
 from analyzers.common.sentences import Sentence
-from analyzers.common.settings import Aggregate, Baseline, Method, SaliencySettings, Target
+from analyzers.common.settings import Aggregate, Baseline, Objective, SaliencySettings
 from analyzers.common.tokens import Token, word_numbers
-from analyzers.methods.attribution import SimilarityObjective, TokenObjective, evaluate, gradients, occlude
-from analyzers.methods.integrated_gradients import (
-    Completeness,
-    aggregate_dimensions,
-    integrate_until_converged,
-    tokens_at_once,
-)
+from analyzers.methods.attribution import SimilarityObjective, TokenObjective, evaluate
+from analyzers.methods.integrated_gradients import Completeness, tokens_at_once
+from analyzers.methods.scoring import Question, Scores
 from analyzers.models.completion import Completion, NamedToken, resolve_token
 from analyzers.models.language_model import LanguageModel
 
@@ -37,13 +35,14 @@ class Saliency:
     tokens: tuple[Token, ...]
     n_prompt: int
     explained: tuple[int, ...]
-    """Positions of the explained tokens. The likeness of two texts (an encoder) stands after the last token."""
-    said: tuple[Token, ...]
-    """The explained tokens: what a masked model says where a token is hidden."""
+    """Positions of the explained tokens. The similarity of two texts (an encoder) stands after the last token."""
+    explained_tokens: tuple[Token, ...]
+    """What a masked model says where a token is hidden."""
     seen: tuple[tuple[int, ...], ...]
     """Per explained token the positions that it rests on: the earlier ones, or (masked) all that is not hidden."""
-    method: Method
-    target: Target
+    method: str
+    """A row of `METHODS`."""
+    objective: Objective
     contrast: NamedToken | None
     baseline: Baseline
     baseline_text: str | None
@@ -60,7 +59,6 @@ class Saliency:
     """Occlusion only: the scalar with that token (or its word) hidden; f(x) at positions that are not `seen`."""
     completeness: tuple[Completeness | None, ...]
     """Integrated gradients only, else None for each token."""
-    tolerance: float
     notes: tuple[Sentence, ...]
 
     def row_of(self, position: int) -> int:
@@ -96,106 +94,76 @@ def compute_saliency(
     Computed in the model's precision (float32). Yields between chunks of about a second; integrated gradients show one
     token early (`settings.first`, else the first). Raises InputError where nothing is to be explained or a number is not finite.
     """
-    explained = _explained(completion)
-    if completion.kind == "encoder":
-        if settings.contrast is not None:
-            raise InputError("no_contrast_here")
-        settings = replace(settings, target="similarity")
+    explained = _explained_positions(completion)
+    if not completion.kind.predicts and settings.contrast is not None:
+        raise InputError("no_contrast_here")
     contrast = None if settings.contrast is None else resolve_token(model, settings.contrast, "contrast")
-    if contrast is not None:
-        settings = replace(settings, target="contrast")
-    order = list(explained)
-    first = order[0] if settings.first is None else settings.first
+    first = explained[0] if settings.first is None else settings.first
     if first not in explained:
-        raise InputError("position_not_explained", position=first, first=order[0], last=order[-1])
-    early = [first] if settings.method == "integrated-gradients" and len(order) > 1 else []
-    parts: list[_Part] = []
-    rest = [p for p in order if p not in early]
-    size = tokens_at_once(model, completion.n_positions) if settings.method == "integrated-gradients" else len(rest)
-    batches = [batch for batch in (early, *(rest[i : i + size] for i in range(0, len(rest), size))) if batch]
-    done = 0
+        raise InputError("position_not_explained", position=first, first=explained[0], last=explained[-1])
+    batches = _batches(model, completion, explained, first, METHODS[settings.method])
+    partial = PartialSaliency(model, completion, settings, contrast, explained)
+    n_done = 0
     for batch in batches:
-        for step in _explain(model, completion, tuple(batch), settings, contrast):
-            fraction = (done + step.fraction * len(batch)) / len(order)
+        question = _ask(model, completion, batch, settings, contrast)
+        for step in load_function(METHODS[settings.method].function)(question):
+            fraction = (n_done + step.fraction * len(batch)) / len(explained)
             if step.result is not None:
-                parts.append(step.result)
-                yield Progress(fraction, _assembled(model, completion, parts, settings, contrast))
+                partial.take(batch, question, step.result)
+                yield Progress(fraction, partial.build())
             else:
                 yield Progress(min(fraction, 0.999))
-        done += len(batch)
+        n_done += len(batch)
 
 
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """Some explained tokens and their numbers."""
+def _batches(
+    model: LanguageModel, completion: Completion, explained: tuple[int, ...], first: int, method: Method
+) -> list[tuple[int, ...]]:
+    """Which explained tokens are taken together: all, or where that takes long the first one early and then some at a
+    time."""
+    if not method.reads_in_batches:
+        return [explained]
+    early = (first,) if len(explained) > 1 else ()
+    rest = [position for position in explained if position not in early]
+    size = tokens_at_once(model, completion.n_positions)
+    return [batch for batch in (early, *(tuple(rest[i : i + size]) for i in range(0, len(rest), size))) if batch]
 
-    explained: tuple[int, ...]
-    scores: Float[Tensor, "explained position"]
-    values: Float[Tensor, " explained"]
-    hidden_values: Float[Tensor, "explained position"] | None
-    completeness: tuple[Completeness | None, ...]
 
-
-def _explain(
+def _ask(
     model: LanguageModel,
     completion: Completion,
     explained: tuple[int, ...],
     settings: SaliencySettings,
     contrast: NamedToken | None,
-) -> Iterator[Progress[_Part]]:
+) -> Question:
     seen = tuple(completion.seen_from(position) for position in explained)
-    ids = completion.ids[: max(map(max, seen)) + 1]  # nothing after the last explained token's predecessor matters
-    if completion.kind == "masked":
-        ids = completion.ids
+    ids = completion.ids
+    if not completion.kind.fills_masks:  # nothing after the last explained token's predecessor matters
+        ids = ids[: max(map(max, seen)) + 1]
     embedded = model.embed(ids, completion.n_source)
     baseline = baseline_embedding(model, settings.baseline, ids, completion.n_source)
     held = sorted(set(range(len(ids))).difference(*seen))
-    baseline[held] = embedded[held]  # what is hidden is the objective: it stays as it is
-    objective = _question(model, completion, ids, explained, settings, contrast)
+    baseline[held] = embedded[held]  # a mask is what is asked about: it stays as it is
+    objective = _objective(model, completion, ids, explained, settings, contrast)
     values = evaluate(model, embedded.unsqueeze(0), objective)[0]
-    nothing: tuple[Completeness | None, ...] = (None,) * len(explained)
-    if settings.method == "occlusion":
-        groups = _groups([completion.tokens[p] for p in range(len(ids)) if p not in held], settings.whole_words)
-        for step in occlude(model, embedded, baseline, objective, groups):
-            if step.result is None:
-                yield Progress(step.fraction)
-            else:
-                scores, hidden = _spread(step.result, groups, values, seen, len(ids))
-                if settings.aggregate == "l2":  # of one number: its magnitude
-                    scores = scores.abs()
-                yield Progress(1.0, _Part(explained, scores, values, hidden, nothing))
-    elif settings.method == "integrated-gradients":
-        for each in integrate_until_converged(model, embedded, baseline, objective, values, settings):
-            part = None
-            if each.result is not None:
-                part = _Part(explained, each.result.scores, values, None, each.result.completeness)
-            yield Progress(each.fraction, part)
-    else:
-        scores = embedded.new_zeros(len(explained), embedded.shape[0])
-        for some, gradient in gradients(model, embedded.unsqueeze(0), objective):
-            attributions = gradient[:, 0]
-            if settings.method == "input-x-gradient":
-                attributions = attributions * embedded
-            scores[some] = aggregate_dimensions(attributions, settings.aggregate)
-            scores[some][:, held] = 0
-            yield Progress(some.stop / len(explained) * 0.999)
-        yield Progress(1.0, _Part(explained, scores, values, None, nothing))
+    groups = _groups([completion.tokens[p] for p in range(len(ids)) if p not in held], settings.whole_words)
+    return Question(model, objective, embedded, baseline, values, seen, groups, settings)
 
 
-def _explained(completion: Completion) -> tuple[int, ...]:
+def _explained_positions(completion: Completion) -> tuple[int, ...]:
     """Positions of what is explained. Raises InputError where there is nothing."""
-    if completion.kind == "encoder":
+    if not completion.kind.predicts:
         if not completion.second:
             raise InputError("needs_second_text", model=completion.model)
         return (completion.n_positions,)
     if not completion.outputs:
-        if completion.kind == "masked":
+        if completion.kind.fills_masks:
             raise InputError("no_mask", model=completion.model)
         raise InputError("nothing_to_explain")
     return tuple(token.position for token in completion.outputs)
 
 
-def _question(
+def _objective(
     model: LanguageModel,
     completion: Completion,
     ids: Sequence[int],
@@ -204,15 +172,17 @@ def _question(
     contrast: NamedToken | None,
 ) -> TokenObjective | SimilarityObjective:
     text = torch.tensor(ids, device=model.device)
-    if completion.kind == "encoder":
+    if not completion.kind.predicts:
         second = torch.tensor([[token.id for token in completion.second]], device=model.device)
         with torch.no_grad():
             return SimilarityObjective(text, model.pooled(second)[0])
-    said = {token.position: token.id for token in completion.outputs}
+    ids_at = {token.position: token.id for token in completion.outputs}
     rows = torch.tensor([completion.row_of(p) for p in explained], device=model.device)
-    targets = torch.tensor([said[p] for p in explained], device=model.device)
+    targets = torch.tensor([ids_at[p] for p in explained], device=model.device)
     contrast_id = contrast.id if contrast else None
-    return TokenObjective(text, rows, targets, settings.target, contrast_id, completion.n_source)
+    return TokenObjective(
+        text, rows, targets, settings.target if contrast is None else "contrast", contrast_id, completion.n_source
+    )
 
 
 def baseline_embedding(
@@ -234,27 +204,8 @@ def _groups(tokens: Sequence[Token], whole_words: bool) -> list[list[int]]:
     return list(groups.values())
 
 
-def _spread(
-    hidden: Float[Tensor, "group target"],
-    groups: list[list[int]],
-    values: Float[Tensor, " target"],
-    seen: tuple[tuple[int, ...], ...],
-    n_positions: int,
-) -> tuple[Float[Tensor, "target position"], Float[Tensor, "target position"]]:
-    """The drop of each group shared equally among its tokens that the target could see, and the value without it."""
-    scores = values.new_zeros(len(values), n_positions)
-    without = values.unsqueeze(1).repeat(1, n_positions)
-    for number, group in enumerate(groups):
-        for t, positions in enumerate(seen):
-            both = sorted(set(group).intersection(positions))
-            for position in both:
-                scores[t, position] = (values[t] - hidden[number, t]) / len(both)
-                without[t, position] = hidden[number, t]
-    return scores, without
-
-
-def _likeness_token(completion: Completion) -> tuple[Token, ...]:
-    """What stands for the likeness of an encoder's two texts: a place after the last token that names the second."""
+def _similarity_token(completion: Completion) -> tuple[Token, ...]:
+    """What stands for the similarity of an encoder's two texts: a place after the last token that names the second."""
     if not completion.second:
         return ()
     glyphs = [token for token in completion.second if not token.special and token.glyph_start == token.position]
@@ -262,76 +213,92 @@ def _likeness_token(completion: Completion) -> tuple[Token, ...]:
     return (Token(completion.n_positions, -1, text, True, completion.n_positions, text),)
 
 
-def _assembled(
-    model: LanguageModel,
-    completion: Completion,
-    parts: list[_Part],
-    settings: SaliencySettings,
-    contrast: NamedToken | None,
-) -> Saliency:
-    """The parts in order of position, as plain numpy. Raises InputError for a number that is not finite."""
-    width = max(part.scores.shape[1] for part in parts)
+class PartialSaliency:
+    """The numbers of the tokens explained so far: a row for each explained token, filled in as they come."""
 
-    def joined(rows: list[tuple[int, Tensor]]) -> np.ndarray:
-        rows.sort(key=lambda row: row[0])
-        padded = [torch.nn.functional.pad(row, (0, width - len(row)), value=0.0) for _, row in rows]
-        return torch.stack(padded).double().cpu().numpy()
+    def __init__(
+        self,
+        model: LanguageModel,
+        completion: Completion,
+        settings: SaliencySettings,
+        contrast: NamedToken | None,
+        explained: tuple[int, ...],
+    ) -> None:
+        self._model, self._completion, self._settings, self._contrast = model, completion, settings, contrast
+        self._explained = explained
+        self._seen = tuple(completion.seen_from(position) for position in explained)
+        shape = len(explained), max(map(max, self._seen)) + 1
+        self._is_ready = np.zeros(shape[0], dtype=bool)
+        self._scores, self._hidden, self._values = np.zeros(shape), np.zeros(shape), np.zeros(shape[0])
+        self._completeness: list[Completeness | None] = [None] * shape[0]
 
-    scores = joined([(p, part.scores[i]) for part in parts for i, p in enumerate(part.explained)])
-    seen = tuple(completion.seen_from(p) for p in sorted(p for part in parts for p in part.explained))
-    for row, positions in enumerate(seen):
-        scores[row, sorted(set(range(width)).difference(positions))] = 0.0
-    values = {p: float(part.values[i]) for part in parts for i, p in enumerate(part.explained)}
-    found = {p: part.completeness[i] for part in parts for i, p in enumerate(part.explained)}
-    explained = tuple(sorted(values))
-    said = {token.position: token for token in (*completion.outputs, *_likeness_token(completion))}
-    hidden = None
-    if parts[0].hidden_values is not None:
-        hidden = joined(
-            [
-                (p, part.hidden_values[i])
-                for part in parts
-                if part.hidden_values is not None
-                for i, p in enumerate(part.explained)
-            ]
+    def take(self, batch: tuple[int, ...], question: Question, scored: Scores) -> None:
+        """Raises InputError for a number that is not finite."""
+        width = question.embedded.shape[0]
+        values = question.values.double().cpu().numpy()
+        for i, position in enumerate(batch):
+            row = self._explained.index(position)
+            self._values[row] = values[i]
+            self._hidden[row] = values[i]
+            self._is_ready[row] = True
+            if scored.completeness is not None:
+                self._completeness[row] = scored.completeness[i]
+            seen = list(self._seen[row])
+            self._scores[row, seen] = scored.scores[i].double().cpu().numpy()[seen]
+            if scored.hidden_values is not None:
+                self._hidden[row, :width] = scored.hidden_values[i].double().cpu().numpy()
+        errors = [x for c in self._completeness if c is not None for x in (c.error, c.total, c.map_change)]
+        if not all(np.isfinite(numbers).all() for numbers in (self._scores, self._hidden, self._values, errors)):
+            raise InputError("not_finite", what="the saliency")
+
+    def build(self) -> Saliency:
+        """What is known by now."""
+        settings, contrast, model = self._settings, self._contrast, self._model
+        ready = np.flatnonzero(self._is_ready).tolist()
+        explained = tuple(self._explained[row] for row in ready)
+        scores = self._scores[ready]
+        totals = scores.sum(1, keepdims=True)
+        shares = np.divide(scores, totals, out=np.zeros_like(scores), where=totals > 0)
+        outputs = (*self._completion.outputs, *_similarity_token(self._completion))
+        token_at = {token.position: token for token in outputs}
+        explained_tokens = tuple(token_at[position] for position in explained)
+        completeness = tuple(self._completeness[row] for row in ready)
+        objective: Objective = settings.target if contrast is None else "contrast"
+        return Saliency(
+            tokens=self._completion.tokens,
+            n_prompt=self._completion.n_prompt,
+            explained=explained,
+            explained_tokens=explained_tokens,
+            seen=tuple(self._seen[row] for row in ready),
+            method=settings.method,
+            objective=objective if self._completion.kind.predicts else "similarity",
+            contrast=contrast,
+            baseline=settings.baseline,
+            baseline_text=model.tokens_of([model.baseline_id])[0].text if settings.baseline == "token" else None,
+            aggregate=settings.aggregate,
+            whole_words=settings.whole_words,
+            scores=scores,
+            shares=shares if settings.aggregate == "l2" else None,
+            values=self._values[ready],
+            hidden_values=self._hidden[ready] if METHODS[settings.method].hides_tokens else None,
+            completeness=completeness,
+            notes=_notes(contrast, explained_tokens, completeness, settings.most_error),
         )
-    numbers = [scores, np.array(list(values.values())), *([] if hidden is None else [hidden])]
-    errors = [x for c in found.values() if c is not None for x in (c.error, c.total, c.map_change)]
-    if not all(np.isfinite(array).all() for array in [*numbers, np.array(errors)]):
-        raise InputError("not_finite", what="the saliency")
-    totals = scores.sum(1, keepdims=True)
-    shares = (
-        np.divide(scores, totals, out=np.zeros_like(scores), where=totals > 0) if settings.aggregate == "l2" else None
-    )
+
+
+def _notes(
+    contrast: NamedToken | None,
+    explained: Sequence[Token],
+    completeness: Sequence[Completeness | None],
+    most_error: float,
+) -> tuple[Sentence, ...]:
     notes = [] if contrast is None or contrast.note is None else [contrast.note]
     if contrast is not None:
-        same = [p for p in explained if said[p].id == contrast.id]
+        same = [token.position for token in explained if token.id == contrast.id]
         notes += [Sentence.of("contrast_same", text=contrast.text, id=contrast.id, position=p) for p in same[:1]]
-    failed = [c for c in found.values() if c is not None and not c.converged]
+    failed = [c for c in completeness if c is not None and not c.converged]
     if failed:
-        points = max(c.points for c in failed)
-        tolerance = f"{settings.tolerance:.0%}"
-        notes.append(
-            Sentence.of("not_converged", n=len(failed), total=len(explained), points=points, tolerance=tolerance)
-        )
-    return Saliency(
-        tokens=completion.tokens,
-        n_prompt=completion.n_prompt,
-        explained=explained,
-        said=tuple(said[p] for p in explained),
-        seen=seen,
-        method=settings.method,
-        target=settings.target,
-        contrast=contrast,
-        baseline=settings.baseline,
-        baseline_text=model.reader.read([model.baseline_id])[0].text if settings.baseline == "token" else None,
-        aggregate=settings.aggregate,
-        whole_words=settings.whole_words,
-        scores=scores,
-        shares=shares,
-        values=np.array([values[p] for p in explained]),
-        hidden_values=hidden,
-        completeness=tuple(found[p] for p in explained),
-        tolerance=settings.tolerance,
-        notes=tuple(notes),
-    )
+        points, tolerance = max(c.points for c in failed), f"{most_error:.0%}"
+        values = {"n": len(failed), "total": len(explained), "points": points, "tolerance": tolerance}
+        notes.append(Sentence.of("not_converged", **values))
+    return tuple(notes)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from analyzers.models.language_model import LanguageModel
 from analyzers.models.loading import load_model
-from analyzers.sources.catalog import OFFLINE_MODEL, find_bundled_folder, find_row
+from analyzers.sources.catalog import OFFLINE_MODEL, find_row
+from analyzers.sources.local_files import find_bundled_folder
 
 
 def smollm2() -> LanguageModel:

@@ -92,7 +92,7 @@ def measure_memory(n_positions: int = 500) -> None:
 def _read(model: LanguageModel, text: str, n_positions: int, n_prompt: int) -> Completion:
     ids = model.encode(text)[:n_positions]
     assert len(ids) == n_positions
-    return Completion(model.facts.id, model.reader.read(ids), n_prompt)
+    return Completion(model.facts.id, model.reader.tokens_of(ids), n_prompt)
 
 
 if __name__ == "__main__":

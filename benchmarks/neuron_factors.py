@@ -54,7 +54,7 @@ MORE = (
     "quick answer, and she asked many."
 )
 FACTORS = 10
-RAW = NeuronFactorsSettings(unscaled=True, include_first_token=True)
+RAW = NeuronFactorsSettings(scale_layers=False, include_first_token=True)
 SAME = 1.0001
 """Errors this close are the same local minimum, each solver stopped a little before it."""
 

@@ -24,6 +24,7 @@ os.environ["ECCOLENS_SECONDS"] = "600"  # a busy machine is measured too
 
 import torch  # noqa: E402
 
+from analyzers.models.completion import read_prompt  # noqa: E402
 from analyzers.models.store import ModelStore  # noqa: E402
 from analyzers.serving.cost import OPERATIONS_A_SECOND_GPU, SECONDS_A_CALL_GPU, estimate  # noqa: E402
 from analyzers.serving.dispatch import Dispatcher, answer  # noqa: E402
@@ -66,7 +67,7 @@ def measure(repeats: int) -> list[tuple[str, int, float, float, float, int]]:
                 started = time.process_time()
                 found = answer(Dispatcher(store), request)  # a new one, which has written nothing yet
                 seconds.append(time.process_time() - started)
-            cost = estimate(model, request)
+            cost = estimate(model, request, read_prompt(model, request.text, request.generation))
             positions = found.completion.n_positions
             row = (name, positions, min(seconds), cost.seconds(model), cost.operations, cost.calls)
             rows.append(row)

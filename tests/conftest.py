@@ -18,7 +18,8 @@ from families import CAUSAL, tiny_model, tiny_module, tiny_tokenizer
 from analyzers.models.completion import Completion, Generation, complete
 from analyzers.models.language_model import LanguageModel
 from analyzers.models.loading import load_model
-from analyzers.sources.catalog import OFFLINE_MODEL, find_bundled_folder, find_row
+from analyzers.sources.catalog import OFFLINE_MODEL, find_row
+from analyzers.sources.local_files import find_bundled_folder
 
 pytest_plugins = ["served", "stub_hub"]
 

@@ -16,6 +16,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from analyzers.sources import hub_probe
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -54,7 +56,7 @@ class StubHub:
         self.repositories[name] = Repository(files, info)
         return self.repositories[name]
 
-    def send_steps(self, suffix: str) -> int:
+    def sent(self, suffix: str) -> int:
         """How often a file was fetched."""
         return sum(method == "GET" and path.endswith(suffix) for method, path in self.requests)
 
@@ -156,7 +158,6 @@ def serving() -> Iterator[StubHub]:
 @pytest.fixture
 def stub_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StubHub]:
     """A Hub of one's own with an empty cache, and an operator's token that must never be sent."""
-    from analyzers.sources import catalog
 
     with serving() as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.address)
@@ -165,6 +166,6 @@ def stub_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StubHu
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub-cache"))
-        monkeypatch.setattr(catalog, "HUB", catalog.HubProbe())
+        monkeypatch.setattr(hub_probe, "HUB", hub_probe.HubProbe())
         yield hub
         assert hub.tokens == [], "the operator's token was sent"

@@ -42,7 +42,7 @@ class StubSpaces:
     def runtime(self, space: str) -> dict[str, Any]:
         commits = self.spaces[space]
         self.polls += 1
-        stages = ["RUNNING", "BUILDING", "RUNNING" if self.is_whole(commits[-1][1]) else self.build_ends]
+        stages = ["RUNNING", "BUILDING", "RUNNING" if self.is_complete(commits[-1][1]) else self.build_ends]
         at = min(self.polls, len(stages)) - 1 if len(commits) > 1 else 2
         sha = commits[-2][0] if at == 0 else commits[-1][0]
         return {"stage": stages[at], "sha": sha, "hardware": {"current": self.hardware, "requested": self.hardware}}

@@ -16,7 +16,7 @@ import yaml
 from stub_spaces import StubSpaces
 
 from analyzers.common.limits import read_limits
-from analyzers.serving.request import SETTINGS
+from analyzers.serving.analyses import public_analyses
 
 ROOT = Path(__file__).parents[1]
 TOKEN = "hf_" + "x" * 12
@@ -176,7 +176,7 @@ def test_a_space_that_is_missing_is_created_filled_awaited_and_asked(address: st
     assert hub.messages[0].startswith("Deploy ")
     assert re.findall(r"^Stage (.*)$", ran.stdout, re.MULTILINE) == ["RUNNING", "BUILDING", "RUNNING"]
     assert re.findall(r"^(/\w+) answers, tiny", ran.stdout, re.MULTILINE) == [
-        "/" + analysis.replace("-", "_") for analysis in SETTINGS
+        f"/{row.endpoint}" for row in public_analyses()
     ]
     assert ran.stdout.strip().endswith("/spaces/someone/eccolens")
 

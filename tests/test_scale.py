@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from analyzers.models.completion import read_prompt
 from analyzers.models.language_model import LanguageModel
 from analyzers.serving.cost import OPERATIONS_A_SECOND_GPU, SECONDS_A_CALL_GPU, estimate
 from analyzers.serving.request import parse_request
@@ -46,7 +47,8 @@ def test_every_request_of_the_benchmark_has_its_row_for_both_texts() -> None:
 def test_what_is_computed_follows_from_what_was_measured(smollm2: LanguageModel) -> None:
     requests = [(text, *request) for text in (scale.SHORT, scale.LONG) for request in scale.REQUESTS]
     for row, (text, _, analysis, settings) in zip(rows(), requests, strict=True):
-        cost = estimate(smollm2, parse_request(analysis, {"text": text} | settings))
+        request = parse_request(analysis, {"text": text} | settings)
+        cost = estimate(smollm2, request, read_prompt(smollm2, request.text, request.generation))
         gpu = cost.operations / OPERATIONS_A_SECOND_GPU + cost.calls * SECONDS_A_CALL_GPU
         seconds = (number(row[2]) / scale.SPEEDUP, gpu + scale.SLICE_SECONDS, gpu)
         for cell, each in zip(row[3:], seconds, strict=True):

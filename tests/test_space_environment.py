@@ -22,7 +22,7 @@ from gradio_client import Client
 from test_deploy import deploy
 from test_space_card import index_answers
 
-from analyzers.serving.request import SETTINGS
+from analyzers.serving.analyses import public_analyses
 from ui.examples import EXAMPLES
 
 pytestmark = pytest.mark.xdist_group("space")  # one worker makes the environment, or each would make its own
@@ -125,10 +125,10 @@ def space(python: Path, home: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 def test_a_clean_environment_serves_all_four_analyses_of_a_preloaded_model(space: str) -> None:
     client = Client(space, verbose=False)
-    for analysis in SETTINGS:
-        document = client.predict("the keys to the cabinet", api_name="/" + analysis.replace("-", "_"))
+    for row in public_analyses():
+        document = client.predict("the keys to the cabinet", api_name=f"/{row.endpoint}")
         assert document["model"] == "gpt2"
-        assert document[deploy.ANSWERS["/" + analysis.replace("-", "_")]]
+        assert document[row.smoke_key]
 
 
 def test_no_example_names_a_model_that_a_space_has_not(space: str) -> None:

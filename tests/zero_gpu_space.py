@@ -93,6 +93,7 @@ def play(models_folder: Path) -> dict[str, Any]:
     from analyzers.serving.dispatch import Step, answer
     from analyzers.serving.document import document
     from analyzers.serving.request import Request, parse_request
+    from analyzers.sources.resolver import Resolver
 
     torch.set_num_threads(1)
     attribution.CHUNK_WORK["cpu"] = CHUNK_WORK
@@ -105,7 +106,7 @@ def play(models_folder: Path) -> dict[str, Any]:
             yield step
 
     dispatch.Dispatcher._run = counted  # type: ignore[method-assign]
-    store = PreloadedStore(models_folder=models_folder, default="tiny")
+    store = PreloadedStore(Resolver(models_folder=models_folder, default="tiny"))
     store.preload()
     space = SharedGPU(store)
 
@@ -124,7 +125,7 @@ def play(models_folder: Path) -> dict[str, Any]:
     def workers() -> list[str]:
         return [call["pid"] for call in Lender.asked if call["call"] == "/allow"]
 
-    said: dict[str, Any] = {"models": store.names(), "documents": {}, "steps": {}}
+    said: dict[str, Any] = {"models": store.resolver.names(), "documents": {}, "steps": {}}
     for analysis in ("saliency", "layer-predictions", "rankings", "neuron-factors"):
         steps = list(space.run(asked(analysis)))
         assert steps[-1].answer is not None
@@ -174,10 +175,11 @@ def pack(models_folder: Path) -> dict[str, Any]:
     import spaces
 
     from analyzers.models.preloaded import PreloadedStore
+    from analyzers.sources.resolver import Resolver
 
-    store = PreloadedStore(models_folder=models_folder, default="tiny")
+    store = PreloadedStore(Resolver(models_folder=models_folder, default="tiny"))
     store.preload()
-    models = [store.load(name) for name in store.names()]
+    models = [store.load(name) for name in store.resolver.names()]
     tensors = [
         tensor for model in models for tensor in (*model.module.parameters(), *model.module.buffers(), model._probe)
     ]

@@ -7,16 +7,21 @@ from typing import Any
 
 import gradio as gr
 
+from analyzers.common.kinds import Kind
 from analyzers.common.limits import LIMITS
-from analyzers.serving.dispatch import Dispatcher
-from analyzers.serving.request import COMMON, SETTINGS
-from analyzers.sources import catalog
+from analyzers.common.parameters import settings_of
+from analyzers.common.settings import Generation
+from analyzers.serving.analyses import public_analyses
+from analyzers.serving.dispatch import Runner
+from analyzers.sources import catalog, hub_probe, local_files
+from ui.components.inputs import OptionalInteger, OptionalText
 from ui.components.notice import Notice, notice
 from ui.errors import language_of
 from ui.examples import EXAMPLES
 from ui.i18n import T
 from ui.model_line import model_line
-from ui.tabs.tab import Tab
+from ui.runs import QUIET
+from ui.tabs.tab import AnyTab
 
 INSERT_MASK = """() => {
   const box = document.querySelector("#text textarea");
@@ -24,7 +29,7 @@ INSERT_MASK = """() => {
   box.dispatchEvent(new Event("input", { bubbles: true }));
   box.focus();
 }"""
-TARGET_TEXTS = {"masked": "masked_words", "encoder": "second_text"}
+TARGET_TEXTS = {Kind.MASKED: "masked_words", Kind.ENCODER: "second_text"}
 """What the continuation is called for a kind that continues nothing."""
 
 
@@ -44,9 +49,9 @@ class Controls:
     examples: tuple[gr.Button, ...]
 
 
-def build_controls(dispatcher: Dispatcher) -> Controls:
+def build_controls(runner: Runner) -> Controls:
     """The widgets, in their column. Called inside the sidebar."""
-    default = {setting.name: setting for setting in COMMON}
+    default = {setting.name: setting.default for setting in settings_of(Generation)}
     with gr.Column(elem_id="title"):
         gr.Markdown("# Eccolens")
         gr.Markdown(T("tagline"))
@@ -65,41 +70,40 @@ def build_controls(dispatcher: Dispatcher) -> Controls:
     status = Notice(notice("info"), elem_id="status", render=False)
     stop_here = gr.Button(T("stop"), variant="stop", size="sm", visible=False, elem_id="stop-here", render=False)
     model = gr.Dropdown(
-        model_choices(dispatcher),
-        value=dispatcher.store.default_id(),
+        model_choices(runner),
+        value=runner.store.resolver.default_id(),
         label=T("model"),
-        info=T("model_info_any" if dispatcher.store.any_hub_id else "model_info"),
-        allow_custom_value=dispatcher.store.any_hub_id,
+        info=T("model_info_any" if runner.store.resolver.any_hub_id else "model_info"),
+        allow_custom_value=runner.store.resolver.any_hub_id,
         elem_id="model",
     )
     line = Notice(notice("info"), elem_id="model-line")
 
-    def describe(chosen: Any, request: gr.Request) -> dict[str, Any]:
-        return model_line(dispatcher, chosen, language_of(request))
+    def describe(chosen: object, request: gr.Request) -> dict[str, Any]:
+        return model_line(runner, chosen, language_of(request))
 
     model.change(
         describe,
         model,
         line,
-        show_progress="hidden",
-        api_visibility="private",
+        **QUIET,
         trigger_mode="always_last",
         concurrency_id="model-line",
         concurrency_limit=2,
     )
     with gr.Column(visible=False, elem_id="masking") as masking:
         insert = gr.Button(T("insert_mask"), size="sm")
-        hide = gr.Textbox(label=T("hide"), info=T("hide_info"), max_lines=1, max_length=6, elem_id="hide")
+        hide = OptionalInteger(label=T("hide"), info=T("hide_info"), max_lines=1, max_length=6, elem_id="hide")
     insert.click(None, js=INSERT_MASK)
     generate = gr.Slider(0, LIMITS.new_tokens, value=1, step=1, label=T("generate"), elem_id="generate")
     with gr.Accordion(T("sampling"), open=False) as sampling:
         sample = gr.Checkbox(value=False, label=T("sample"))
         with gr.Row():
             temperature = gr.Number(1.0, label=T("temperature"), step=0.1, min_width=90)
-            top_k = gr.Number(default["top_k"].default, label=T("top_k"), precision=0, min_width=90)
+            top_k = gr.Number(default["top_k"], label=T("top_k"), precision=0, min_width=90)
             top_p = gr.Number(1.0, label=T("top_p"), step=0.05, min_width=90)
             seed = gr.Number(0, label=T("seed"), precision=0, min_width=90)
-    target_text = gr.Textbox(
+    target_text = OptionalText(
         label=T("target_text"),
         info=T("target_text_info"),
         lines=1,
@@ -108,7 +112,7 @@ def build_controls(dispatcher: Dispatcher) -> Controls:
     )
     gr.Markdown(T("examples"))
     with gr.Column(elem_id="examples"):
-        examples = _example_buttons(dispatcher)
+        examples = _example_buttons(runner)
     settings: dict[str, gr.components.Component] = {
         "text": text,
         "model": model,
@@ -124,50 +128,52 @@ def build_controls(dispatcher: Dispatcher) -> Controls:
     return Controls(settings, masking, sampling, run, stop, stop_here, status, examples)
 
 
-def _example_buttons(dispatcher: Dispatcher) -> tuple[gr.Button, ...]:
+def _example_buttons(runner: Runner) -> tuple[gr.Button, ...]:
     """In the order of `EXAMPLES`: a heading per tab, an experiment per row, its variants small beside it."""
     buttons = []
-    for name in SETTINGS:
-        gr.Markdown(T(name))
-        of_tab = [example for example in EXAMPLES if example.analysis == name]
+    for row in public_analyses():
+        of_tab = [example for example in EXAMPLES if example.analysis == row.name]
+        if of_tab:
+            gr.Markdown(T(row.name))
         for number in dict.fromkeys(example.number for example in of_tab):
             with gr.Row(elem_classes=["example"]):
-                for example in (one for one in of_tab if one.number == number):
+                for example in (variant for variant in of_tab if variant.number == number):
                     label = T(example.label) if example.is_variant else example.label
-                    can = example.can_be_had(dispatcher.store)
+                    can = example.can_be_had(runner.store)
                     buttons.append(gr.Button(label, size="sm", min_width=60, elem_id=example.id, visible=can))
     return tuple(buttons)
 
 
-def model_choices(dispatcher: Dispatcher) -> list[tuple[str, str]]:
+def model_choices(runner: Runner) -> list[tuple[str, str]]:
     """✓ is at hand, ↓ is downloaded when first used, ⊘ cannot be while the Hub does not answer."""
-    choices, names = [], dispatcher.store.names()
+    choices, names = [], runner.store.resolver.names()
     for row in catalog.CATALOG:
-        if row.id in names and (not row.bundled or catalog.is_on_this_machine(row)):
+        if row.id in names and (not row.bundled or local_files.is_on_this_machine(row)):
             size = f"{row.megabytes:,} MB"
-            where = "✓" if catalog.is_on_this_machine(row) else f"{'↓' if catalog.HUB.answers() else '⊘'} {size}"
-            kind = "" if row.kind == "causal" else f" ({row.kind})"
+            where = "✓" if local_files.is_on_this_machine(row) else f"{'↓' if hub_probe.HUB.answers() else '⊘'} {size}"
+            kind = "" if row.kind.continues_its_text else f" ({row.kind})"
             choices.append((f"{row.label}{kind}  {where}", row.id))
-    return choices + [(f"{name}  ✓", name) for name in dispatcher.store.local_names()]
+    return choices + [(f"{name}  ✓", name) for name in runner.store.resolver.local_names()]
 
 
-def fit_to_kind(dispatcher: Dispatcher, controls: Controls, tabs: list[Tab]) -> None:
+def fit_to_kind(runner: Runner, controls: Controls, tabs: list[AnyTab]) -> None:
     """Only what the chosen kind of model has is shown."""
     side = next(tab.settings["side"] for tab in tabs if "side" in tab.settings)
     model, text, hide = (controls.settings[name] for name in ("model", "target_text", "hide"))
 
-    def fit(chosen: Any) -> tuple[Any, ...]:
-        kind = dispatcher.store.kind_of(chosen) if isinstance(chosen, str) else None
-        writes = kind in (None, "causal", "seq2seq")
-        key = TARGET_TEXTS.get(kind or "", "target_text")
+    def fit(chosen: object) -> tuple[Any, ...]:
+        kind = runner.store.kind_of(chosen) if isinstance(chosen, str) else None
+        writes, fills = kind is None or kind.writes, kind is not None and kind.fills_masks
+        has_source = kind is not None and kind.has_source
+        key = "target_text" if kind is None else TARGET_TEXTS.get(kind, "target_text")
         return (
-            gr.update(visible=kind == "masked"),
-            gr.update() if kind == "masked" else "",
+            gr.update(visible=fills),
+            gr.update() if fills else None,
             gr.update(visible=writes),
-            gr.update(visible=writes or kind == "masked"),
+            gr.update(visible=writes or fills),
             gr.update(label=T(key), info=T(f"{key}_info")),
-            gr.update(visible=kind == "seq2seq") if kind == "seq2seq" else gr.update(visible=False, value="target"),
+            gr.update(visible=True) if has_source else gr.update(visible=False, value="target"),
         )
 
     outputs = [controls.masking, hide, controls.settings["generate"], controls.sampling, text, side]
-    model.change(fit, model, outputs, show_progress="hidden", queue=False, api_visibility="private")
+    model.change(fit, model, outputs, queue=False, **QUIET)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from analyzers.models.store import ModelStore
-from analyzers.serving.dispatch import KINDS, PREDICTING
-from analyzers.sources import catalog
+from analyzers.common.languages import Language
+from analyzers.models.store import Store
+from analyzers.serving.analyses import ANALYSES
+from analyzers.serving.request import AnyRequest
+from analyzers.sources import catalog, hub_probe, local_files
+from ui.texts import say
 
 HEATHROW = "Heathrow airport is located in the city of"
 COUNTRIES = "The countries of the European Union are:\n1. Austria\n2. Belgium\n3. Bulgaria\n4."
@@ -37,27 +40,48 @@ class Example:
     is_variant: bool = False
     id: str = field(default="")
 
-    def model(self, store: ModelStore, chosen: Any) -> str:
+    def model(self, store: Store, chosen: object) -> str:
         """The model to run on: the one named, if it can be had, else its stand-in; else the chosen one, unless that does
         not continue a text."""
         if self.models:
             return next((id for id in self.models[:-1] if _can_be_had(id, self.analysis)), self.models[-1])
-        if isinstance(chosen, str) and store.kind_of(chosen) == "causal":
+        if isinstance(chosen, str) and (kind := store.kind_of(chosen)) is not None and kind.continues_its_text:
             return chosen
-        return store.default_id()
+        return store.resolver.default_id()
 
-    def can_be_had(self, store: ModelStore) -> bool:
+    def can_be_had(self, store: Store) -> bool:
         """Whether its model, or its stand-in, is one that this machine may have: a Space has no bundled ones."""
         if not self.models:
             return True
         row = catalog.find_row(self.model(store, None))
-        return row is not None and row.id in store.names() and (not row.bundled or catalog.is_on_this_machine(row))
+        return (
+            row is not None
+            and row.id in store.resolver.names()
+            and (not row.bundled or local_files.is_on_this_machine(row))
+        )
 
-    def missed(self, model: str) -> str | None:
-        """Label of the model that it was tried on, where another stands in for it."""
+    def stand_in(self, model: str) -> StandIn | None:
+        """Where another model runs than the example was tried on."""
         if not self.models or model == self.models[0]:
             return None
-        return label_of(self.models[0])
+        return StandIn(label_of(self.models[0]), model, str(self.values["text"]))
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """A model that runs in the place of the one that an example was tried on."""
+
+    missing: str
+    """Label of that one."""
+    model: str
+    text: str
+
+    def runs(self, request: AnyRequest) -> bool:
+        """Whether a request is the example's still."""
+        return (self.model, self.text) == (request.model, request.text)
+
+    def say(self, language: Language) -> str:
+        return say("stand_in", language, missed=self.missing, model=label_of(self.model))
 
 
 def label_of(id: str) -> str:
@@ -68,9 +92,9 @@ def label_of(id: str) -> str:
 
 def _can_be_had(id: str, analysis: str) -> bool:
     row = catalog.find_row(id)
-    if row is None or row.kind not in KINDS.get(analysis, PREDICTING):
+    if row is None or row.kind not in ANALYSES[analysis].kinds:
         return False
-    return catalog.is_on_this_machine(row) or catalog.HUB.answers()
+    return local_files.is_on_this_machine(row) or hub_probe.HUB.answers()
 
 
 def _of(number: int, analysis: str, label: str, **values: Any) -> Example:
@@ -135,13 +159,13 @@ EXAMPLES: tuple[Example, ...] = (
         "Heathrow / ␣Heathrow",
         text=HEATHROW,
         generate=1,
-        watch=" London",
+        watch=[" London"],
         compare="text",
         compare_text=f" {HEATHROW}",
     ),
     _AFTERNOON,
     _variant("sampled", _AFTERNOON, sample=True, seed=1),
-    _of(10, "rankings", "The keys to the cabinet: is / are", text="The keys to the cabinet", watch=" is\n are"),
+    _of(10, "rankings", "The keys to the cabinet: is / are", text="The keys to the cabinet", watch=[" is", " are"]),
     _of(12, "rankings", "The countries of the European Union are: …", text=COUNTRIES, generate=20),
     _DISTILBERT,
     _variant("first_layer", _DISTILBERT, layers="first"),

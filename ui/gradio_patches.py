@@ -8,7 +8,8 @@ from typing import Any
 import gradio as gr
 from gradio.blocks import BlocksConfig
 
-from analyzers.serving.request import COMMON, SETTINGS
+from analyzers.serving.analyses import public_analyses
+from analyzers.serving.request import parameters_of
 
 
 class Page(gr.Blocks):
@@ -20,20 +21,20 @@ class Page(gr.Blocks):
 
     def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:
         """Gradio's own client fills in what is left out of a request, but to `curl` the server would only say "error"."""
-        analysis = str(block_fn.api_name).replace("_", "-")
-        if analysis in SETTINGS:
-            defaults = ["", *(setting.default for setting in (*COMMON, *SETTINGS[analysis]))]
+        row = next((row for row in public_analyses() if row.endpoint == block_fn.api_name), None)
+        if row is not None:
+            defaults = ["", *(setting.default for setting in parameters_of(row.name))]
             inputs.extend(defaults[len(inputs) :])
         super().validate_inputs(block_fn, inputs)
 
     async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
         """Of the components that a step leaves alone nothing is made. Gradio makes each of them anew, sixty at each step of
         a run, while no visitor is served."""
-        said = block_fn.outputs
+        changed = block_fn.outputs
         if isinstance(predictions, dict):
-            said = [output for output in said if output in predictions]
+            changed = [output for output in changed if output in predictions]
         part = copy(block_fn)
-        part.outputs = said or block_fn.outputs
+        part.outputs = changed or block_fn.outputs
         values = dict(zip(part.outputs, await super().postprocess_data(part, predictions, state), strict=True))
         return [values.get(output, None if output.stateful else gr.skip()) for output in block_fn.outputs]
 

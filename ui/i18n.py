@@ -18,3 +18,8 @@ def T(key: str) -> Any:
     if key not in I18N.translations[LANGUAGES[0]]:
         raise KeyError(key)
     return I18N(key)
+
+
+def label_of(key: str, otherwise: str = "") -> Any:
+    """As `T`, and for what has no text in any language its own name."""
+    return T(key) if key in text_keys() else otherwise or key

@@ -1,32 +1,56 @@
-"""From a click to an answer: parse strictly, run through the one dispatcher, say how it goes. Shared by all tabs."""
+"""From a request to what the page says of it: followed through the one runner, in the visitor's language."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from analyzers.common.languages import Language
 from analyzers.common.memory import format_bytes
-from analyzers.serving.dispatch import Answer, Dispatcher, Step
-from analyzers.serving.request import Request
-from ui.components.notice import notice
+from analyzers.serving.dispatch import AnyAnswer, Runner, Step
+from analyzers.serving.request import AnyRequest
+from ui.components.notice import Notice, notice
 from ui.errors import sentence_for
 from ui.texts import say
 
 TELL_SECONDS = 0.25
 """Between two words on how far a phase of a run is. The page takes 70 ms to take in each, longer than a step of a short run."""
+WORTH_SAYING = 5
+"""Seconds; a run that is expected to be quicker says only how far it is."""
+
+Updates: TypeAlias = dict[Any, Any]
+"""Components, and what becomes of them."""
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+"""Options of every event of the page."""
 
 
-def follow(
-    dispatcher: Dispatcher, request: Request, language: Language
-) -> Iterator[tuple[dict[str, Any], Answer | None]]:
-    """What to say, and the answer as far as it is known. Never raises: what goes wrong is said."""
-    last: Answer | None = None
-    whole: Answer | None = None
+def on_the_model(runner: Runner) -> dict[str, Any]:
+    """Options of the events that run on the model."""
+    return {"concurrency_id": "model", "concurrency_limit": runner.at_once}
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a run stands."""
+
+    notice: dict[str, Any]
+    """What to say of it."""
+    answer: AnyAnswer | None = None
+    """As far as it is known, where there is more than before."""
+    is_over: bool = False
+    is_error: bool = False
+    """Whether it is over because something went wrong, which the notice says."""
+
+
+def follow(runner: Runner, request: AnyRequest, language: Language) -> Iterator[Status]:
+    """How a run goes, the last status of which is over. Never raises: what goes wrong is said."""
+    last: AnyAnswer | None = None
+    whole: AnyAnswer | None = None
     told, phase = -math.inf, ""
-    steps = dispatcher.run(request)
+    steps = runner.run(request)
     try:
         for step in steps:
             fresh = step.answer if step.answer is not last else None
@@ -37,21 +61,27 @@ def follow(
                 continue
             if fresh is None and step.phase == phase and time.monotonic() < told + TELL_SECONDS:
                 continue
-            yield _said(step, request, language), fresh or whole
+            yield Status(describe_step(step, request, language), fresh or whole, is_over=step.phase == "done")
             told, phase = time.monotonic(), step.phase
             whole = None
     except Exception as error:
         # The last line of defence between a visitor and a stack trace; it is logged there without their text.
-        yield notice("error", sentence_for(error, language)), None
+        yield Status(notice("error", sentence_for(error, language)), is_over=True, is_error=True)
     finally:
         steps.close()  # type: ignore[attr-defined]
 
 
-WORTH_SAYING = 5
-"""Seconds; a run that is expected to be quicker says only how far it is."""
+def report(
+    runner: Runner, request: AnyRequest, language: Language, line: Notice, show: Callable[[AnyAnswer], Updates]
+) -> Iterator[Updates]:
+    """A run that is asked for from within a tab: its line says how it goes, unless what `show`
+    returns says more."""
+    for status in follow(runner, request, language):
+        yield {line: status.notice} | ({} if status.answer is None else show(status.answer))
 
 
-def _said(step: Step, request: Request, language: Language) -> dict[str, Any]:
+def describe_step(step: Step, request: AnyRequest, language: Language) -> dict[str, Any]:
+    """How far a run is, as a notice."""
     if step.phase == "done" and step.answer is not None:
         model, seconds = step.answer.model, sum(step.answer.seconds.values())
         line = say(

@@ -11,46 +11,46 @@ from pathlib import Path
 from analyzers.common.errors import InputError
 from analyzers.common.limits import LIMITS
 from analyzers.models.placement import PRECISIONS, check_precision
-from analyzers.models.store import ModelStore
-from analyzers.serving.dispatch import Dispatcher
-from analyzers.sources import catalog
+from analyzers.models.store import ModelStore, Store
+from analyzers.serving.dispatch import Dispatcher, Runner
+from analyzers.sources import catalog, hub_probe
+from analyzers.sources.resolver import Resolver
 
 
 def serve(arguments: list[str] | None = None) -> int:
     """Serve until interrupted. Exit status 2, with a sentence, for options that cannot be."""
     given = _options().parse_args(arguments)
     # Asked now, so that the answer is there when gradio, which takes seconds, is imported.
-    threading.Thread(target=catalog.HUB.answers, name="hub-question", daemon=True).start()
+    threading.Thread(target=hub_probe.HUB.answers, name="hub-question", daemon=True).start()
     if given.models_dir is not None and not given.models_dir.is_dir():
         print(f"There is no folder {given.models_dir}. Give --models-dir a folder of model folders.", file=sys.stderr)
         return 2
     on_zero_gpu = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
     if on_zero_gpu:
-        dispatcher = _shared_gpu(given.models_dir)
+        runner: Runner = _shared_gpu(given.models_dir)
     else:
         store = ModelStore(
-            models_folder=given.models_dir,
-            any_hub_id=_any_model(given),
+            Resolver(models_folder=given.models_dir, any_hub_id=_any_model(given)),
             precision=given.precision,
             offload_folder=given.offload,
         )
-        dispatcher = Dispatcher(store)
-    store = dispatcher.store
+        runner = Dispatcher(store)
+    resolver = runner.store.resolver
     try:
         check_precision(given.precision)
         if given.model is not None:
-            store.set_default(given.model)
+            resolver.set_default(given.model)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
 
     from ui.layout import build_app, launch_options
 
-    app = build_app(dispatcher)
+    app = build_app(runner)
     print(f"Limits: {LIMITS}")
     if given.share:
         print("Sharing: anyone with the link can use this machine's models; texts they type are computed here.")
-    if store.any_hub_id:
+    if resolver.any_hub_id:
         print(
             "Any public model of the Hugging Face Hub may be typed in and is downloaded here (--no-any-model ends that)."
         )
@@ -64,7 +64,7 @@ def serve(arguments: list[str] | None = None) -> int:
     )
     print(f"Eccolens is at http://{given.host}:{app.server_port}", flush=True)
     if not on_zero_gpu:
-        threading.Thread(target=_warm_up, args=(store,), name="warm-up", daemon=True).start()
+        threading.Thread(target=_warm_up, args=(runner.store,), name="warm-up", daemon=True).start()
     app.block_thread()
     return 0
 
@@ -76,23 +76,23 @@ def _any_model(given: argparse.Namespace) -> bool:
     return not given.share and "SPACE_ID" not in os.environ and given.host in ("127.0.0.1", "localhost", "::1")
 
 
-def _shared_gpu(models_folder: Path | None) -> Dispatcher:
+def _shared_gpu(models_folder: Path | None) -> Runner:
     """For ZeroGPU, where the models are loaded before the page is served: what is loaded later no worker has."""
     from ui.zero_gpu import SharedGPU  # isort: skip  # before anything imports torch
     from analyzers.models.preloaded import PreloadedStore
 
-    store = PreloadedStore(models_folder=models_folder)
+    store = PreloadedStore(Resolver(models_folder=models_folder))
     store.preload()
     return SharedGPU(store)
 
 
-def _warm_up(store: ModelStore) -> None:
+def _warm_up(store: Store) -> None:
     """Load the default model while the visitor reads the page. A failure is told to whoever runs it."""
-    source = store.find(store.default_id())
+    source = store.resolver.find(store.resolver.default_id())
     if source.folder is None:
-        source = store.find(catalog.OFFLINE_MODEL)
+        source = store.resolver.find(catalog.OFFLINE_MODEL)
     try:
-        store.load(source.id)
+        store.load(source)
     except InputError as error:
         print(f"Warm-up: {error}", file=sys.stderr, flush=True)
 

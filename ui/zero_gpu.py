@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import gradio as gr
 import spaces
 
 from analyzers.common.errors import InputError
 from analyzers.common.limits import LIMITS
+from analyzers.models.preloaded import PreloadedStore
 from analyzers.serving.cost import expected_seconds
-from analyzers.serving.dispatch import Answer, Dispatcher, Step
-from analyzers.serving.request import Request
+from analyzers.serving.dispatch import AnyAnswer, Dispatcher, Step
+from analyzers.serving.request import AnyRequest
 from ui.errors import log_fault
 
 START_SECONDS = 10
@@ -36,31 +37,35 @@ class WorkerFault(Exception):
     """Something that is ours went wrong in the worker. It was logged there; this carries no visitor's text."""
 
 
-@dataclass
-class SharedGPU(Dispatcher):
-    """Runs every request in the worker, and gives the same steps as a `Dispatcher`. Its store holds `PreloadedStore`."""
+class SharedGPU:
+    """Runs every request in the worker, and gives the same steps as the `Dispatcher` that it has there."""
 
-    at_once: int = AT_ONCE
+    def __init__(self, store: PreloadedStore) -> None:
+        self.store = store
+        self.at_once = AT_ONCE
+        dispatcher = Dispatcher(store)
 
-    def __post_init__(self) -> None:
-        def in_worker(request: Request, seconds: int) -> Iterator[Step | InputError]:
-            yield from send_steps(Dispatcher.run(self, request, seconds - START_SECONDS))
+        def in_worker(request: AnyRequest, seconds: int) -> Iterator[Step | InputError]:
+            yield from send_steps(dispatcher.run(request, seconds - START_SECONDS))
 
         self._in_worker = spaces.GPU(duration=lambda request, seconds: seconds)(in_worker)
 
-    def run(self, request: Request, seconds: int | None = None) -> Iterator[Step]:
+    def run(self, request: AnyRequest, seconds: int | None = None) -> Iterator[Step]:
+        """As `Dispatcher.run`."""
+        from analyzers.models.completion import read_prompt
+
         yield Step("waiting")
-        model = self.store.load(request.model or self.store.default_id())
+        model = self.store.load(request.model or self.store.resolver.default_id())
         limit = LIMITS.seconds if seconds is None else seconds
-        asked = seconds_to_ask(expected_seconds(model, request), limit)
-        last: Answer | None = None
-        arrived = self._in_worker(request, asked)
+        prompt = read_prompt(model, request.text, request.generation)
+        last: AnyAnswer | None = None
+        arrived = self._in_worker(request, seconds_to_ask(expected_seconds(model, request, prompt), limit))
         try:
-            for one in arrived:
-                if isinstance(one, InputError):
-                    raise one
-                last = one.answer or last
-                yield replace(one, answer=last)
+            for step in arrived:
+                if isinstance(step, InputError):
+                    raise step
+                last = step.answer or last
+                yield replace(step, answer=last)
         except gr.Error as error:
             raise to_input_error(error) from error
         finally:
@@ -74,7 +79,7 @@ def seconds_to_ask(expected: float, limit: int) -> int:
 
 def send_steps(steps: Iterator[Step]) -> Iterator[Step | InputError]:
     """What leaves the worker: each answer once, and an InputError as the last value. Raises WorkerFault for any other error."""
-    last: Answer | None = None
+    last: AnyAnswer | None = None
     try:
         for step in steps:
             yield replace(step, answer=None) if step.answer is last else step

@@ -3,57 +3,89 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from analyzers.common.errors import InputError
+from analyzers.common.limits import LIMITS
+from analyzers.common.methods import METHODS
+from analyzers.common.parameters import MOST_LAYERS, MOST_POSITIONS, Parameter, Settings
 
 
 @dataclass(frozen=True)
-class Generation:
+class Generation(Settings):
     """How the continuation is made. Greedy unless `sample`; with `target_text` nothing is generated."""
 
-    generate: int = 1
-    sample: bool = False
-    temperature: float = 1.0
-    top_k: int = 50
-    top_p: float = 1.0
-    seed: int = 0
-    target_text: str | None = None
+    generate: Annotated[int, Parameter("how many tokens to generate", 0, LIMITS.new_tokens)] = 1
+    sample: Annotated[bool, Parameter("draw tokens at random instead of the likeliest")] = False
+    temperature: Annotated[float, Parameter("sampling temperature", 0.01, 10.0)] = 1.0
+    top_k: Annotated[int, Parameter("sample from the k likeliest tokens", 1, LIMITS.top_k)] = 50
+    top_p: Annotated[float, Parameter("sample from the smallest set that holds this probability", 0.01, 1.0)] = 1.0
+    seed: Annotated[int, Parameter("seed of the sampling", 0, 2**32 - 1)] = 0
+    target_text: Annotated[
+        str | None,
+        Parameter(
+            "score this continuation instead of generating; the words for a masked model's masks; an encoder's second text"
+        ),
+    ] = None
     """A continuation to score instead of generating; its own leading space counts. For a masked model the words that
     stand for its masks, one token each; for an encoder the text to compare with."""
-    hide: int | None = None
+    hide: Annotated[int | None, Parameter("masked models: hide the token at this position", 0, MOST_POSITIONS)] = None
     """Masked models: the position of a token to hide, and to explain."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.target_text is not None and self.sample:
+            raise InputError("continuation_and_sample")
 
-Method = Literal["occlusion", "integrated-gradients", "input-x-gradient", "gradient"]
-Target = Literal["probability", "logit", "log-probability", "contrast", "similarity"]
+
+Objective = Literal["probability", "logit", "log-probability", "contrast", "similarity"]
 """What is explained. The last two are not chosen by name: `contrast` follows from the word, `similarity` (the cosine of
 two texts) from a model that predicts no token."""
+ChosenObjective = Literal["probability", "logit", "log-probability"]
 Baseline = Literal["token", "mean", "zero"]
 Aggregate = Literal["l2", "sum"]
+TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
-class SaliencySettings:
+class SaliencySettings(Settings):
     """What is asked of the tokens."""
 
-    method: Method = "occlusion"
-    target: Target = "probability"
-    contrast: str | None = None
-    """A word B: the target becomes logit(A) − logit(B), A being the explained token (Yin & Neubig 2022)."""
-    aggregate: Aggregate = "l2"
+    method: Annotated[str, Parameter("how tokens are scored", choices=METHODS)] = "occlusion"
+    """A row of `METHODS`."""
+    target: Annotated[ChosenObjective, Parameter("the number that is explained")] = "probability"
+    contrast: Annotated[str | None, Parameter("explain logit(token) − logit(this token) instead")] = None
+    """A word B: what is explained becomes logit(A) − logit(B), A being the explained token (Yin & Neubig 2022)."""
+    aggregate: Annotated[Aggregate, Parameter("magnitudes (l2) or signed sums (sum)")] = "l2"
     """`l2`: magnitudes, and shares of them. `sum`: signed sums over the dimensions, no shares."""
-    baseline: Baseline = "token"
+    baseline: Annotated[Baseline, Parameter("what stands for an absent token")] = "token"
     """What stands for absence: a real token (padding, else end of text), the mean embedding, or zero (as ecco)."""
-    points: int | None = None
-    """Integration points; None doubles them until both errors are below `tolerance`."""
-    tolerance: float = 0.05
-    whole_words: bool = False
-    """Occlusion hides all tokens of a word together, and shares its effect equally among them."""
-    first: int | None = None
-    """Position of the token to explain before the others; None for the first."""
+    points: Annotated[
+        int | Literal["auto"], Parameter("integration points, or auto: as many as are needed", 1, LIMITS.points)
+    ] = "auto"
+    """`auto` doubles them until both errors are below the tolerance."""
+    tolerance: Annotated[
+        float | None, Parameter("with auto points both errors end below this (default 0.05)", 0.0001, 1.0)
+    ] = None
+    """None: 0.05."""
+    whole_words: Annotated[bool, Parameter("occlusion hides all tokens of a word together")] = False
+    """Its effect is shared equally among them."""
+    first: Annotated[int | None, Parameter("position of the token to explain first", 0, MOST_POSITIONS)] = None
+    """None for the first there is."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.points != "auto" and self.tolerance is not None:
+            raise InputError("conflicting_points")
+
+    @property
+    def most_error(self) -> float:
+        """What counts as converged: both errors are no larger."""
+        return TOLERANCE if self.tolerance is None else self.tolerance
 
 
 @dataclass(frozen=True)
-class FaithfulnessSettings:
+class FaithfulnessSettings(Settings):
     """Which map is put to the test, and how finely."""
 
     position: int
@@ -69,68 +101,71 @@ class FaithfulnessSettings:
 
 MOST_PREDICTIONS = 50
 """The longest list of predictions a layer can be asked for."""
+PredictedPosition = Annotated[int | None, Parameter("position of the predicted token", 0, MOST_POSITIONS)]
+"""Of the predicted token, 1 to n_positions (that one was never written); it is read off the position before it. None for
+the first token after the prompt."""
+FinalNorm = Annotated[
+    bool, Parameter("leave the final norm out, as ecco did: a comparison", turns_off="without_final_norm")
+]
+"""Without it, on every layer but the last, the numbers are a comparison, not a reading."""
 
 
 @dataclass(frozen=True)
-class LayerPredictionsSettings:
+class LayerPredictionsSettings(Settings):
     """What is asked of the layers."""
 
-    position: int | None = None
-    """Position of the predicted token, 1 to n_positions (that one was never written); None for the first token after
-    the prompt. It is read off the position before it."""
-    layer: int | None = None
-    """Only this layer, −1 for the embedding row; None for all."""
-    only_last: bool = False
-    """Only the last layer, whatever its number; `layer` is then not looked at."""
-    top: int = 10
-    """How many predictions per layer."""
-    without_final_norm: bool = False
-    """Leave the final norm out on every layer but the last, as ecco did: a comparison, not a reading."""
+    position: PredictedPosition = None
+    layer: Annotated[
+        int | Literal["all", "last"], Parameter("only this layer, or last; -1 is the embedding row", -1, MOST_LAYERS)
+    ] = "all"
+    top: Annotated[int, Parameter("how many predictions per layer", 1, MOST_PREDICTIONS)] = 10
+    final_norm: FinalNorm = True
 
 
 @dataclass(frozen=True)
-class RankingsSettings:
+class RankingsSettings(Settings):
     """What is asked of the layers, beside the ranks of the text's own tokens."""
 
-    watch: tuple[str, ...] = ()
+    watch: Annotated[tuple[str, ...], Parameter("also rank this token; may be repeated", 0, LIMITS.watched_tokens)] = ()
     """Words to rank at one position, leading space included; words of the same token are watched once."""
-    position: int | None = None
-    """Where they are ranked: the position of the predicted token, 1 to n_positions (that one was never written); None
-    for the first token after the prompt."""
-    without_final_norm: bool = False
-    """Leave the final norm out on every layer but the last, as ecco did: a comparison, not a reading."""
+    position: PredictedPosition = None
+    """Where they are ranked."""
+    final_norm: FinalNorm = True
 
 
 Parts = Literal["positive", "split"]
 Side = Literal["target", "source"]
-Preset = Literal["all", "first", "middle", "last"]
+LayerSet = Literal["all", "first", "middle", "last"]
 Part = Literal["positive", "negative"]
 DEFAULT_FACTORS = 8
 """As in the articles (Alammar 2021)."""
 
 
 @dataclass(frozen=True)
-class NeuronFactorsSettings:
+class NeuronFactorsSettings(Settings):
     """Which neurons, which tokens, how many factors."""
 
-    factors: int | None = None
-    """None: 8, or as many as there are tokens to factorise."""
-    first_layer: int | None = None
+    factors: Annotated[int | Literal["auto"], Parameter("how many factors, or auto", 1, LIMITS.factors)] = "auto"
+    """`auto`: 8, or as many as there are tokens to factorise."""
+    first_layer: Annotated[int | None, Parameter("first layer, inclusive", 0, MOST_LAYERS)] = None
     """None: 0."""
-    last_layer: int | None = None
-    """Inclusive; None: the last."""
-    preset: Preset = "all"
-    """Which layers where neither of the two is given: all, or only the first, the middle or the last."""
-    include_first_token: bool = False
+    last_layer: Annotated[int | None, Parameter("last layer, inclusive", 0, MOST_LAYERS)] = None
+    """None: the last."""
+    include_first_token: Annotated[bool, Parameter("factorise the first token too")] = False
     """The first token's activations dwarf all others (attention sinks; Sun et al. 2024), so it is left out by default."""
-    include_special: bool = False
-    """Special tokens other than the first."""
-    unscaled: bool = False
-    """Join the layers as they are (ecco). Otherwise each is scaled to unit Frobenius norm, or the loudest would be all."""
-    parts: Parts = "positive"
+    include_special: Annotated[bool, Parameter("factorise the other special tokens too")] = False
+    scale_layers: Annotated[bool, Parameter("join the layers as they are, as ecco did", turns_off="unscaled")] = True
+    """Each layer is brought to unit Frobenius norm, or the loudest would be all."""
+    parts: Annotated[Parts, Parameter("positive activations, or both halves")] = "positive"
     """`positive`: what is below zero counts as zero (ecco). `split`: it counts as neurons of its own, sign turned."""
-    side: Side = "target"
-    """Of a model with two stacks: the decoder's blocks on the target's tokens, or the encoder's on the source's."""
+    side: Annotated[Side, Parameter("which stack of an encoder-decoder model")] = "target"
+    """The decoder's blocks on the target's tokens, or the encoder's on the source's."""
+    layers: Annotated[LayerSet, Parameter("which layers, where no first or last one is given")] = "all"
+
+    @property
+    def names_layers(self) -> bool:
+        """Whether a first or a last layer is given, which then counts."""
+        return self.first_layer is not None or self.last_layer is not None
 
 
 @dataclass(frozen=True)
@@ -146,13 +181,17 @@ class FactorNeuron:
 
 
 @dataclass(frozen=True)
-class AblationSettings:
+class AblationSettings(Settings):
     """Which neurons to turn down or up, and by how much."""
 
     neurons: tuple[FactorNeuron, ...]
-    scale: float = 0.0
-    """0 silences them, 1 changes nothing, 2 doubles them."""
+    scale: Annotated[float, Parameter("0 silences them, 1 changes nothing, 2 doubles them", 0, 2)] = 0.0
     top: int = 10
     """Likeliest tokens to report, before and after."""
     side: Side = "target"
     """As in `NeuronFactorsSettings`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.neurons:
+            raise InputError("no_neurons_chosen")

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from analyzers.common.progress import Progress
-from analyzers.common.settings import Target
+from analyzers.common.settings import Objective
 from analyzers.models.language_model import LanguageModel
 
 CHUNK_WORK = {"cpu": 1e11}
@@ -36,9 +36,9 @@ class TokenObjective:
     rows: Int[Tensor, " target"]
     """Rows of the model's output that predict the explained tokens."""
     ids: Int[Tensor, " target"]
-    target: Target
+    scalar: Objective
     contrast_id: int | None = None
-    """B of logit(A) − logit(B), for the target `contrast`."""
+    """B of logit(A) − logit(B), for the scalar `contrast`."""
     n_source: int = 0
     """How many of the positions are the source's (seq2seq)."""
 
@@ -64,12 +64,12 @@ class TokenObjective:
         logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
         index = self.ids.expand(logits.shape[0], -1).unsqueeze(-1)
         chosen = logits.gather(-1, index).squeeze(-1)
-        if self.target == "logit":
+        if self.scalar == "logit":
             return chosen
-        if self.target == "contrast":
+        if self.scalar == "contrast":
             return chosen - logits[..., self.contrast_id]
         log_probability = chosen - logits.logsumexp(-1)
-        return log_probability if self.target == "log-probability" else log_probability.exp()
+        return log_probability if self.scalar == "log-probability" else log_probability.exp()
 
 
 @dataclass(frozen=True, eq=False)

@@ -86,7 +86,7 @@ def integrate_until_converged(
     totals = values - evaluate(model, baseline.unsqueeze(0), objective)[0]
     scores = embedded.new_zeros(objective.n_targets, embedded.shape[0])
     found: dict[int, Completeness] = {}
-    if settings.points is None:
+    if settings.points == "auto":
         schedule = [FIRST_POINTS // 2, FIRST_POINTS]
         while schedule[-1] * 2 <= LIMITS.points:
             schedule.append(schedule[-1] * 2)
@@ -111,12 +111,12 @@ def integrate_until_converged(
         for i, change, error in zip(list(pending), changes.tolist(), errors.tolist(), strict=True):
             total = float(totals[i])
             relative = abs(error / total) if total else None
-            good = relative is not None and relative <= settings.tolerance and change <= settings.tolerance
+            good = relative is not None and relative <= settings.most_error and change <= settings.most_error
             found[i] = Completeness(error, total, relative, change, points, good)
             if good:
                 pending.remove(i)
         again = integration_work(model, embedded.shape[0], len(pending), points * 2)
-        if not pending or (attempt > 0 and settings.points is None and again > budget):
+        if not pending or (attempt > 0 and settings.points == "auto" and again > budget):
             break
         budget -= again
     yield Progress(1.0, Integrated(scores, tuple(found[i] for i in range(objective.n_targets))))

@@ -50,12 +50,12 @@ def stream_logits(
     layers: Sequence[int],
     *,
     n_source: int = 0,
-    without_final_norm: bool = False,
+    final_norm: bool = True,
 ) -> Iterator[LensChunk]:
     """Logits of every asked layer at every asked position, a few whole positions at a time, from one forward.
 
     `rows` are the rows read (`Completion.row_of`), of a seq2seq model the decoder's; `layers` ascend, −1 is the input of the first
-    block, and the last of them is the last block. `without_final_norm` is ecco's reading: the norm is passed over on
+    block, and the last of them is the last block. `final_norm=False` is ecco's reading: the norm is passed over on
     every layer but the last. Never more than `CELLS` × vocabulary logits exist at once (for a model deeper than `CELLS`
     layers: one position's).
 
@@ -74,7 +74,7 @@ def stream_logits(
     self_check = 0.0
     for start in range(0, len(rows), size):
         some = slice(start, min(start + size, len(rows)))
-        logits = _read(model, hidden[some], without_final_norm=without_final_norm)
+        logits = _read(model, hidden[some], final_norm=final_norm)
         _refuse_infinite(logits, rows[some], layers)
         for i in range(some.start, some.stop):
             if i in own_of:
@@ -88,13 +88,11 @@ def lens_logits(
     positions: Sequence[int],
     layers: Sequence[int],
     *,
-    without_final_norm: bool = False,
+    final_norm: bool = True,
 ) -> Iterator[LensChunk]:
     """`stream_logits` of a completion: where the tokens at `positions` are predicted, each of the layers."""
     rows = [completion.row_of(position) for position in positions]
-    return stream_logits(
-        model, completion.ids, rows, layers, n_source=completion.n_source, without_final_norm=without_final_norm
-    )
+    return stream_logits(model, completion.ids, rows, layers, n_source=completion.n_source, final_norm=final_norm)
 
 
 def predicted_position(completion: Completion, position: int | None) -> int:
@@ -103,7 +101,7 @@ def predicted_position(completion: Completion, position: int | None) -> int:
     A causal model predicts position 0 from nothing; position n_positions is the token that would have come next.
     Raises InputError for a position that is not predicted.
     """
-    if position is None and completion.kind == "masked":
+    if position is None and completion.kind.fills_masks:
         if not completion.outputs:
             raise InputError("no_mask", model=completion.model)
         return completion.outputs[0].position
@@ -170,17 +168,17 @@ def _observe(
 
 @torch.no_grad()
 def _read(
-    model: LanguageModel, hidden: Float[Tensor, "row layer d_model"], *, without_final_norm: bool
+    model: LanguageModel, hidden: Float[Tensor, "row layer d_model"], *, final_norm: bool
 ) -> Float[Tensor, "row layer vocab"]:
     """Every cell is a sequence of its own, so a model with few learned positions takes any number of them."""
 
-    def read(cells: Tensor, *, final_norm: bool) -> Tensor:
-        logits: Tensor = unembed(model.module, model.anatomy, cells.flatten(0, 1).unsqueeze(1), final_norm=final_norm)
+    def read(cells: Tensor, *, is_normed: bool) -> Tensor:
+        logits: Tensor = unembed(model.module, model.anatomy, cells.flatten(0, 1).unsqueeze(1), final_norm=is_normed)
         return logits[:, 0].float().view(*cells.shape[:2], -1)
 
-    if not without_final_norm or hidden.shape[1] == 1:
-        return read(hidden, final_norm=True)
-    return torch.cat([read(hidden[:, :-1], final_norm=False), read(hidden[:, -1:], final_norm=True)], dim=1)
+    if final_norm or hidden.shape[1] == 1:
+        return read(hidden, is_normed=True)
+    return torch.cat([read(hidden[:, :-1], is_normed=False), read(hidden[:, -1:], is_normed=True)], dim=1)
 
 
 def _refuse_infinite(logits: Float[Tensor, "row layer vocab"], rows: Sequence[int], layers: Sequence[int]) -> None:

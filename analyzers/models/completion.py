@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from analyzers.common.errors import InputError
+from analyzers.common.kinds import Kind
 from analyzers.common.limits import LIMITS
 from analyzers.common.sentences import Sentence
 from analyzers.common.settings import Generation
@@ -28,7 +29,7 @@ class Completion:
     tokens: tuple[Token, ...]
     n_prompt: int
     """Tokens that were given: everything before the first generated one; all of a masked model's."""
-    kind: str = "causal"
+    kind: Kind = Kind.CAUSAL
     n_source: int = 0
     """How many of the tokens are the source's (seq2seq)."""
     answers: tuple[Token, ...] = ()
@@ -49,19 +50,19 @@ class Completion:
     @property
     def outputs(self) -> tuple[Token, ...]:
         """The predicted tokens: those after the prompt, or what stands for the hidden ones."""
-        return self.answers if self.kind == "masked" else self.tokens[self.n_prompt :]
+        return self.answers if self.kind.fills_masks else self.tokens[self.n_prompt :]
 
     @property
     def predictable_positions(self) -> range:
         """Positions whose prediction can be read; a token that was not written yet is the last of them."""
-        if self.kind == "masked":
+        if self.kind.fills_masks:
             return range(self.n_positions)
         return range(self.n_source + 1, self.n_positions + 1)
 
     @property
     def offset(self) -> int:
         """How far before a predicted position its prediction is read: 1, or 0 in a masked model."""
-        return 0 if self.kind == "masked" else 1
+        return 0 if self.kind.fills_masks else 1
 
     def row_of(self, position: int) -> int:
         """Row of the model's output that predicts a position."""
@@ -74,56 +75,98 @@ class Completion:
 
     def seen_from(self, position: int) -> tuple[int, ...]:
         """Positions whose tokens a prediction rests on: the earlier ones, or all that is not hidden."""
-        if self.kind != "masked":
+        if not self.kind.fills_masks:
             return tuple(range(position))
         hidden = {token.position for token in self.answers}
         return tuple(p for p in range(self.n_positions) if p not in hidden)
 
 
-def complete(model: LanguageModel, text: str, generation: Generation) -> Iterator[Completion]:
-    """The prompt, then the same with one more token each time; the last one yielded is the whole.
+@dataclass(frozen=True)
+class Prompt:
+    """A text as a model reads it, before anything is predicted."""
 
-    Sampling: temperature, then top-k (Fan et al. 2018), then top-p (Holtzman et al. 2020), drawn by a generator
-    of its own in float64 on the CPU, so the same seed gives the same ids whatever ran before. Stops after an
-    end-of-text token. A masked model answers for every `[MASK]`, in one step; an encoder's text is read as it is.
+    text: str
+    ids: tuple[int, ...]
+    """The text's, less what closes it; a seq2seq model's source, then what its decoder starts from; with a mask where a
+    token is hidden."""
+    n_source: int = 0
+    continuation: tuple[int, ...] | None = None
+    """What is scored instead of what the model would write."""
+    tokens: tuple[Token, ...] = ()
+    """A masked model's, with a mask where one is hidden."""
+    masks: tuple[int, ...] = ()
+    """Positions that a masked model predicts."""
+    answers: Mapping[int, int] = field(default_factory=dict)
+    """Ids that were given for them."""
+    second: tuple[Token, ...] = ()
+    """The text that an encoder compares with."""
+    notes: tuple[Sentence, ...] = ()
+    """How the text was read, where that is not as it was written."""
+
+
+def read_prompt(model: LanguageModel, text: str, generation: Generation) -> Prompt:
+    """The text through the tokenizer, once. No forward of the model.
+
     Raises InputError for a text that is empty or too long for the model or the limits, and for settings that this kind
     of model does not have.
     """
     kind = model.facts.kind
-    prompt = model.encode(text)
-    if generation.hide is not None and kind != "masked":
+    ids = model.encode(text)
+    if generation.hide is not None and not kind.fills_masks:
         raise InputError("hides_nothing", model=model.facts.id)
-    if kind in ("masked", "encoder"):
-        _check_length(model, len(prompt), 0)
-        yield (
-            _filled(model, text, prompt, generation) if kind == "masked" else _compared(model, text, prompt, generation)
-        )
-        return
-    n_source = len(prompt) if kind == "seq2seq" else 0
-    notes = reading_notes(model, text, prompt)
-    prompt = [*prompt, *model.opening]
-    continuation: list[int] | None = None
+    if not kind.writes:
+        _check_length(model, len(ids), 0)
+        read = _read_masked if kind.fills_masks else _read_compared
+        return read(model, text, ids, generation)
+    n_source = len(ids) if kind.has_source else 0
+    notes = reading_notes(model, text, ids)
+    ids = [*ids, *model.opening]
+    continuation: tuple[int, ...] | None = None
     if generation.target_text is not None:
-        if kind == "seq2seq":
-            continuation = model.encode(generation.target_text, name="target_text", opening=False, is_target=True)
+        if kind.has_source:
+            words = model.encode(generation.target_text, name="target_text", opening=False, is_target=True)
         else:
-            continuation = model.encode_word(generation.target_text, "target_text", before=text)
-        _check_score(len(continuation))
-    _check_length(model, len(prompt), generation.generate if continuation is None else len(continuation))
+            words = model.encode_word(generation.target_text, "target_text", before=text)
+        _check_score(len(words))
+        continuation = tuple(words)
+    _check_length(model, len(ids), generation.generate if continuation is None else len(continuation))
+    return Prompt(text, tuple(ids), n_source, continuation, notes=notes)
 
-    def completion(ids: list[int]) -> Completion:
-        tokens = model.read(ids, text=text, n_source=n_source)
-        return Completion(model.facts.id, tokens, len(prompt), kind, n_source, notes=notes)
 
-    if continuation is not None:
-        yield completion([*prompt, *continuation])
+def complete(model: LanguageModel, text: str, generation: Generation) -> Iterator[Completion]:
+    """The prompt, then the same with one more token each time; the last one yielded is the whole. Raises InputError as
+    `read_prompt`."""
+    yield from continue_prompt(model, read_prompt(model, text, generation), generation)
+
+
+def continue_prompt(model: LanguageModel, prompt: Prompt, generation: Generation) -> Iterator[Completion]:
+    """What a model makes of a prompt, as `complete`.
+
+    Sampling: temperature, then top-k (Fan et al. 2018), then top-p (Holtzman et al. 2020), drawn by a generator
+    of its own in float64 on the CPU, so the same seed gives the same ids whatever ran before. Stops after an
+    end-of-text token. A masked model answers for every `[MASK]`, in one step; an encoder's text is read as it is.
+    """
+    kind = model.facts.kind
+    if kind.fills_masks:
+        yield _fill_masks(model, prompt, generation)
+        return
+    n_prompt = len(prompt.ids)
+
+    def completion(ids: Sequence[int]) -> Completion:
+        tokens = model.tokens_of(ids, text=prompt.text, n_source=prompt.n_source)
+        return Completion(
+            model.facts.id, tokens, n_prompt, kind, prompt.n_source, second=prompt.second, notes=prompt.notes
+        )
+
+    if not kind.writes or prompt.continuation is not None:
+        yield completion((*prompt.ids, *(prompt.continuation or ())))
         return
     random = torch.Generator().manual_seed(generation.seed)
-    ids = list(prompt)
+    ids = list(prompt.ids)
     yield completion(ids)
     state = None
-    while len(ids) < len(prompt) + generation.generate:
-        logits, state = model.next_logits(ids, n_source, state)
+    while len(ids) < n_prompt + generation.generate:
+        logits, state = model.next_logits(ids, prompt.n_source, state)
         ids.append(_choose(logits, generation, random))
         yield completion(ids)
         if ids[-1] in model.end_ids:
@@ -141,38 +184,58 @@ def _check_length(model: LanguageModel, n: int, wanted: int) -> None:
         raise InputError("too_many_tokens", n=n, limit=limit, wanted=wanted)
 
 
-def _filled(model: LanguageModel, text: str, ids: list[int], generation: Generation) -> Completion:
-    """A masked model's text: what it says at each mask, or the token that `hide` took away, or `target_text`."""
+def _read_masked(model: LanguageModel, text: str, ids: list[int], generation: Generation) -> Prompt:
+    """A masked model's text: its masks, or the token that `hide` takes away, or the words of `target_text`."""
     assert model.mask_id is not None
     notes = reading_notes(model, text, ids)
-    before = model.read(ids, text=text)
-    said: dict[int, int] = {}
+    tokens = model.tokens_of(ids, text=text)
+    answers: dict[int, int] = {}
     if generation.hide is not None:
-        able = [token.position for token in before if not token.special]
+        able = [token.position for token in tokens if not token.special]
         if generation.hide not in able:
             raise InputError("cannot_hide", position=generation.hide, model=model.facts.id)
-        said[generation.hide] = ids[generation.hide]
+        answers[generation.hide] = ids[generation.hide]
         ids = [model.mask_id if p == generation.hide else id for p, id in enumerate(ids)]
-    masks = [p for p, id in enumerate(ids) if id == model.mask_id]
+    masks = tuple(p for p, id in enumerate(ids) if id == model.mask_id)
     if len(masks) > LIMITS.new_tokens:
         raise InputError("too_many_masks", n=len(masks), limit=LIMITS.new_tokens)
     if generation.target_text is not None:
-        words = _words_for(model, text, before, generation)
+        words = _words_for(model, text, tokens, generation)
         if len(words) != len(masks):
             raise InputError("masks_and_words", n=len(words), masks=len(masks))
-        said = dict(zip(masks, words, strict=True))
-    if masks and len(said) < len(masks):
+        answers = dict(zip(masks, words, strict=True))
+    mask = model.tokens_of([model.mask_id])[0]
+    shown = tuple(
+        replace(mask, position=t.position, glyph_start=t.position) if t.position == generation.hide else t
+        for t in tokens
+    )
+    return Prompt(text, tuple(ids), tokens=shown, masks=masks, answers=answers, notes=notes)
+
+
+def _read_compared(model: LanguageModel, text: str, ids: list[int], generation: Generation) -> Prompt:
+    """An encoder's text, and the second one that it is compared with, if any."""
+    second: tuple[Token, ...] = ()
+    if generation.target_text is not None:
+        other = model.encode(generation.target_text, name="target_text")
+        _check_length(model, len(other), 0)
+        second = model.tokens_of(other, text=generation.target_text)
+    return Prompt(text, tuple(ids), second=second, notes=reading_notes(model, text, ids))
+
+
+def _fill_masks(model: LanguageModel, prompt: Prompt, generation: Generation) -> Completion:
+    """What a masked model says at each mask that nothing was given for, from one forward."""
+    answer_ids = dict(prompt.answers)
+    if len(answer_ids) < len(prompt.masks):
         random = torch.Generator().manual_seed(generation.seed)
         with torch.no_grad():
-            logits = model.run(torch.tensor([ids], device=model.device), torch.tensor(masks, device=model.device))[0]
-        for row, position in zip(logits.float(), masks, strict=True):
-            said.setdefault(position, _choose(row, generation, random))
-    tokens = tuple(
-        replace(model.read([model.mask_id])[0], position=p, glyph_start=p) if p == generation.hide else token
-        for p, token in enumerate(before)
+            rows = torch.tensor(prompt.masks, device=model.device)
+            logits = model.run(torch.tensor([prompt.ids], device=model.device), rows)[0]
+        for row, position in zip(logits.float(), prompt.masks, strict=True):
+            answer_ids.setdefault(position, _choose(row, generation, random))
+    answers = tuple(_answer(model, position, answer_ids[position]) for position in prompt.masks)
+    return Completion(
+        model.facts.id, prompt.tokens, len(prompt.ids), model.facts.kind, answers=answers, notes=prompt.notes
     )
-    answers = tuple(_answer(model, position, said[position]) for position in masks)
-    return Completion(model.facts.id, tokens, len(ids), "masked", answers=answers, notes=notes)
 
 
 def _words_for(model: LanguageModel, text: str, tokens: tuple[Token, ...], generation: Generation) -> list[int]:
@@ -198,7 +261,7 @@ def reading_notes(model: LanguageModel, text: str, ids: list[int]) -> tuple[Sent
     characters that the tokenizer drops."""
     opening, closing = model.around
     notes = []
-    if closing and model.facts.kind == "causal":
+    if closing and model.facts.kind.continues_its_text:
         closed = "".join(model.reader.text_of(id) for id in closing)
         notes.append(Sentence.of("closing_left_out", tokens=closed, model=model.facts.id))
     if opening and tuple(ids[: 2 * len(opening)]) == 2 * opening:
@@ -212,18 +275,7 @@ def reading_notes(model: LanguageModel, text: str, ids: list[int]) -> tuple[Sent
 
 def _answer(model: LanguageModel, position: int, id: int) -> Token:
     text = model.reader.text_of(id)
-    return Token(position, id, text, model.read([id])[0].special, position, text)
-
-
-def _compared(model: LanguageModel, text: str, ids: list[int], generation: Generation) -> Completion:
-    """An encoder's text, and the second one that it is compared with, if any."""
-    second: tuple[Token, ...] = ()
-    if generation.target_text is not None:
-        other = model.encode(generation.target_text, name="target_text")
-        _check_length(model, len(other), 0)
-        second = model.read(other, text=generation.target_text)
-    notes = reading_notes(model, text, ids)
-    return Completion(model.facts.id, model.read(ids, text=text), len(ids), "encoder", second=second, notes=notes)
+    return Token(position, id, text, model.tokens_of([id])[0].special, position, text)
 
 
 def _choose(logits: torch.Tensor, generation: Generation, random: torch.Generator) -> int:

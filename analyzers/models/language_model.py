@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from analyzers.common.errors import InputError
+from analyzers.common.kinds import Kind
 from analyzers.common.limits import LIMITS
 from analyzers.common.tokens import Token
 from analyzers.models.anatomy import Anatomy, entering, run_at
@@ -33,7 +34,7 @@ class ModelFacts:
 
     id: str
     revision: str | None
-    kind: str
+    kind: Kind
     dtype: str
     n_layers: int
     d_model: int
@@ -53,27 +54,27 @@ class LanguageModel:
     Not safe for two threads at once: hooks sit on the one shared module. `store.ModelStore.job` owns the lock.
     """
 
-    def __init__(self, module: Any, tokenizer: Any, id: str, *, kind: str = "causal", revision: str | None = None):
+    def __init__(self, module: Any, tokenizer: Any, id: str, *, kind: str = Kind.CAUSAL, revision: str | None = None):
+        kind = Kind(kind)
         self.module = module.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.reader = TokenReader(tokenizer)
-        self.mask_id: int | None = tokenizer.mask_token_id if kind == "masked" else None
-        if kind == "masked" and self.mask_id is None:
+        self.mask_id: int | None = tokenizer.mask_token_id if kind.fills_masks else None
+        if kind.fills_masks and self.mask_id is None:
             raise InputError("anatomy_part_missing", model=id, part="mask token")
-        config = module.config.get_text_config(decoder=True) if kind == "seq2seq" else module.config.get_text_config()
+        config = module.config.get_text_config(decoder=True) if kind.has_source else module.config.get_text_config()
         generation = getattr(module, "generation_config", None)
-        self.opening: tuple[int, ...] = _opening(generation, module.config) if kind == "seq2seq" else ()
+        self.opening: tuple[int, ...] = _opening(generation, module.config) if kind.has_source else ()
         """What a decoder starts from."""
         source = tokenizer(PROBE, return_tensors="pt").input_ids[:, :15].to(device_of(module))
         target = None
-        if kind == "seq2seq":
+        if kind.has_source:
             written = [*self.opening, *tokenizer(text_target=PROBE).input_ids[:8]]
             target = torch.tensor([written], dtype=source.dtype, device=source.device)
         self._probe = source if target is None else torch.cat([source, target], dim=1)
         self._n_probe_source = 0 if target is None else source.shape[1]
-        is_causal = kind in ("causal", "seq2seq")
         self.anatomy: Anatomy = dissect(
-            module, source, id, has_head=kind != "encoder", target=target, is_causal=is_causal
+            module, source, id, has_head=kind.predicts, target=target, is_causal=kind.writes
         )
         self.max_positions = _max_positions(module, config, tokenizer)
         end = generation.eos_token_id if generation is not None else tokenizer.eos_token_id
@@ -131,7 +132,7 @@ class LanguageModel:
         texts = {"text_target": text} if is_target else {"text": self.with_mask(text)}
         ids = list(self.tokenizer(**texts, add_special_tokens=opening).input_ids)
         closing = self.around[1]
-        if opening and self.facts.kind == "causal" and closing and tuple(ids[-len(closing) :]) == closing:
+        if opening and self.facts.kind.continues_its_text and closing and tuple(ids[-len(closing) :]) == closing:
             ids = ids[: -len(closing)]
         if not ids:
             raise InputError("no_tokens", model=self.facts.id)
@@ -150,7 +151,7 @@ class LanguageModel:
 
         Raises InputError as `encode`.
         """
-        is_target = self.facts.kind == "seq2seq"
+        is_target = self.facts.kind.has_source
         alone = self.encode(word, name=name, opening=False, is_target=is_target)
         if self.reader.is_word_piece:  # its vocabulary knows no white space, and a word there stands by itself
             return alone
@@ -192,15 +193,15 @@ class LanguageModel:
         """The text with `[MASK]` spelled as the vocabulary spells it."""
         return text if self.mask_id is None else text.replace(MASK, str(self.tokenizer.mask_token))
 
-    def read(self, ids: Sequence[int], *, text: str | None = None, n_source: int = 0) -> tuple[Token, ...]:
+    def tokens_of(self, ids: Sequence[int], *, text: str | None = None, n_source: int = 0) -> tuple[Token, ...]:
         """Tokens of ids, those of a seq2seq model with their side. A WordPiece vocabulary does not know white space, so
         there the `text` that the first ids come from says where it stands."""
         spaced = None if text is None else self.reader.find_spaces(self.with_mask(text))
         if n_source:
-            source = self.reader.read(ids[:n_source], spaced=spaced)
-            target = self.reader.read(ids[n_source:], n_source)
+            source = self.reader.tokens_of(ids[:n_source], spaced=spaced)
+            target = self.reader.tokens_of(ids[n_source:], n_source)
             return (*(replace(t, side="source") for t in source), *(replace(t, side="target") for t in target))
-        return self.reader.read(ids, spaced=spaced)
+        return self.reader.tokens_of(ids, spaced=spaced)
 
     def embed(self, ids: Sequence[int], n_source: int = 0) -> Float[Tensor, "position d_model"]:
         """The vectors that the embedding gives for ids, as they enter the model. Position embeddings are not among them."""
@@ -257,7 +258,7 @@ class LanguageModel:
             sides = {"input_ids": ids[:, :n_source], "decoder_input_ids": ids[:, n_source:]}
         given = [] if embedded is None else [embedded[:, :n_source], embedded[:, n_source:]] if n_source else [embedded]
         with entering(self.anatomy, *given):
-            if self.facts.kind == "encoder":
+            if not self.facts.kind.predicts:
                 return self.module(**sides)
             if rows is None:
                 rows = torch.tensor([ids.shape[1] - n_source - 1], device=self.device)

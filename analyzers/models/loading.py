@@ -34,6 +34,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from analyzers.common.errors import InputError, reason_of
+from analyzers.common.kinds import Kind
 from analyzers.common.memory import free_disk, free_memory, free_of_each_gpu, is_out_of_memory
 from analyzers.models.gguf_splits import SPLITS, set_space, set_split
 from analyzers.models.language_model import PROBE, LanguageModel, pick_device
@@ -60,24 +61,24 @@ KNOWN_TYPES = frozenset(CONFIG_MAPPING.keys())
 _BUILDING = threading.Lock()
 """transformers changes settings of the whole process while it builds a model: one at a time."""
 
-READERS: dict[str, tuple[tuple[Any, Any], ...]] = {
-    "causal": (
+READERS: dict[Kind, tuple[tuple[Any, Any], ...]] = {
+    Kind.CAUSAL: (
         (AutoModelForCausalLM, MODEL_FOR_CAUSAL_LM_MAPPING),
         (AutoModelForImageTextToText, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING),
     ),
-    "masked": ((AutoModelForMaskedLM, MODEL_FOR_MASKED_LM_MAPPING),),
-    "seq2seq": ((AutoModelForSeq2SeqLM, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING),),
-    "encoder": ((AutoModel, MODEL_MAPPING),),
+    Kind.MASKED: ((AutoModelForMaskedLM, MODEL_FOR_MASKED_LM_MAPPING),),
+    Kind.SEQ2SEQ: ((AutoModelForSeq2SeqLM, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING),),
+    Kind.ENCODER: ((AutoModel, MODEL_MAPPING),),
 }
 """Kind → what loads it, and which models that knows. Of a model that sees pictures too, the text part is run."""
 
 
-def reader_of(model_type: str, kind: str, id: str) -> Any:
+def reader_of(model_type: str, kind: Kind, id: str) -> Any:
     """What loads a model of this type and kind. Raises InputError for a type that reads no text of that kind."""
     config = CONFIG_MAPPING[model_type]
     for reader, known in READERS[kind]:
         # A base model is known of every type, those of pictures and sound too.
-        if config in known and (kind != "encoder" or hasattr(config().get_text_config(), "vocab_size")):
+        if config in known and (kind.predicts or hasattr(config().get_text_config(), "vocab_size")):
             return reader
     raise InputError("model_not_of_text", model=id, type=model_type)
 
@@ -86,7 +87,7 @@ def load_model(
     folder: Path,
     id: str,
     *,
-    kind: str = "causal",
+    kind: str = Kind.CAUSAL,
     device: str = "auto",
     gguf_file: str | None = None,
     placement: Placement | None = None,
@@ -100,6 +101,7 @@ def load_model(
     model in another precision than float32 is built: transformers sets that for the whole process, runs included.
     Raises InputError, by name, for missing or non-finite weights, a broken file, or an anatomy that does not prove out.
     """
+    kind = Kind(kind)
     placement = placement or Placement(pick_device(device), "float32", 0, 0)
     with _BUILDING, alone if alone is not None and placement.precision != "float32" else nullcontext():
         try:
@@ -121,7 +123,7 @@ def load_model(
                 raise
             raise InputError("model_broken", model=id, reason=reason_of(error)) from error
     missing = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
-    if missing and not (kind == "encoder" and _are_unread(module, missing, tokenizer)):
+    if missing and not (not kind.predicts and _are_unread(module, missing, tokenizer)):
         raise InputError("model_missing_weights", model=id, n=len(missing), example=missing[0])
     for name, weight in each_weight(module):
         # The least and the greatest show NaN and infinity too, ten times as fast as a look at each number.
@@ -141,22 +143,22 @@ def load_model(
     return LanguageModel(module, tokenizer, id, kind=kind, revision=revision)  # proved again, as it is now
 
 
-def checked_kind(source: Source, figures: ModelFiles) -> str:
+def checked_kind(source: Source, files: ModelFiles) -> Kind:
     """The kind that is said of a model, else that of its files. Raises InputError for a type of model that needs code of
     its own, and for one that is none of text."""
-    kind = source.kind or figures.kind
-    if figures.config is not None:
-        check_type(figures.config, source.id, KNOWN_TYPES)
-        reader_of(figures.config["model_type"], kind, source.id)
+    kind = source.kind or files.kind
+    if files.config is not None:
+        check_type(files.config, source.id, KNOWN_TYPES)
+        reader_of(files.config["model_type"], kind, source.id)
     return kind
 
 
-def n_parameters_of(source: Source, figures: ModelFiles) -> int:
+def n_parameters_of(source: Source, files: ModelFiles) -> int:
     """How many weights the model has: what its configuration describes, a tied head once and no buffer, whatever the files
     hold. Raises InputError."""
-    if figures.config is None:  # a GGUF file, which says it itself
-        return figures.n_numbers
-    return count_parameters(figures.config, source.id, checked_kind(source, figures))
+    if files.config is None:  # a GGUF file, which says it itself
+        return files.n_numbers
+    return count_parameters(files.config, source.id, checked_kind(source, files))
 
 
 @torch.no_grad()
@@ -175,7 +177,7 @@ def _are_unread(module: Any, names: list[str], tokenizer: Any) -> bool:
     return is_whole
 
 
-def count_parameters(raw: Mapping[str, Any], id: str, kind: str) -> int:
+def count_parameters(raw: Mapping[str, Any], id: str, kind: Kind) -> int:
     """How many weights a configuration describes, a tied head once, found without allocating one. Raises InputError."""
     check_config(raw, id)
     check_type(raw, id, KNOWN_TYPES)

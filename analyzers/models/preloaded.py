@@ -5,75 +5,82 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from analyzers.common.errors import InputError
-from analyzers.common.sentences import quote
+from analyzers.common.kinds import Kind
 from analyzers.models.placement import Placement
-from analyzers.models.store import ModelStore, ModelSummary
-from analyzers.sources import catalog
+from analyzers.models.store import ModelStore, ModelSummary, OwnedLock
+from analyzers.sources import catalog, hub_probe, local_files
+from analyzers.sources.resolver import Resolver
 from analyzers.sources.source import Source
 
 if TYPE_CHECKING:
     from analyzers.models.language_model import LanguageModel
 
 
-class PreloadedStore(ModelStore):
-    """A store that holds what it loaded at start. A model loaded later would be seen by one copy only, for one run."""
+class PreloadedStore:
+    """Models held from the start: one loaded later would be seen by one copy only, for one run."""
 
-    _listed: dict[str, LanguageModel] | None = None
-    """None before they are loaded."""
+    def __init__(self, resolver: Resolver) -> None:
+        """`preload` comes before anything is asked."""
+        self.resolver = resolver
+        self._models: dict[str, LanguageModel] = {}
+        self._running = threading.Lock()
 
     def preload(self) -> None:
-        """Load every model on offer that is at hand or can be downloaded: proven on the CPU, then moved to where runs
-        happen. One that fails is told to whoever runs the app, and is not on offer."""
+        """Load every model that is on this machine or can be downloaded: proven on the CPU, then moved to where runs
+        happen. One that fails is told to whoever runs the app, and cannot be chosen."""
         from analyzers.models.language_model import pick_device
 
         device = pick_device("auto")
-        listed: dict[str, LanguageModel] = {}
-        for id in super().names():
+        for id in self.resolver.names():
             row = catalog.find_row(id)
-            if row is not None and not catalog.is_on_this_machine(row) and (row.bundled or not catalog.HUB.answers()):
+            if (
+                row is not None
+                and not local_files.is_on_this_machine(row)
+                and (row.bundled or not hub_probe.HUB.answers())
+            ):
                 continue
             try:
-                listed[id] = super().load(id, "cpu")
+                # A store for each, since one would let models go to make room; here nothing is ever let go.
+                self._models[id] = ModelStore(self.resolver).load(id, "cpu")
             except InputError as error:
-                print(f"Not on offer: {error}", file=sys.stderr, flush=True)
+                print(f"Left out: {error}", file=sys.stderr, flush=True)
                 continue
-            super().release()  # what it keeps besides; here nothing is ever let go
-            listed[id].move(device)
-        self._listed = listed
+            self._models[id].move(device)
+        self.resolver.restrict_to(tuple(self._models))
 
-    def names(self) -> tuple[str, ...]:
-        return super().names() if self._listed is None else tuple(self._listed)
+    def load(self, model: Source | str, device: str = "auto") -> LanguageModel:
+        """The model, where it is: `device` is not asked. Raises InputError for one that was not loaded."""
+        return self._models[(self.resolver.find(model) if isinstance(model, str) else model).id]
 
-    def default_id(self) -> str:
-        chosen = super().default_id()
-        return chosen if chosen in self.names() else next(iter(self.names()), chosen)
-
-    def find(self, model: str) -> Source:
-        source = super().find(model)
-        if source.id not in self.names():
-            raise InputError("unknown_model", model=quote(model), choices=", ".join(self.names()))
-        return source
-
-    def is_loaded(self, model: str, device: str = "auto") -> bool:
-        return self.find(model).id in (self._listed or ())
-
-    def load(self, model: str, device: str = "auto", *, stop: threading.Event | None = None) -> LanguageModel:
-        """The model, where it is: `device` is not asked. Raises InputError where the id is not on offer."""
-        assert self._listed is not None, "load_listed comes first"
-        return self._listed[self.find(model).id]
-
-    def load_in_steps(self, model: str, device: str = "auto") -> Iterator[LanguageModel | None]:
+    def load_in_steps(self, model: Source | str, device: str = "auto") -> Iterator[LanguageModel | None]:
         yield self.load(model, device)
 
-    def describe(self, model: str, device: str = "auto") -> ModelSummary:
+    @contextmanager
+    def turn(self) -> Iterator[OwnedLock]:
+        """As `ModelStore.turn`, of one copy of the server."""
+        lock = OwnedLock(self._running)
+        try:
+            yield lock
+        finally:
+            lock.release_if_held()
+
+    def describe(self, model: Source | str, device: str = "auto") -> ModelSummary:
         """From what is loaded: nothing is asked of a GPU that is not held here."""
         loaded = self.load(model)
         n_parameters = sum(weight.numel() for weight in loaded.module.parameters())
         placement = Placement(loaded.facts.device, loaded.facts.dtype, loaded.n_bytes, loaded.n_bytes)
         return ModelSummary(loaded.facts.kind, n_parameters, 0, placement, loaded.n_bytes)
+
+    def kind_of(self, model: str) -> Kind | None:
+        """Kind of a model; None where it was not loaded."""
+        try:
+            return self.load(model).facts.kind
+        except InputError:  # said when it is run
+            return None
 
     def release(self) -> None:
         """Nothing is forgotten: it could not be loaded again."""

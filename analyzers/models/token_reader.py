@@ -27,7 +27,7 @@ class TokenReader:
         self.is_word_piece = self._speller.is_word_piece
         """Whether the vocabulary marks continuations instead of spaces (BERT)."""
 
-    def read(
+    def tokens_of(
         self, ids: Sequence[int], first_position: int = 0, *, spaced: Sequence[bool] | None = None
     ) -> tuple[Token, ...]:
         """Tokens for ids that follow each other. Raises nothing: bytes that are no text are shown as bytes.
@@ -64,7 +64,7 @@ class TokenReader:
             return [start > 0 and text[start - 1].isspace() for start, _ in offsets]
         spaced: list[bool] = []
         place = 0
-        for token in self.read(self._tokenizer(text).input_ids):
+        for token in self.tokens_of(self._tokenizer(text).input_ids):
             rest, bare = text[place:].lstrip(), token.text.strip()
             if rest.casefold().startswith(bare.casefold()):
                 spaced.append(place > 0 and len(rest) < len(text) - place)

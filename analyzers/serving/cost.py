@@ -7,12 +7,17 @@ divided by what a plain machine does a second. Right within a factor of about tw
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from analyzers.common.settings import DEFAULT_FACTORS
-from analyzers.serving.request import Request
+from analyzers.common.functions import load_function
+from analyzers.common.methods import METHODS
+from analyzers.common.parameters import Settings
+from analyzers.common.settings import DEFAULT_FACTORS, FaithfulnessSettings, NeuronFactorsSettings, SaliencySettings
+from analyzers.serving.analyses import ANALYSES
+from analyzers.serving.request import AnyRequest
 
 if TYPE_CHECKING:
+    from analyzers.models.completion import Prompt
     from analyzers.models.language_model import LanguageModel
 
 OPERATIONS_A_SECOND = {"cpu": 1e11}
@@ -49,31 +54,9 @@ class Cost:
         return self.operations / speed + self.calls * one_call
 
 
-def expected_seconds(model: LanguageModel, request: Request) -> float:
-    """How long a request will take where its model is, loading and waiting not counted. Raises InputError as `estimate`."""
-    return estimate(model, request).seconds(model)
-
-
-def estimate(model: LanguageModel, request: Request) -> Cost:
-    """The work of a request on a model, generation included. Raises InputError for a text that cannot be encoded."""
-    ids = model.encode(request.text)
-    block = 2.0 * model.n_block_parameters
-    kind, target_text = model.facts.kind, request.generation.target_text
-    if kind in ("masked", "encoder"):  # one reading of the text, for all that is hidden
-        hidden = 1 if kind == "encoder" else ids.count(model.mask_id or -1) + (request.generation.hide is not None)
-        return Cost(block * len(ids), 1) + _analysis(request.analysis, request.settings, _Size(model, len(ids), hidden))
-    new, generated = request.generation.generate, request.generation.generate
-    if target_text is not None:
-        new = len(model.encode(target_text, name="target_text", opening=False, is_target=kind == "seq2seq"))
-        generated = 0
-    prompt = len(ids) + len(model.opening)
-    written = Cost(block * prompt, generated)
-    return written + _analysis(request.analysis, request.settings, _Size(model, prompt + new, new))
-
-
 @dataclass(frozen=True)
-class _Size:
-    """What the work of an analysis grows with."""
+class Size:
+    """What the work of an analysis grows with: the model, and how many positions and explained tokens a text has."""
 
     model: LanguageModel
     positions: int
@@ -95,37 +78,71 @@ class _Size:
         return self.model.facts.n_layers + 1
 
 
-def _analysis(name: str, settings: Any, size: _Size) -> Cost:
-    if name == "saliency":
-        return _saliency(settings, size)
-    if name == "faithfulness":
-        orders = 2 * (1 + settings.orders) * (settings.steps + 1)
-        return Cost(orders * size.forward * settings.position / size.positions, 1)
-    if name == "layer-predictions":
-        return Cost(size.forward + size.head * size.layers, 1)
-    if name in ("layer-overview", "rankings"):
-        return Cost(size.forward + size.head * size.layers * size.positions, 1)
-    if name == "neuron-factors":
-        return Cost(size.forward + _factorization(settings, size), 1)
-    return Cost(2 * size.forward, 2)
+def expected_seconds(model: LanguageModel, request: AnyRequest, prompt: Prompt) -> float:
+    """How long a request will take where its model is, loading and waiting not counted."""
+    return estimate(model, request, prompt).seconds(model)
 
 
-def _saliency(settings: Any, size: _Size) -> Cost:
-    if settings.method == "occlusion":  # one forward for each token hidden
-        return Cost(size.positions * (size.forward + size.head * size.explained), 1)
-    if settings.method != "integrated-gradients":
-        return Cost((1 + size.explained) * size.forward, 1)
-    points = DOUBLED_POINTS if settings.points is None else settings.points + settings.points // 2
+def estimate(model: LanguageModel, request: AnyRequest, prompt: Prompt) -> Cost:
+    """The work of a request whose text was read as `prompt`, generation included."""
+    n_new = len(prompt.continuation) if prompt.continuation is not None else 0
+    is_scored = prompt.continuation is not None or not model.facts.kind.writes
+    if not is_scored:
+        n_new = request.generation.generate
+    n_explained = n_new if model.facts.kind.writes else max(len(prompt.masks), not model.facts.kind.predicts)
+    block = 2.0 * model.n_block_parameters
+    n_prompt = len(prompt.ids)
+    # What does not write is read once, for all that is hidden.
+    read = Cost(block * n_prompt, 1 if not model.facts.kind.writes else n_new * (not is_scored))
+    analysis = ANALYSES[request.analysis]
+    cost: Cost = load_function(analysis.cost)(request.settings, Size(model, n_prompt + n_new, n_explained))
+    return read + cost
+
+
+def cost_of_saliency(settings: SaliencySettings, size: Size) -> Cost:
+    cost: Cost = load_function(METHODS[settings.method].cost)(settings, size)
+    return cost
+
+
+def cost_of_occlusion(_settings: SaliencySettings, size: Size) -> Cost:
+    """One forward for each token hidden."""
+    return Cost(size.positions * (size.forward + size.head * size.explained), 1)
+
+
+def cost_of_gradients(_settings: SaliencySettings, size: Size) -> Cost:
+    return Cost((1 + size.explained) * size.forward, 1)
+
+
+def cost_of_integration(settings: SaliencySettings, size: Size) -> Cost:
+    points = DOUBLED_POINTS if settings.points == "auto" else settings.points + settings.points // 2
     return Cost(points * (1 + size.explained) * size.forward, 1)
 
 
-def _factorization(settings: Any, size: _Size) -> float:
+def cost_of_faithfulness(settings: FaithfulnessSettings, size: Size) -> Cost:
+    orders = 2 * (1 + settings.orders) * (settings.steps + 1)
+    return Cost(orders * size.forward * settings.position / size.positions, 1)
+
+
+def cost_of_one_position(_settings: Settings, size: Size) -> Cost:
+    """Every layer read at one position."""
+    return Cost(size.forward + size.head * size.layers, 1)
+
+
+def cost_of_every_position(_settings: Settings, size: Size) -> Cost:
+    """Every layer read at every position."""
+    return Cost(size.forward + size.head * size.layers * size.positions, 1)
+
+
+def cost_of_factorization(settings: NeuronFactorsSettings, size: Size) -> Cost:
     """Neurons are told from the size of a block: an MLP is about two thirds of it, in two or three matrices."""
     neurons = size.model.n_block_parameters / (4 * size.model.facts.d_model)
-    chosen = settings.preset != "all" or settings.first_layer is not None or settings.last_layer is not None
-    first = settings.first_layer or 0
-    last = size.layers - 2 if settings.last_layer is None else settings.last_layer
-    layers = max(1, last - first + 1 if settings.preset == "all" else 1)
-    share = layers / (size.layers - 1) if chosen else 1.0
-    factors = min(settings.factors or DEFAULT_FACTORS, size.positions)
-    return 4.0 * ITERATIONS * size.positions * neurons * share * factors
+    n_layers = size.layers - 1
+    last = n_layers - 1 if settings.last_layer is None else settings.last_layer
+    chosen = last - (settings.first_layer or 0) + 1 if settings.names_layers else 1
+    share = 1.0 if settings.layers == "all" and not settings.names_layers else max(1, chosen) / n_layers
+    factors = min(DEFAULT_FACTORS if settings.factors == "auto" else settings.factors, size.positions)
+    return Cost(size.forward + 4.0 * ITERATIONS * size.positions * neurons * share * factors, 1)
+
+
+def cost_of_ablation(_settings: Settings, size: Size) -> Cost:
+    return Cost(2 * size.forward, 2)

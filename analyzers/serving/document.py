@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypeAlias
 
-from analyzers.common.languages import Language
-from analyzers.serving.dispatch import Answer
+from analyzers.common.functions import load_function
+from analyzers.common.languages import DEFAULT, Language
+from analyzers.serving.analyses import ANALYSES
+from analyzers.serving.dispatch import AnyAnswer
 
 if TYPE_CHECKING:
     from analyzers.layer_predictions import LayerPredictions
@@ -14,10 +18,13 @@ if TYPE_CHECKING:
     from analyzers.rankings import Rankings
     from analyzers.saliency import Saliency
 
+Document: TypeAlias = dict[str, object]
+"""What becomes JSON: plain finite numbers, texts, lists, null."""
 
-def document(answer: Answer, language: Language = "en") -> dict[str, Any]:
+
+def document(answer: AnyAnswer, language: Language = DEFAULT) -> Document:
     """The common part, then what the analysis adds. Positions and layers count from 0, probabilities are 0 to 1."""
-    common: dict[str, Any] = {
+    common: Document = {
         "model": answer.model.id,
         "revision": answer.model.revision,
         "kind": answer.model.kind,
@@ -31,25 +38,25 @@ def document(answer: Answer, language: Language = "en") -> dict[str, Any]:
         "warnings": [note.say(language) for note in answer.notes],
         "seconds": {phase: round(value, 4) for phase, value in answer.seconds.items()},
     }
-    part: dict[str, Any] = _PARTS[answer.request.analysis](answer.result)
+    part: Document = load_function(ANALYSES[answer.request.analysis].document)(answer.result)
     return common | part
 
 
-def saliency_part(result: Saliency) -> dict[str, Any]:
+def saliency_part(result: Saliency) -> Document:
     """`scores` and `shares`: one list per explained token, one number per token up to the last that it rests on."""
 
-    def ragged(rows: Any) -> list[list[float]]:
-        return [[float(x) for x in row[: max(seen) + 1]] for row, seen in zip(rows, result.seen, strict=True)]
+    def ragged(rows: Iterable[Iterable[float]]) -> list[list[float]]:
+        return [[float(x) for x in row][: max(seen) + 1] for row, seen in zip(rows, result.seen, strict=True)]
 
     return {
         "method": result.method,
-        "target": result.target,
+        "target": result.objective,
         "contrast": None if result.contrast is None else {"id": result.contrast.id, "text": result.contrast.text},
         "baseline": result.baseline,
         "aggregate": result.aggregate,
         "whole_words": result.whole_words,
         "explained": list(result.explained),
-        "said": [{"id": token.id, "text": token.text} for token in result.said],
+        "said": [{"id": token.id, "text": token.text} for token in result.explained_tokens],
         "values": [float(value) for value in result.values],
         "scores": ragged(result.scores),
         "shares": None if result.shares is None else ragged(result.shares),
@@ -58,7 +65,7 @@ def saliency_part(result: Saliency) -> dict[str, Any]:
     }
 
 
-def completeness_part(completeness: Completeness) -> dict[str, Any]:
+def completeness_part(completeness: Completeness) -> Document:
     """The two errors of one explained token."""
     return {
         "error": completeness.error,
@@ -70,7 +77,7 @@ def completeness_part(completeness: Completeness) -> dict[str, Any]:
     }
 
 
-def layer_predictions_part(result: LayerPredictions) -> dict[str, Any]:
+def layer_predictions_part(result: LayerPredictions) -> Document:
     """`layers` in order, the embedding row as layer −1."""
     rows = zip(result.layers, result.predictions, result.entropy, result.kl, strict=True)
     return {
@@ -78,7 +85,7 @@ def layer_predictions_part(result: LayerPredictions) -> dict[str, Any]:
         "chosen": None if result.chosen is None else {"id": result.chosen.id, "text": result.chosen.text},
         "chosen_ranks": None if result.chosen_rank is None else [int(rank) for rank in result.chosen_rank],
         "chosen_ties": None if result.chosen_ties is None else [int(ties) for ties in result.chosen_ties],
-        "without_final_norm": result.without_final_norm,
+        "without_final_norm": not result.final_norm,
         "self_check": float(result.self_check),
         "layers": [
             {
@@ -92,7 +99,7 @@ def layer_predictions_part(result: LayerPredictions) -> dict[str, Any]:
     }
 
 
-def rankings_part(result: Rankings) -> dict[str, Any]:
+def rankings_part(result: Rankings) -> Document:
     """`ranks` and `ties`: one list per layer, one number per output."""
     watch = None
     if result.watch is not None:
@@ -109,13 +116,13 @@ def rankings_part(result: Rankings) -> dict[str, Any]:
         "ties": result.ties.tolist(),
         "commitment": list(result.commitment),
         "log_probabilities": result.log_probability.tolist(),
-        "without_final_norm": result.without_final_norm,
+        "without_final_norm": not result.final_norm,
         "self_check": float(result.self_check),
         "watch": watch,
     }
 
 
-def neuron_factors_part(result: NeuronFactors) -> dict[str, Any]:
+def neuron_factors_part(result: NeuronFactors) -> Document:
     """`factors` by falling energy; an activation is null where its token was left out."""
     return {
         "layers": list(result.layers),
@@ -129,7 +136,7 @@ def neuron_factors_part(result: NeuronFactors) -> dict[str, Any]:
         "factors": [
             {
                 "energy": float(factor.energy),
-                "activations": list(factor.activations),
+                "activations": [None if math.isnan(x) else float(x) for x in factor.activations],
                 "layer_shares": [float(share) for share in factor.layer_shares],
                 "top_neurons": [
                     {"layer": one.layer, "neuron": one.neuron, "part": one.part, "weight": float(one.weight)}
@@ -140,11 +147,3 @@ def neuron_factors_part(result: NeuronFactors) -> dict[str, Any]:
             for factor in result.factors
         ],
     }
-
-
-_PARTS: dict[str, Any] = {
-    "saliency": saliency_part,
-    "layer-predictions": layer_predictions_part,
-    "rankings": rankings_part,
-    "neuron-factors": neuron_factors_part,
-}

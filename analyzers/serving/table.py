@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from analyzers.common.languages import Language
+from analyzers.common.functions import load_function
+from analyzers.common.languages import DEFAULT, Language
+from analyzers.common.methods import METHODS
 from analyzers.common.tokens import Token, label_token, show_whitespace
-from analyzers.serving.dispatch import Answer
+from analyzers.serving.analyses import ANALYSES
+from analyzers.serving.dispatch import AnyAnswer
 
 if TYPE_CHECKING:
     from analyzers.layer_predictions import LayerPredictions
@@ -18,11 +21,11 @@ if TYPE_CHECKING:
 BAR_CELLS = 24
 
 
-def table(answer: Answer, language: Language = "en") -> str:
+def table(answer: AnyAnswer, language: Language = DEFAULT) -> str:
     """Lines of text: the model, the analysis, then what to be careful about."""
     seconds = ", ".join(f"{phase} {value:.1f} s" for phase, value in answer.seconds.items())
     head = f"{answer.model.id} ({answer.model.kind}, {answer.model.n_layers} layers, {answer.model.dtype}; {seconds})"
-    lines = [head, *_PARTS[answer.request.analysis](answer.result)]
+    lines = [head, *load_function(ANALYSES[answer.request.analysis].table)(answer.result)]
     lines += [f"! {note.say(language)}" for note in answer.notes]
     return "\n".join(lines)
 
@@ -31,7 +34,7 @@ def saliency_lines(result: Saliency) -> list[str]:
     """A block of lines per explained token."""
     lines: list[str] = []
     for row, position in enumerate(result.explained):
-        lines += ["", f"{position:>4} {_padded(result.said[row], 18)} {describe(result, row)}"]
+        lines += ["", f"{position:>4} {_padded(result.explained_tokens[row], 18)} {describe(result, row)}"]
         for token in (result.tokens[seen] for seen in result.seen[row]):
             score = result.scores[row, token.position]
             share = None if result.shares is None else result.shares[row, token.position]
@@ -43,9 +46,11 @@ def saliency_lines(result: Saliency) -> list[str]:
 
 def describe(result: Saliency, row: int) -> str:
     """Method, target, baseline, points and errors of one explained token, in one line."""
-    target = result.target if result.contrast is None else f"logit − logit(“{show_whitespace(result.contrast.text)}”)"
+    target = (
+        result.objective if result.contrast is None else f"logit − logit(“{show_whitespace(result.contrast.text)}”)"
+    )
     parts = [result.method, f"{target} {result.values[row]:.4g}"]
-    if result.method in ("occlusion", "integrated-gradients"):
+    if METHODS[result.method].uses_baseline:
         text = f" “{show_whitespace(result.baseline_text)}”" if result.baseline_text is not None else ""
         parts.append(f"baseline {result.baseline}{text}")
     found = result.completeness[row]
@@ -76,8 +81,8 @@ def layer_predictions_lines(result: LayerPredictions) -> list[str]:
     lines = ["", f"position {result.position}{chosen} · {_reading(result)}", "layer entropy     KL  predictions"]
     for row, layer in enumerate(result.layers):
         name = "embed" if layer < 0 else str(layer)
-        said = "  ".join(f"{show_whitespace(p.text)} {p.probability:.1%}" for p in result.predictions[row])
-        lines.append(f"{name:>5} {result.entropy[row]:7.2f} {result.kl[row]:6.2f}  {said}")
+        predictions = "  ".join(f"{show_whitespace(p.text)} {p.probability:.1%}" for p in result.predictions[row])
+        lines.append(f"{name:>5} {result.entropy[row]:7.2f} {result.kl[row]:6.2f}  {predictions}")
     return lines
 
 
@@ -110,7 +115,7 @@ def neuron_factors_lines(result: NeuronFactors) -> list[str]:
     ]
     for number, factor in enumerate(result.factors, 1):
         strongest = sorted(
-            ((value, position) for position, value in enumerate(factor.activations) if value), reverse=True
+            ((value, position) for position, value in enumerate(factor.activations) if value > 0), reverse=True
         )[:12]
         tokens = " ".join(f"{label_token(result.tokens[position])} {value:.2f}" for value, position in strongest)
         neurons = ", ".join(f"{one.layer}/{one.neuron}" for one in factor.top_neurons[:6])
@@ -128,13 +133,5 @@ def _rank_table(names: list[str], ranks: list[list[int]]) -> list[str]:
 
 
 def _reading(result: LayerPredictions | Rankings) -> str:
-    norm = "WITHOUT the final norm, as ecco did" if result.without_final_norm else "final norm and head at every layer"
+    norm = "WITHOUT the final norm, as ecco did" if not result.final_norm else "final norm and head at every layer"
     return f"{norm} · last layer − model's logits: {result.self_check:.2g}"
-
-
-_PARTS: dict[str, Any] = {
-    "saliency": saliency_lines,
-    "layer-predictions": layer_predictions_lines,
-    "rankings": rankings_lines,
-    "neuron-factors": neuron_factors_lines,
-}

@@ -8,20 +8,17 @@ from __future__ import annotations
 import json
 import os
 import re
-import threading
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from analyzers.common.errors import InputError
-from analyzers.common.memory import format_bytes, free_disk
+from analyzers.common.kinds import Kind
+from analyzers.common.threads import start
 from analyzers.sources import model_files
-from analyzers.sources.catalog import OFFLINE_MODEL
 from analyzers.sources.hub_errors import to_input_error
+from analyzers.sources.hub_probe import endpoint
 from analyzers.sources.model_files import ModelFiles
 
 # Read when huggingface_hub is imported. Its other way of fetching (Xet) neither hears Stop nor tells a full disk.
@@ -29,18 +26,9 @@ os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
 
 SECONDS = 5.0
 """All questions about one model together."""
-STALLED_SECONDS = 20.0
-"""Without another byte, a download has failed; without the first one, after `SECONDS`. Files that came whole are kept."""
-CHUNK_BYTES = 2**18
-"""Read at once. huggingface_hub reads 10 MB, and hears of nothing meanwhile: neither of bytes nor of Stop."""
-SPARE_BYTES = 200 * 10**6
-"""What a download leaves free on the disk."""
 GGUF_BITS = 4.5
 """A parameter of a GGUF file, where the Hub does not say how many there are."""
 LARGEST_GGUF_NAME = 200
-
-Result = TypeVar("Result")
-
 
 SMALL = re.compile(r"(?!(pytorch_model|tf_model|flax_model)\b).*\.(json|model|spm|tiktoken)|(vocab|merges)\.txt")
 """Names of files beside the weights that a model is read from."""
@@ -74,18 +62,6 @@ class HubModel:
         return sum(n for _, n in self.files)
 
 
-@dataclass(frozen=True)
-class Transfer:
-    """How far a download is, in bytes."""
-
-    done: int
-    total: int
-
-
-class Stopped(Exception):
-    """Nobody waits for this download any more."""
-
-
 def parse_id(model: str) -> HubId | None:
     """A Hub id taken apart; None for anything else. Asks neither the disk nor the Hub."""
     if len(model) > 400 or not model.isascii() or not model.isprintable():
@@ -107,127 +83,17 @@ def parse_id(model: str) -> HubId | None:
     return HubId("/".join(parts), revision or None, gguf_file)
 
 
-def endpoint() -> str:
-    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-
-
 def ask(id: str, hub_id: HubId, seconds: float = SECONDS) -> HubModel:
     """What the Hub says of a model, within `seconds`, nothing fetched but its configuration.
 
     Raises InputError where there is none that can be used: unknown, private, gated, without safetensors, needing code.
     """
     try:
-        return _within(seconds, lambda: _ask(id, hub_id, seconds))
+        return start(lambda: _ask(id, hub_id, seconds), "hub-question").result(seconds)
     except InputError:
         raise
     except Exception as error:
         raise to_input_error(id, hub_id.revision, SECONDS, error) from error
-
-
-def fetch(model: HubModel, report: Callable[[Transfer], None], stop: threading.Event) -> Path:
-    """The snapshot's folder, in the Hub's own cache; `report` hears of the bytes. The configuration comes first.
-
-    Raises InputError where the disk is too small or the Hub fails, and `Stopped` once `stop` is set.
-    """
-    from huggingface_hub import constants
-
-    free = free_disk(Path(constants.HF_HUB_CACHE))
-    if model.n_bytes + SPARE_BYTES > free:
-        raise InputError("disk_too_small", model=model.id, size=format_bytes(model.n_bytes), free=format_bytes(free))
-    progress = _Progress(model.n_bytes, report, stop)
-    folder: list[Path] = []
-    failure: list[Exception] = []
-
-    def work() -> None:
-        try:
-            folder.append(_fetch(model, progress))
-        except Exception as error:
-            failure.append(error)
-
-    thread = threading.Thread(target=work, name="download", daemon=True)
-    thread.start()
-    while thread.is_alive():  # a read has a time-out of its own, but is tried again five times
-        thread.join(0.1)
-        if stop.is_set():
-            raise Stopped
-        silence = time.monotonic() - progress.heard
-        if progress.done == 0 and silence > SECONDS:
-            progress.stop.set()
-            raise InputError("hub_slow", model=model.id, seconds=int(SECONDS), fallback=OFFLINE_MODEL)
-        if silence > STALLED_SECONDS:
-            progress.stop.set()
-            raise InputError("download_stalled", model=model.id, seconds=int(STALLED_SECONDS), fallback=OFFLINE_MODEL)
-    if failure:
-        if isinstance(failure[0], (Stopped, InputError)):
-            raise failure[0]
-        raise to_input_error(model.id, model.commit, SECONDS, failure[0]) from failure[0]
-    return folder[0]
-
-
-def forget(file: Path) -> None:
-    """Have a file of the cache fetched anew."""
-    for path in (file.resolve(), file):
-        path.unlink(missing_ok=True)
-
-
-class _Progress:
-    """Counts bytes, and ends the download when it is to stop."""
-
-    def __init__(self, total: int, report: Callable[[Transfer], None], stop: threading.Event) -> None:
-        self.done = 0
-        self.total = total
-        self.stop = stop
-        self.heard = time.monotonic()
-        self._report = report
-
-    def add(self, n_bytes: int | float) -> None:
-        if self.stop.is_set():
-            raise Stopped
-        if n_bytes:
-            self.heard = time.monotonic()
-        self.done += int(n_bytes)
-        self._report(Transfer(min(self.done, self.total), self.total))
-
-
-def _fetch(model: HubModel, progress: _Progress) -> Path:
-    from huggingface_hub import constants, hf_hub_download
-    from tqdm import tqdm
-
-    constants.DOWNLOAD_CHUNK_SIZE = CHUNK_BYTES
-
-    class Counting(tqdm):  # type: ignore[misc]
-        """What huggingface_hub tells how many bytes came."""
-
-        def __init__(self, *_args: Any, initial: int = 0, **_kwargs: Any) -> None:
-            super().__init__(disable=True)
-            progress.add(initial)
-
-        def update(self, n: int | float | None = 1) -> None:
-            progress.add(n or 0)
-
-    folder = None
-    for name, n_bytes in model.files:
-        before = progress.done
-        file = hf_hub_download(
-            model.repository,
-            name,
-            revision=model.commit,
-            token=False,
-            endpoint=endpoint(),
-            etag_timeout=SECONDS,
-            tqdm_class=Counting,
-        )
-        progress.add(n_bytes - (progress.done - before))  # it was there already, or was sent compressed
-        folder = Path(file).parent
-        if name == "config.json":
-            model_files.check_config(model_files.read_config(folder, model.id), model.id)
-    if folder is None:
-        raise InputError("model_no_weights", model=model.id)
-    # Files come by commit, so that all are of one; the name is noted once they are all here, for when the Hub is not.
-    reference = folder.parent.parent / "refs" / model.revision
-    reference.parent.mkdir(parents=True, exist_ok=True)
-    reference.write_text(model.commit)
-    return folder
 
 
 def _ask(id: str, hub_id: HubId, seconds: float) -> HubModel:
@@ -280,7 +146,7 @@ def _gguf_figures(id: str, name: str, sizes: dict[str, int], told: Any) -> Model
     total = told.get("total") if isinstance(told, dict) else None
     is_known = isinstance(total, int) and not isinstance(total, bool) and total > 0
     n_parameters = int(total or 0) if is_known else int(sizes[name] * 8 / GGUF_BITS)
-    return ModelFiles("causal", n_parameters, sizes[name])
+    return ModelFiles(Kind.CAUSAL, n_parameters, sizes[name])
 
 
 def _get_json(repository: str, commit: str, name: str, most: int, seconds: float, id: str) -> Any:
@@ -295,24 +161,3 @@ def _get_json(repository: str, commit: str, name: str, most: int, seconds: float
     except (ValueError, RecursionError) as error:
         raise InputError("model_broken", model=id, reason=f"{name} is not JSON") from error
     return model_files.as_mapping(found, name, id)
-
-
-def _within(seconds: float, work: Callable[[], Result]) -> Result:
-    """The result of `work`, or TimeoutError: a name look-up and a slow trickle have no time-out of their own."""
-    results: list[Result] = []
-    failures: list[BaseException] = []
-
-    def do() -> None:
-        try:
-            results.append(work())
-        except BaseException as error:  # carried to the thread that asked, whatever it is
-            failures.append(error)
-
-    thread = threading.Thread(target=do, name="hub-question", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if failures:
-        raise failures[0]
-    if not results:
-        raise TimeoutError
-    return results[0]

@@ -12,7 +12,13 @@ from analyzers.sources.catalog import OFFLINE_MODEL
 def to_input_error(id: str, revision: str | None, seconds: float, error: BaseException) -> InputError:
     """The sentence for what went wrong at the Hub, or on the way to it: a status, a full disk, silence of so many
     seconds, no network. Anything else is named by its kind alone, since its text may hold a path."""
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+    import httpx
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     if isinstance(error, GatedRepoError):
         return InputError("hub_gated", model=id)
@@ -20,10 +26,9 @@ def to_input_error(id: str, revision: str | None, seconds: float, error: BaseExc
         return InputError("hub_no_revision", model=id, revision=revision)
     if isinstance(error, RepositoryNotFoundError):
         return InputError("hub_not_found", model=id)
-    chain = [error]
-    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
-        chain.append(cause)
-    status = next((code for one in chain if (code := _status(one)) is not None), None)
+    chain = _chain(error)
+    is_unreachable = any(isinstance(link, (OfflineModeIsEnabled, urllib.error.URLError)) for link in chain)
+    status = next((code for link in chain if (code := _status(link)) is not None), None)
     if status in (401, 403):
         return InputError("hub_refused", model=id, status=status)
     if status == 404:
@@ -32,15 +37,32 @@ def to_input_error(id: str, revision: str | None, seconds: float, error: BaseExc
         return InputError("hub_busy", model=id, fallback=OFFLINE_MODEL)
     if status is not None:
         return InputError("download_failed", model=id, reason=f"the Hub answered {status}")
-    if any(isinstance(one, OSError) and one.errno == errno.ENOSPC for one in chain):
+    if any(isinstance(link, OSError) and link.errno == errno.ENOSPC for link in chain):
         return InputError("disk_full", model=id)
-    kinds = " ".join(type(one).__name__ for one in chain).lower()
-    if "timeout" in kinds:
+    if any(isinstance(link, (TimeoutError, httpx.TimeoutException)) for link in chain):
         return InputError("hub_slow", model=id, seconds=int(seconds), fallback=OFFLINE_MODEL)
-    if "connect" in kinds or "offline" in kinds or isinstance(error, urllib.error.URLError):
+    if is_unreachable or is_lost_connection(error):
         return InputError("hub_unreachable", model=id, fallback=OFFLINE_MODEL)
     reason = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
     return InputError("download_failed", model=id, reason=reason)
+
+
+def is_lost_connection(error: BaseException) -> bool:
+    """Whether a connection was refused, or broke off."""
+    import httpx
+
+    kinds = (ConnectionError, httpx.NetworkError, httpx.RemoteProtocolError)
+    return any(
+        isinstance(link, kinds) or (isinstance(link, OSError) and link.errno == errno.EBADF) for link in _chain(error)
+    )
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """An error and what led to it."""
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
+        chain.append(cause)
+    return chain
 
 
 def _status(error: BaseException) -> int | None:

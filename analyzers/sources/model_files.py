@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from analyzers.common.errors import InputError
-from analyzers.sources.catalog import BYTE_LEVEL, TOKENIZERS, Kind
+from analyzers.common.kinds import Kind
+from analyzers.sources.catalog import BYTE_LEVEL, TOKENIZERS
 from analyzers.sources.gguf_header import read_gguf_header
 
 LARGEST_CONFIG = 8 * 2**20
@@ -95,7 +96,7 @@ def inspect_folder(folder: Path, id: str) -> ModelFiles:
 
 def inspect_gguf(file: Path, id: str) -> ModelFiles:
     """Figures of a GGUF file: one file that holds everything, of a causal model. Raises InputError."""
-    return ModelFiles("causal", read_gguf_header(file, id).n_parameters, file.stat().st_size)
+    return ModelFiles(Kind.CAUSAL, read_gguf_header(file, id).n_parameters, file.stat().st_size)
 
 
 def read_config(folder: Path, id: str) -> Mapping[str, Any]:
@@ -110,21 +111,21 @@ def kind_of(config: Mapping[str, Any], weights: Collection[str] = ()) -> Kind:
     first = named[0] if isinstance(named, list) and named else named
     name = first if isinstance(first, str) else ""
     if name.endswith(("EncoderModel", "TextModel")):
-        return "encoder"
+        return Kind.ENCODER
     if config.get("is_encoder_decoder") is True:
-        return "seq2seq"
+        return Kind.SEQ2SEQ
     if name.endswith("ForPreTraining"):  # those of the others tell true tokens from false ones
-        return "encoder" if name.startswith(DISCRIMINATORS) else "masked"
+        return Kind.ENCODER if name.startswith(DISCRIMINATORS) else Kind.MASKED
     if not name:
         if config.get("model_type") not in BOTH_WAYS or config.get("is_decoder") is True:
-            return "causal"
-        return "masked" if any(HEADS.match(weight) for weight in weights) else "encoder"
+            return Kind.CAUSAL
+        return Kind.MASKED if any(HEADS.match(weight) for weight in weights) else Kind.ENCODER
     if name.endswith("ForMaskedLM") or name in ("XLMWithLMHeadModel", "FlaubertWithLMHeadModel"):
-        return "masked"
+        return Kind.MASKED
     is_causal = name.endswith(
         ("ForCausalLM", "LMHeadModel", "LMHead", "DoubleHeadsModel", "ForConditionalGeneration", "GenerationDecoder")
     )
-    return "causal" if is_causal else "encoder"
+    return Kind.CAUSAL if is_causal else Kind.ENCODER
 
 
 def check_config(config: Mapping[str, Any], id: str) -> None:

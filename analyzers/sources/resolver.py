@@ -7,7 +7,7 @@ from pathlib import Path
 
 from analyzers.common.errors import InputError
 from analyzers.common.sentences import quote
-from analyzers.sources import catalog, hub
+from analyzers.sources import catalog, hub, hub_probe, local_files
 from analyzers.sources.hub import HubId
 from analyzers.sources.source import Source, find_by_path, is_path, source_at
 
@@ -30,11 +30,18 @@ class Resolver:
         self.any_hub_id = any_hub_id
         self._default = default
         self._named: dict[str, Source] = {}
+        self._only: tuple[str, ...] | None = None
+
+    def restrict_to(self, ids: tuple[str, ...]) -> None:
+        """Have only these named from now on."""
+        self._only = ids
 
     def default_id(self) -> str:
         """The model of a request that names none."""
         if self._default is None:
-            self._default = catalog.default_model()
+            self._default = default_model()
+        if self._only and self._default not in self._only:
+            return self._only[0]
         return self._default
 
     def set_default(self, model: str) -> None:
@@ -61,13 +68,21 @@ class Resolver:
 
     def names(self) -> tuple[str, ...]:
         """Ids that can be loaded, catalog first."""
+        if self._only is not None:
+            return self._only
         return (*(row.id for row in catalog.CATALOG), *self.local_names())
 
     def find(self, model: str) -> Source:
         """Where a model id leads. The same refusal whether or not a path of that name exists. Raises InputError."""
+        source = self._find(model)
+        if self._only is not None and source.id not in self._only:
+            raise InputError("unknown_model", model=quote(model), choices=", ".join(self._only))
+        return source
+
+    def _find(self, model: str) -> Source:
         row = catalog.find_row(model)
         if row is not None:
-            folder = catalog.find_bundled_folder(row) if row.bundled else catalog.find_cached_folder(row)
+            folder = local_files.find_bundled_folder(row) if row.bundled else local_files.find_cached_folder(row)
             if folder is None and row.bundled:
                 raise InputError("bundled_missing", model=row.label)
             hub_id = None if row.hub_id is None else HubId(row.hub_id)
@@ -84,17 +99,19 @@ class Resolver:
             if hub_id is None or not self.any_hub_id:
                 raise InputError("no_such_folder", model=quote(model))
         if hub_id is not None and self.any_hub_id:
-            folder = catalog.find_snapshot(hub_id.repository, hub_id.revision, hub_id.gguf_file)
+            folder = local_files.find_snapshot(hub_id.repository, hub_id.revision, hub_id.gguf_file)
             return Source(model, folder, hub_id, hub_id.gguf_file)
         choices = ", ".join(self.names())
         if self.any_hub_id:
             raise InputError("hub_id_only", model=quote(model), choices=choices)
         raise InputError("unknown_model" if hub_id is None else "hub_off", model=quote(model), choices=choices)
 
-    def offers(self, model: str) -> bool:
-        """Whether the id leads somewhere; for one of the Hub, only whether it is spelled as one and may be typed."""
-        try:
-            self.find(model)
-        except InputError:
-            return False
-        return True
+
+def default_model() -> str:
+    """gpt2 where it is cached or the Hub answers, else the bundled SmolLM2."""
+    row = catalog.find_row(catalog.PREFERRED_MODEL)
+    return (
+        catalog.PREFERRED_MODEL
+        if row and (local_files.is_on_this_machine(row) or hub_probe.HUB.answers())
+        else catalog.OFFLINE_MODEL
+    )

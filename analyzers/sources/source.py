@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from analyzers.common.kinds import Kind
 from analyzers.sources.gguf_cache import converted_folder, is_complete
 from analyzers.sources.hub import HubId
 from analyzers.sources.model_files import ModelFiles, inspect_folder, inspect_gguf
@@ -22,7 +23,7 @@ class Source:
     """None where it has to be downloaded first."""
     hub_id: HubId | None = None
     gguf_file: str | None = None
-    kind: str | None = None
+    kind: Kind | None = None
     """None where only its files can tell."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from analyzers.models.store import ModelStore
@@ -37,7 +38,10 @@ def wildlife(dispatcher: Dispatcher, request: pytest.FixtureRequest) -> Answer:
 def leading(result: NeuronFactors, *texts: str) -> list[int]:
     """The leading factor of every token with one of these texts, in the order of the text."""
     return [
-        max(range(len(result.factors)), key=lambda number: result.factors[number].activations[token.position] or 0.0)
+        max(
+            range(len(result.factors)),
+            key=lambda number: np.nan_to_num(result.factors[number].activations)[token.position],
+        )
         for token in result.tokens
         if token.text in texts
     ]

@@ -16,11 +16,12 @@ from lens_by_hand import min_rank
 from torch import Tensor, nn
 
 from analyzers.common.errors import InputError
+from analyzers.common.kinds import PREDICTING
+from analyzers.common.methods import METHODS
 from analyzers.common.progress import finish
 from analyzers.common.settings import (
     Generation,
     LayerPredictionsSettings,
-    Method,
     NeuronFactorsSettings,
     RankingsSettings,
     SaliencySettings,
@@ -31,11 +32,10 @@ from analyzers.models.language_model import LanguageModel
 from analyzers.neuron_factors import factorize_neurons
 from analyzers.rankings import rank_at_each_layer
 from analyzers.saliency import compute_saliency
-from analyzers.serving.dispatch import KINDS, PREDICTING
+from analyzers.serving.analyses import ANALYSES
 
 POINTS = 6
 PREDICTS = sorted(name for name, family in FAMILIES.items() if family.kind in PREDICTING)
-METHODS: tuple[Method, ...] = ("gradient", "input-x-gradient", "integrated-gradients", "occlusion")
 
 
 def completion_of(model: LanguageModel) -> Completion:
@@ -121,10 +121,10 @@ class ByHand:
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("family", sorted(FAMILIES))
-def test_saliency_is_what_captum_finds_one_token_at_a_time(family: str, method: Method) -> None:
+def test_saliency_is_what_captum_finds_one_token_at_a_time(family: str, method: str) -> None:
     model = tiny_model(family, torch.float64)
     completion = completion_of(model)
-    points = POINTS if method == "integrated-gradients" else None
+    points: Any = POINTS if method == "integrated-gradients" else "auto"
     result = finish(compute_saliency(model, completion, SaliencySettings(method=method, points=points)))
     for i, position in enumerate(result.explained):
         seen = list(result.seen[i])
@@ -184,7 +184,7 @@ DOWN = {
 def test_factors_are_of_what_a_hook_on_the_named_module_sees(family: str) -> None:
     model = tiny_model(family)
     completion = completion_of(model)
-    settings = NeuronFactorsSettings(factors=2, unscaled=True, include_first_token=True, include_special=True)
+    settings = NeuronFactorsSettings(factors=2, scale_layers=False, include_first_token=True, include_special=True)
     result = finish(factorize_neurons(model, completion, settings))
     seen: list[Tensor] = []
     handles = [
@@ -243,8 +243,8 @@ def test_afterwards_no_hook_is_left_and_the_outputs_are_the_same_bits(family: st
     before = output().clone()
     for method in METHODS:
         finish(compute_saliency(model, completion, SaliencySettings(method=method)))
-    if model.facts.kind in KINDS.get("rankings", PREDICTING):
-        finish(rank_at_each_layer(model, completion, RankingsSettings(without_final_norm=True)))
+    if model.facts.kind in ANALYSES["rankings"].kinds:
+        finish(rank_at_each_layer(model, completion, RankingsSettings(final_norm=False)))
     assert torch.equal(output(), before)
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in model.module.modules())
     assert all(weight.grad is None and not weight.requires_grad for weight in model.module.parameters())

@@ -138,8 +138,8 @@ def test_an_encoder_is_alike_to_itself_and_explains_the_likeness() -> None:
     result = finish(compute_saliency(model, same, SaliencySettings(method="gradient")))
     assert result.values[0] == pytest.approx(1.0, abs=1e-6)
     assert result.explained == (same.n_positions,)
-    assert result.said[0].text == "≈the café"
-    assert result.target == "similarity"
+    assert result.explained_tokens[0].text == "≈the café"
+    assert result.objective == "similarity"
     with pytest.raises(InputError, match="Give a second text"):
         finish(compute_saliency(model, completed(model, "the café"), SaliencySettings()))
     with pytest.raises(InputError, match="no other token to contrast with"):
@@ -152,9 +152,9 @@ def test_each_side_of_two_stacks_has_its_own_factors() -> None:
     source = finish(factorize_neurons(model, found, NeuronFactorsSettings(factors=2, side="source")))
     target = finish(factorize_neurons(model, found, NeuronFactorsSettings(factors=2)))
     n = found.n_source
-    assert all(value is None for value in source.factors[0].activations[n:])
-    assert all(value is None for value in target.factors[0].activations[: n + 1])
-    assert all(value is not None for value in source.factors[0].activations[1 : n - 1])
+    assert np.isnan(source.factors[0].activations[n:]).all()
+    assert np.isnan(target.factors[0].activations[: n + 1]).all()
+    assert np.isfinite(source.factors[0].activations[1 : n - 1]).all()
     assert source.factors[0].promoted == ()
     assert len(target.factors[0].promoted) == 10
     with pytest.raises(InputError, match="no source side"):

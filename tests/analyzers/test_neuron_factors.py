@@ -34,7 +34,7 @@ def signed(model: LanguageModel, completion: Completion) -> list[Tensor]:
 def test_raw_settings_give_the_matrix_that_ecco_factorised(llama: LanguageModel) -> None:
     completion = completed(llama)
     activations = signed(llama, completion)
-    raw = NeuronFactorsSettings(unscaled=True, include_first_token=True, include_special=True)
+    raw = NeuronFactorsSettings(scale_layers=False, include_first_token=True, include_special=True)
     matrix = activation_matrix(activations, range(completion.n_positions), raw)
     ecco = np.concatenate([layer.numpy().clip(min=0) for layer in activations], axis=1)
     np.testing.assert_array_equal(matrix.values.numpy(), ecco)
@@ -65,7 +65,7 @@ def test_a_result_speaks_of_the_matrix_it_came_from(any_model: LanguageModel) ->
     assert energies == sorted(energies, reverse=True)
     rows = np.array([[factor.activations[p] for p in kept] for factor in result.factors], dtype=float)
     for number, (factor, row) in enumerate(zip(result.factors, rows, strict=True)):
-        assert [factor.activations[p] for p in result.left_out] == [None] * len(result.left_out)
+        assert np.flatnonzero(np.isnan(factor.activations)).tolist() == list(result.left_out)
         assert np.linalg.norm(row) == pytest.approx(factor.energy, rel=1e-5)
         assert factor.layer_shares.sum() == pytest.approx(1)
         weights = [one.weight for one in factor.top_neurons]
@@ -100,7 +100,7 @@ def test_a_planted_group_is_found_with_its_layer_and_neurons(gpt2: LanguageModel
     (factor,) = result.factors
     assert {(one.layer, one.neuron, one.part) for one in factor.top_neurons} == {(0, 3, "positive"), (2, 7, "positive")}
     np.testing.assert_allclose(factor.layer_shares, [0.5, 0.0, 0.5], atol=1e-6)
-    fired = {p: a for p, a in enumerate(factor.activations) if a}
+    fired = {p: a for p, a in enumerate(factor.activations) if a > 0}
     assert set(fired) == {2, 5}
     assert fired[5] == pytest.approx(2 * fired[2], rel=1e-5)
     assert result.error < 1e-6
@@ -108,7 +108,7 @@ def test_a_planted_group_is_found_with_its_layer_and_neurons(gpt2: LanguageModel
 
 def test_split_parts_name_the_half_that_fires(llama: LanguageModel) -> None:
     completion = completed(llama, generate=0)
-    result = run(llama, completion, factors=6, parts="split", unscaled=True)
+    result = run(llama, completion, factors=6, parts="split", scale_layers=False)
     activations = signed(llama, completion)
     named = [one for factor in result.factors for one in factor.top_neurons[:3]]
     assert {one.part for one in named} == {"positive", "negative"}
@@ -134,10 +134,10 @@ def test_a_range_of_layers_is_inclusive_and_in_numeric_order(gpt2: LanguageModel
     assert {one.layer for factor in result.factors for one in factor.top_neurons} <= {1, 2}
 
 
-def test_a_preset_is_one_layer_and_a_range_goes_before_it(gpt2: LanguageModel) -> None:
-    layers = {preset: run(gpt2, factors=2, preset=preset).layers for preset in ("first", "middle", "last", "all")}
+def test_a_layers_is_one_layer_and_a_range_goes_before_it(gpt2: LanguageModel) -> None:
+    layers = {layers: run(gpt2, factors=2, layers=layers).layers for layers in ("first", "middle", "last", "all")}
     assert layers == {"first": (0,), "middle": (1,), "last": (2,), "all": (0, 1, 2)}
-    assert run(gpt2, factors=2, preset="first", first_layer=2).layers == (2,)
+    assert run(gpt2, factors=2, layers="first", first_layer=2).layers == (2,)
 
 
 def test_promoted_tokens_are_the_heads_answer_to_the_neurons_columns(llama: LanguageModel) -> None:
@@ -161,7 +161,8 @@ def test_promoted_tokens_are_the_heads_answer_to_the_neurons_columns(llama: Lang
 def test_the_same_input_twice_gives_the_same_numbers(gpt2: LanguageModel) -> None:
     first, second = run(gpt2, factors=4), run(gpt2, factors=4)
     assert first.error == second.error
-    assert [f.activations for f in first.factors] == [f.activations for f in second.factors]
+    for a, b in zip(first.factors, second.factors, strict=True):
+        np.testing.assert_array_equal(a.activations, b.activations)
     assert [f.top_neurons for f in first.factors] == [f.top_neurons for f in second.factors]
 
 
@@ -188,7 +189,7 @@ def test_the_pairing_maximises_the_sum_not_each_pair() -> None:
     tail = (None,) * (base.tokens[-1].position - 1)
 
     def with_rows(*rows: tuple[float, float]) -> NeuronFactors:
-        factors = tuple(replace(base.factors[0], activations=(*row, *tail)) for row in rows)
+        factors = tuple(replace(base.factors[0], activations=np.array([*row, *tail], dtype=float)) for row in rows)
         left_out = tuple(range(2, len(base.tokens)))
         return replace(base, factors=factors, left_out=left_out)
 
@@ -203,10 +204,10 @@ def test_the_pairing_maximises_the_sum_not_each_pair() -> None:
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        (dict(factors=33), "33 factors cannot be told apart"),
+        (dict(factors=33), "factors must be a whole number from 1 to 32"),
         (dict(factors=0), "factors must be a whole number from 1 to"),
         (dict(first_layer=2, last_layer=1), "no layers 2 to 1 in tiny-gpt2; they go from 0 to 2"),
-        (dict(first_layer=-1), "no layers -1 to 2"),
+        (dict(first_layer=-1), "first_layer must be a whole number from 0"),
         (dict(last_layer=3), "no layers 0 to 3"),
     ],
 )

@@ -169,7 +169,7 @@ def test_a_contrast_explains_the_difference_of_two_logits(gpt2: LanguageModel) -
     whole = completed(gpt2, TEXT, generate=2)
     result = explain(gpt2, whole, contrast=" the", method="gradient")
     other = gpt2.encode(" the")[0]
-    assert (result.target, result.contrast and result.contrast.id) == ("contrast", other)
+    assert (result.objective, result.contrast and result.contrast.id) == ("contrast", other)
     for row, position in enumerate(result.explained):
         x = gpt2.embed(whole.ids[:position]).requires_grad_(True)
         logits = gpt2.module(inputs_embeds=x.unsqueeze(0)).logits[0, -1]
@@ -224,7 +224,7 @@ def test_both_errors_are_what_they_say(family: str) -> None:
         assert found.map_change == pytest.approx(float((shares[0] - shares[1]).abs().max()), rel=1e-5)
 
 
-def test_either_error_above_the_tolerance_is_not_converged() -> None:
+def test_either_error_above_the_tolerance_is_not_converged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways are met: completeness fine while the map still moves, and the other way round."""
     kinds = set()
     for family in ("gpt2", "llama", "qwen3"):
@@ -239,9 +239,11 @@ def test_either_error_above_the_tolerance_is_not_converged() -> None:
                 if high > 1.2 * low and high < 0.9:
                     kinds.add(found.relative < found.map_change)
                     for tolerance, converged in (((low + high) / 2, False), (high * 1.001, True)):
-                        settings = dict(method="integrated-gradients", points=points, tolerance=tolerance)
                         if len(kinds) < 2 or tolerance > high:
-                            again = explain(model, whole, **settings).completeness[row]
+                            monkeypatch.setattr("analyzers.common.settings.TOLERANCE", tolerance)
+                            again = explain(model, whole, method="integrated-gradients", points=points).completeness[
+                                row
+                            ]
                             assert again is not None
                             assert again.converged is converged
             if len(kinds) == 2:
@@ -258,24 +260,25 @@ def test_points_are_doubled_until_both_errors_are_below_the_tolerance(llama: Lan
                 SaliencySettings(method="integrated-gradients", tolerance=tolerance),
             )
         )
-        for tolerance in (0.9, 1e-7)
+        for tolerance in (0.9, 1e-4)
     )
     for a, b in zip(loose.completeness, strict.completeness, strict=True):
         assert a is not None
         assert b is not None
         assert a.points in (16, 32, 64, 128, 256, 512)
         assert b.points >= a.points
-        if b.converged:
-            assert b.relative is not None
-            assert max(b.relative, b.map_change) <= 1e-7
+        assert b.relative is not None
+        assert b.converged is (max(b.relative, b.map_change) <= 1e-4)
     assert max(c.points for c in strict.completeness if c) > min(c.points for c in loose.completeness if c)
 
 
-def test_what_did_not_converge_is_said(gpt2: LanguageModel) -> None:
-    result = explain(gpt2, method="integrated-gradients", points=2, tolerance=0.0001)
+def test_what_did_not_converge_is_said(gpt2: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analyzers.common.settings.TOLERANCE", 0.0001)
+    result = explain(gpt2, method="integrated-gradients", points=2)
     (note,) = result.notes
     assert note.say().startswith("Not converged for 3 of 3 explained tokens: with 2 points")
-    assert explain(gpt2, method="integrated-gradients", points=16, tolerance=1.0, baseline="mean").notes == ()
+    monkeypatch.setattr("analyzers.common.settings.TOLERANCE", 1.0)
+    assert explain(gpt2, method="integrated-gradients", points=16, baseline="mean").notes == ()
 
 
 def test_a_map_of_one_point_has_not_shown_that_it_converged(gpt2: LanguageModel) -> None:

@@ -13,7 +13,8 @@ import pytest
 from gradio_client import Client
 
 from analyzers.common.limits import LIMITS
-from analyzers.serving.request import COMMON, SETTINGS
+from analyzers.serving.analyses import public_analyses
+from analyzers.serving.request import COMMON, parameters_of
 
 BAD = [
     float("nan"),
@@ -122,17 +123,17 @@ NAMED_OTHERWISE = {"first": "position"}
 def test_every_analysis_has_its_endpoint(client: Client) -> None:
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     assert set(endpoints) == {f"/{name}" for name in ENDPOINTS}
-    assert [analysis.replace("-", "_") for analysis in SETTINGS] == ENDPOINTS
+    assert [row.endpoint for row in public_analyses()] == ENDPOINTS
 
 
 @pytest.mark.parametrize("name", ENDPOINTS)
 def test_parameters_are_the_text_then_the_settings_with_their_defaults(client: Client, name: str) -> None:
     endpoint = client.view_api(return_format="dict", print_info=False)["named_endpoints"][f"/{name}"]
-    settings = (*COMMON, *SETTINGS[name.replace("_", "-")])
+    settings = parameters_of(name.replace("_", "-"))
     parameters = endpoint["parameters"]
     assert [one["parameter_name"] for one in parameters] == ["text", *(setting.name for setting in settings)]
     assert [one["parameter_has_default"] for one in parameters] == [False, *(True for _ in settings)]
-    defaults = [list(setting.default) if setting.kind == "texts" else setting.default for setting in settings]
+    defaults = [list(setting.default) if setting.type == "texts" else setting.default for setting in settings]
     assert [one["parameter_default"] for one in parameters[1:]] == defaults
 
 

@@ -9,7 +9,6 @@ import pytest
 from analyzers.common.errors import InputError
 from ui.errors import language_of, sentence_for
 from ui.events import position_of
-from ui.page_request import page_request
 
 
 def request(accepts: str) -> Any:
@@ -39,13 +38,6 @@ def test_our_own_errors_say_nothing_of_the_visitors_text(caplog: pytest.LogCaptu
             said = sentence_for(error, "en")
     assert secret not in said + caplog.text
     assert "RuntimeError" in caplog.text
-
-
-def test_an_empty_box_is_not_given() -> None:
-    asked = page_request("saliency", {"text": "the", "contrast": "", "target_text": "", "points": "auto"})
-    assert asked.settings.contrast is None
-    assert asked.settings.points is None
-    assert asked.generation.target_text is None
 
 
 @pytest.mark.parametrize("value", [None, True, 1.5, "11", [11], {"index": 11}, 9, -1, float("nan")])

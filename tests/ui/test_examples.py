@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from analyzers.models.store import ModelStore
-from analyzers.sources import catalog
+from analyzers.serving.request import parse_request
+from analyzers.sources import catalog, hub_probe, local_files
 from ui.examples import EXAMPLES, WILDLIFE, Example
-from ui.page_request import page_request
 
 AT_HAND = "smollm2-135m-instruct", "minilm-l6"
 
@@ -29,8 +29,8 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Says whether the Hub answers; nothing but the bundled models is at hand."""
 
     def set_to(answers: bool) -> None:
-        monkeypatch.setattr(catalog, "HUB", catalog.HubProbe(ask=lambda seconds: answers))
-        monkeypatch.setattr(catalog, "is_on_this_machine", lambda row: row.id in AT_HAND)
+        monkeypatch.setattr(hub_probe, "HUB", hub_probe.HubProbe(ask=lambda seconds: answers))
+        monkeypatch.setattr(local_files, "is_on_this_machine", lambda row: row.id in AT_HAND)
 
     return set_to
 
@@ -43,11 +43,11 @@ def test_all_twelve_experiments_are_there() -> None:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.id)
 def test_every_setting_of_an_example_passes_the_gate(example: Example) -> None:
     page_only = {"compare", "compare_text"}
-    asked = page_request(example.analysis, {k: v for k, v in example.values.items() if k not in page_only})
+    asked = parse_request(example.analysis, {k: v for k, v in example.values.items() if k not in page_only})
     assert asked.text == example.values["text"]
     settings = asdict(asked.generation) | asdict(asked.settings)
     for name in example.values.keys() & {"method", "sample", "seed", "generate", "top", "factors"}:
-        assert settings[name] == (None if (name, example.values[name]) == ("factors", 8) else example.values[name])
+        assert settings[name] == example.values[name]
 
 
 def test_the_settings_are_those_of_the_experiments() -> None:
@@ -63,7 +63,7 @@ def test_the_settings_are_those_of_the_experiments() -> None:
     assert of(8)[0].values["compare_text"] == f" {of(8)[0].values['text']}"
     assert [one.values.get("sample", False) for one in of(9)] == [False, True]
     assert of(9)[0].values["text"] == "Good afternoon. "
-    assert of(10)[0].values["watch"].split("\n") == [" is", " are"]
+    assert of(10)[0].values["watch"] == [" is", " are"]
     assert [one.analysis for one in of(12)] == ["saliency", "rankings"]
     assert all(one.values["generate"] == 20 for one in of(12))
 
@@ -77,13 +77,15 @@ def test_without_the_hub_a_bundled_model_stands_in_and_is_said(
         assert example.model(store, "gpt2") == stand_in
         row = catalog.find_row(example.models[0])
         assert row is not None
-        assert example.missed(stand_in) == row.label
+        stood_in = example.stand_in(stand_in)
+        assert stood_in is not None
+        assert (stood_in.missing, stood_in.model) == (row.label, stand_in)
 
 
 def test_with_the_hub_the_experiment_runs_on_its_own_model(hub: Any, store: ModelStore) -> None:
     hub(True)
     assert of(5)[0].model(store, "minilm-l6") == "gpt2"
-    assert of(5)[0].missed("gpt2") is None
+    assert of(5)[0].stand_in("gpt2") is None
 
 
 def test_an_example_of_no_model_keeps_the_chosen_one_unless_that_cannot(hub: Any, store: ModelStore) -> None:
@@ -92,4 +94,4 @@ def test_an_example_of_no_model_keeps_the_chosen_one_unless_that_cannot(hub: Any
     assert of(1)[0].model(store, "minilm-l6") == "smollm2-135m-instruct"
     for nonsense in (None, "", "../etc", ["gpt2"], 1):
         assert of(1)[0].model(store, nonsense) == "smollm2-135m-instruct"
-    assert of(1)[0].missed("smollm2-135m-instruct") is None
+    assert of(1)[0].stand_in("smollm2-135m-instruct") is None

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from analyzers.sources.catalog import find_row, is_on_this_machine
+from analyzers.sources.catalog import find_row
+from analyzers.sources.local_files import is_on_this_machine
 
 HOSTILE = "<img src=x onerror=window.hurt=1> ${1+1} {{7*7}}"
 TEXT = "the keys to the cabinet are on the table and the cat sat on the mat"
@@ -199,8 +200,6 @@ def test_too_few_tokens_are_a_sentence(visit: Any) -> None:
 def test_a_range_of_layers_is_asked_for_and_kept(used: Any) -> None:
     seen = used
     seen.go_to(TAB)
-    assert not seen.page.get_by_label("From layer", exact=True).is_visible()
-    seen.choose("Layers", "a range")
     seen.page.get_by_label("From layer", exact=True).fill("1")
     seen.page.get_by_label("To layer (inclusive)", exact=True).fill("2")
     factorise(seen)
@@ -210,7 +209,8 @@ def test_a_range_of_layers_is_asked_for_and_kept(used: Any) -> None:
     seen.page.keyboard.press("Tab")
     seen.page.click("#run")
     seen.refused("no layers 1 to 0")
-    seen.choose("Layers", "all")
+    for label in ("From layer", "To layer (inclusive)"):
+        seen.page.get_by_label(label, exact=True).fill("")
 
 
 def test_hostile_text_is_drawn_literally_everywhere(used: Any) -> None:

@@ -11,9 +11,11 @@ import pytest
 from conftest import completed
 from families import tiny_model
 
-from analyzers.serving.dispatch import Answer, Dispatcher, Step
+from analyzers.common.errors import InputError
+from analyzers.serving.dispatch import Answer, Runner, Step
 from analyzers.serving.request import parse_request
-from ui import running
+from ui import runs
+from ui.components.notice import notice
 from ui.runs import follow
 
 
@@ -35,15 +37,20 @@ def test_the_whole_answer_and_the_last_word_come_in_one_message() -> None:
     script = Scripted(
         Step("generating"), Step("analyzing", 0.5, first), Step("analyzing", 1.0, whole), Step("done", 1.0, whole)
     )
-    told = list(follow(cast(Dispatcher, script), request, "en"))
-    assert [(said["kind"], answer) for said, answer in told] == [("busy", None), ("busy", first), ("info", whole)]
+    told = list(follow(cast(Runner, script), request, "en"))
+    assert [(status.notice["kind"], status.answer) for status in told] == [
+        ("busy", None),
+        ("busy", first),
+        ("info", whole),
+    ]
+    assert [status.is_over for status in told] == [False, False, True]
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """What `follow` reads the time from; it stands still."""
     times = [0.0]
-    monkeypatch.setattr(running, "time", SimpleNamespace(monotonic=lambda: times[0]))
+    monkeypatch.setattr(runs, "time", SimpleNamespace(monotonic=lambda: times[0]))
     return times
 
 
@@ -53,14 +60,18 @@ def test_steps_in_quick_succession_are_told_once_and_answers_always(clock: list[
     part = Answer(request, model.facts, completed(model), None, {})
     quick = [Step("analyzing", n / 100) for n in range(100)]
     script = Scripted(*quick, Step("analyzing", 0.5, part), *quick, Step("done", 1.0, part))
-    told = list(follow(cast(Dispatcher, script), request, "en"))
-    assert [(said["kind"], answer) for said, answer in told] == [("busy", None), ("busy", part), ("info", None)]
+    told = list(follow(cast(Runner, script), request, "en"))
+    assert [(status.notice["kind"], status.answer) for status in told] == [
+        ("busy", None),
+        ("busy", part),
+        ("info", None),
+    ]
 
 
 def test_a_new_phase_is_told_at_once(clock: list[float]) -> None:
     request = parse_request("saliency", {"text": "the", "model": "tiny"})
     script = Scripted(Step("loading"), Step("loading"), Step("generating"), Step("analyzing"), Step("analyzing", 0.1))
-    said = [said["lines"][0] for said, _ in follow(cast(Dispatcher, script), request, "en")]
+    said = [status.notice["lines"][0] for status in follow(cast(Runner, script), request, "en")]
     assert said == ["Loading tiny…", "Generating… 0%", "Computing… 0%"]
 
 
@@ -70,9 +81,20 @@ def test_a_slow_run_says_how_far_it_is(clock: list[float]) -> None:
     class Slow(Scripted):
         def run(self, request: Any) -> Iterator[Step]:
             for step in self.steps:
-                clock[0] += running.TELL_SECONDS
+                clock[0] += runs.TELL_SECONDS
                 yield step
 
     script = Slow(*(Step("analyzing", n / 4) for n in range(4)))
-    said = [said["lines"] for said, _ in follow(cast(Dispatcher, script), request, "en")]
+    said = [status.notice["lines"] for status in follow(cast(Runner, script), request, "en")]
     assert said == [[f"Computing… {percent}%"] for percent in (0, 25, 50, 75)]
+
+
+def test_what_goes_wrong_is_the_last_status_and_says_so() -> None:
+    class Broken(Scripted):
+        def run(self, request: Any) -> Iterator[Step]:
+            yield Step("loading")
+            raise InputError("no_mask", model="tiny")
+
+    *_, last = follow(cast(Runner, Broken()), parse_request("saliency", {"text": "the"}), "en")
+    assert (last.is_over, last.is_error, last.answer) == (True, True, None)
+    assert last.notice == notice("error", InputError("no_mask", model="tiny").say())

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
-from typing import Any, TypeVar
+from typing import Any
 
 import gradio as gr
 import pytest
 from gradio.state_holder import SessionState
+from loops import apart
 
 from analyzers.models.store import ModelStore
 from analyzers.serving.dispatch import Dispatcher
 from ui.components.notice import Notice, notice
 from ui.gradio_patches import Page
 from ui.layout import build_app
-
-Result = TypeVar("Result")
-
-
-def apart(work: Coroutine[Any, Any, Result]) -> Result:
-    """In a loop of its own, where Gradio makes its pages (it leaves one open for each that is made outside), and in a thread
-    of its own, since a browser's loop may run in this one."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, work).result()
 
 
 def page_of(kind: type[gr.Blocks]) -> Any:

@@ -20,6 +20,7 @@ from stub_hub import StubHub, serving
 
 from analyzers.models.store import ModelStore
 from analyzers.serving.dispatch import Dispatcher
+from analyzers.sources.resolver import Resolver
 from ui.model_line import model_line
 
 ID = "someone/tiny"
@@ -27,14 +28,14 @@ ID = "someone/tiny"
 
 def test_the_line_says_kind_size_and_memory(stub_hub: StubHub, save_model: Callable[..., Path]) -> None:
     stub_hub.add(ID, save_model("gpt2"))
-    line = model_line(Dispatcher(ModelStore(any_hub_id=True)), ID, "en")
+    line = model_line(Dispatcher(ModelStore(Resolver(any_hub_id=True))), ID, "en")
     assert line["kind"] == "info"
     assert re.fullmatch(
         r"Causal model, 54,560 parameters\. Run downloads 1 MB first\. Needs about 300 MB of memory "
         r"\(float32, \w+\); [\d.,]+ [GT]B can be had\.",
         line["lines"][0],
     )
-    assert "54,560 パラメータ" in model_line(Dispatcher(ModelStore(any_hub_id=True)), ID, "ja")["lines"][0]
+    assert "54,560 パラメータ" in model_line(Dispatcher(ModelStore(Resolver(any_hub_id=True))), ID, "ja")["lines"][0]
 
 
 def test_the_line_says_that_nothing_is_downloaded_for_a_model_at_hand() -> None:

@@ -9,7 +9,8 @@ import tomllib
 from pathlib import Path
 
 from analyzers.common.languages import DEFAULT, LANGUAGES, read_texts
-from analyzers.serving.request import SALIENCY
+from analyzers.common.parameters import settings_of
+from analyzers.common.settings import SaliencySettings
 from ui.i18n import I18N
 from ui.texts import FOLDER, say
 
@@ -43,7 +44,7 @@ def test_every_named_string_exists() -> None:
 
 
 def test_every_choice_has_a_name() -> None:
-    for setting in SALIENCY:
+    for setting in settings_of(SaliencySettings):
         for choice in setting.choices:
             assert f"{setting.name}_{choice}" in TEXTS
 

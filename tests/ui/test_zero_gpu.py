@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -26,9 +25,11 @@ from analyzers.common.errors import InputError
 from analyzers.methods import attribution
 from analyzers.models.preloaded import PreloadedStore
 from analyzers.models.store import ModelStore
+from analyzers.serving.analyses import public_analyses
 from analyzers.serving.dispatch import Dispatcher, Step, answer
 from analyzers.serving.document import document
-from analyzers.serving.request import SETTINGS, parse_request
+from analyzers.serving.request import parse_request
+from analyzers.sources.resolver import Resolver
 from ui.controls import model_choices
 from ui.examples import EXAMPLES
 from ui.zero_gpu import LEAST_SECONDS, START_SECONDS, WorkerFault, seconds_to_ask, send_steps, to_input_error
@@ -62,13 +63,13 @@ def scenes(played: tuple[dict[str, Any], str]) -> dict[str, Any]:
     return played[0]
 
 
-@pytest.mark.parametrize("analysis", SETTINGS)
+@pytest.mark.parametrize("analysis", [row.name for row in public_analyses()])
 def test_a_worker_gives_the_numbers_that_the_process_itself_gives(
     scenes: dict[str, Any], models: Path, analysis: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(attribution.CHUNK_WORK, "cpu", CHUNK_WORK)
     request = parse_request(analysis, {"text": TEXT, "generate": 3})
-    here = document(answer(Dispatcher(ModelStore(models_folder=models, default="tiny")), request), "en")
+    here = document(answer(Dispatcher(ModelStore(Resolver(models_folder=models, default="tiny"))), request), "en")
     there = dict(scenes["documents"][analysis])
     assert set(there.pop("seconds")) == set(here.pop("seconds"))
     assert there == json.loads(json.dumps(here))
@@ -122,7 +123,7 @@ def test_few_seconds_are_asked_for_a_short_run_and_never_more_than_the_limit(sce
 
 
 def test_an_answer_leaves_the_worker_once(models: Path) -> None:
-    dispatcher = Dispatcher(ModelStore(models_folder=models, default="tiny"))
+    dispatcher = Dispatcher(ModelStore(Resolver(models_folder=models, default="tiny")))
     request = parse_request("rankings", {"text": TEXT, "generate": 3})
     answers = [step.answer for step in send_steps(dispatcher.run(request)) if isinstance(step, Step)]
     whole = [one for one in answers if one is not None]
@@ -167,11 +168,11 @@ def test_any_other_error_of_the_worker_stays_what_it_is() -> None:
 def test_only_listed_models_are_on_offer(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("analyzers.sources.catalog.CATALOG", ())
     (tmp_path / "tiny").symlink_to(models / "tiny")
-    store = PreloadedStore(models_folder=tmp_path)
+    store = PreloadedStore(Resolver(models_folder=tmp_path))
     store.preload()
     (tmp_path / "late").symlink_to(models / "tiny")
-    assert store.names() == ("tiny",)
-    assert store.default_id() == "tiny"
+    assert store.resolver.names() == ("tiny",)
+    assert store.resolver.default_id() == "tiny"
     store.release()
     assert store.load("tiny") is next(iter(store.load_in_steps("tiny", "cuda")))
     with pytest.raises(InputError, match="no model called"):
@@ -179,14 +180,15 @@ def test_only_listed_models_are_on_offer(models: Path, tmp_path: Path, monkeypat
 
 
 def test_the_page_offers_the_listed_models_only() -> None:
-    dispatcher: Any = SimpleNamespace(store=SimpleNamespace(names=lambda: ("gpt2",), local_names=lambda: ()))
-    assert [id for _, id in model_choices(dispatcher)] == ["gpt2"]
+    resolver = Resolver()
+    resolver.restrict_to(("gpt2",))
+    assert [id for _, id in model_choices(Dispatcher(PreloadedStore(resolver)))] == ["gpt2"]
 
 
 @pytest.mark.parametrize("bundled", [True, False])
 def test_an_example_is_there_where_its_model_can_be(monkeypatch: pytest.MonkeyPatch, bundled: bool) -> None:
-    monkeypatch.setattr("analyzers.sources.catalog.find_bundled_folder", lambda row: Path() if bundled else None)
-    monkeypatch.setattr("analyzers.sources.catalog.find_cached_folder", lambda row: None)
+    monkeypatch.setattr("analyzers.sources.local_files.find_bundled_folder", lambda row: Path() if bundled else None)
+    monkeypatch.setattr("analyzers.sources.local_files.find_cached_folder", lambda row: None)
     store = ModelStore()
     for example in EXAMPLES:
         assert example.can_be_had(store) is (bundled or not example.models), example.label
@@ -229,7 +231,7 @@ def test_the_app_itself_is_served_from_one_worker(models: Path, tmp_path: Path) 
             time.sleep(0.2)
         assert "Eccolens is at" in log.read_text(), log.read_text()
         client = Client(f"http://127.0.0.1:{port}", verbose=False)
-        for analysis in SETTINGS:
+        for analysis in [row.name for row in public_analyses()]:
             found = client.predict(TEXT, api_name="/" + analysis.replace("-", "_"))
             assert found["model"] == "tiny"
         with pytest.raises(Exception, match="no predicted token"):

@@ -7,12 +7,11 @@ import io
 from typing import Any
 
 import altair as alt
-import numpy as np
 
 from analyzers.common.languages import Language
 from analyzers.common.tokens import label_token, show_whitespace
 from analyzers.layer_predictions import LayerOverview, LayerPredictions
-from ui.charts.saliency import apply_theme, escape_formula, text_width, wrap_line
+from ui.charts.style import apply_theme, escape_formula, format_self_check, quote_text, text_width, wrap_line
 from ui.charts.token_strip import label_tokens
 from ui.texts import say
 from ui.theme import AGAINST_HEX, FOR_HEX
@@ -107,21 +106,9 @@ def line(result: LayerPredictions, language: Language) -> str:
         language,
         position=result.position,
         before=result.position - result.offset,
-        norm=say("without_norm" if result.without_final_norm else "with_norm", language),
+        norm=say("without_norm" if not result.final_norm else "with_norm", language),
         check=format_self_check(result.self_check, language),
     )
-
-
-def format_self_check(difference: float, language: Language) -> str:
-    """The self-check's number; what is left in float32 is rounding, and says so."""
-    return np.format_float_positional(difference, 1, fractional=False, trim="-") + (
-        say("rounding", language) if 0 < difference <= 1e-3 else ""
-    )
-
-
-def percent(probability: float) -> str:
-    """With one digit; what would read 0 is said to be small."""
-    return f"{probability:.1%}" if probability >= 0.0005 else "< 0.1%"
 
 
 def table_rows(result: LayerPredictions, language: Language) -> list[list[Any]]:
@@ -205,15 +192,6 @@ def _title(
     if result.chosen is not None:
         subtitle.append(say("chosen_outlined", language, token=f"“{label_token(result.chosen)}”"))
     return alt.TitleParams(say("predictions_title", language, position=result.position), subtitle=subtitle)
-
-
-def quote_text(text: str, most: int = 44) -> str:
-    """A text as a chart names it: in quotes, on one line, its leading and trailing white space visible."""
-    words = text.strip(" ")
-    lead = len(text) - len(text.lstrip(" "))
-    seen = "·" * lead + " ".join(show_whitespace(word) for word in words.split(" "))
-    seen += "·" * (len(text) - lead - len(words))
-    return f"“{seen if len(seen) <= most else seen[: most - 1] + '…'}”"
 
 
 def _in_two(title: str) -> list[str]:

@@ -9,12 +9,13 @@ from typing import Any
 
 import altair as alt
 import numpy as np
+from jaxtyping import Float
 
 from analyzers.ablation import Ablation
 from analyzers.common.languages import Language
 from analyzers.common.tokens import label_token, show_whitespace
 from analyzers.neuron_factors import NeuronFactors, match_factors
-from ui.charts.saliency import apply_theme, escape_formula
+from ui.charts.style import apply_theme, escape_formula
 from ui.charts.token_strip import draw_glyphs, pack_float32
 from ui.texts import say
 from ui.theme import FOR_HEX, RANDOM_HEX
@@ -28,17 +29,15 @@ def colour_of(number: int) -> str:
     return COLOURS[number % len(COLOURS)]
 
 
-def activations(result: NeuronFactors) -> np.ndarray:
-    """(factor, position), −1 where a token was left out."""
-    rows = [[-1.0 if value is None else value for value in factor.activations] for factor in result.factors]
-    return np.array(rows, dtype=np.float32)
+def activations(result: NeuronFactors) -> Float[np.ndarray, "factor position"]:
+    """float32, NaN where a token was left out."""
+    return np.stack([factor.activations for factor in result.factors]).astype(np.float32)
 
 
 def view_value(result: NeuronFactors, language: Language, pinned: int) -> dict[str, Any]:
     """What the factor view draws: every factor's activations over its own largest, and its share per layer."""
     rows = activations(result)
-    largest = np.maximum(rows.max(axis=1, keepdims=True), 1e-12)
-    scaled = np.where(rows < 0, -1.0, rows / largest)
+    scaled = rows / np.maximum(np.nanmax(rows, axis=1, keepdims=True), 1e-12)
     factors = []
     for number, factor in enumerate(result.factors):
         order = np.argsort(-rows[number], kind="stable")
@@ -87,7 +86,7 @@ def line(result: NeuronFactors, language: Language) -> str:
 def highlight_tokens(result: NeuronFactors) -> tuple[list[tuple[str, str | None]], dict[str, str]]:
     """Each token with the number of its leading factor, and the colour of each number."""
     rows = activations(result)
-    leading = rows.argmax(axis=0)
+    leading = np.nan_to_num(rows, nan=-1.0).argmax(axis=0)
     pairs: list[tuple[str, str | None]] = [
         (label_token(token), str(int(leading[i]) + 1) if rows[leading[i], i] > 0 else None)
         for i, token in enumerate(result.tokens)
@@ -98,9 +97,9 @@ def highlight_tokens(result: NeuronFactors) -> tuple[list[tuple[str, str | None]
 def neuron_rows(result: NeuronFactors) -> list[list[Any]]:
     """Cells of the table: factor (from 1), layer, neuron, part, weight."""
     return [
-        [number, one.layer, one.neuron, one.part, float(f"{one.weight:.4g}")]
+        [number, neuron.layer, neuron.neuron, neuron.part, float(f"{neuron.weight:.4g}")]
         for number, factor in enumerate(result.factors, 1)
-        for one in factor.top_neurons
+        for neuron in factor.top_neurons
     ]
 
 
@@ -112,7 +111,12 @@ def csv_text(result: NeuronFactors) -> str:
     for i, token in enumerate(result.tokens):
         values = [factor.activations[i] for factor in result.factors]
         writer.writerow(
-            [i, escape_formula(label_token(token)), token.id, *("" if value is None else value for value in values)]
+            [
+                i,
+                escape_formula(label_token(token)),
+                token.id,
+                *("" if np.isnan(value) else float(value) for value in values),
+            ]
         )
     return out.getvalue()
 
@@ -179,14 +183,14 @@ def comparison_chart(runs: Sequence[NeuronFactors], language: Language) -> alt.C
             if match is None:
                 continue
             shape = run.factors[match.second].activations
-            largest = max((value for value in shape if value is not None), default=0.0) or 1.0
+            largest = float(np.nanmax(shape)) or 1.0
             values += [
                 {
                     "factor": say("factor", language, number=number + 1),
                     "column": column,
                     "position": i,
                     "token": label_token(run.tokens[i]),
-                    "activation": (value or 0.0) / largest,
+                    "activation": float(np.nan_to_num(value)) / largest,
                     "cosine": f"{match.cosine:.2f}" if i == 0 and run is not runs[0] else "",
                 }
                 for i, value in enumerate(shape)

@@ -11,8 +11,7 @@ import altair as alt
 from analyzers.common.languages import Language
 from analyzers.common.tokens import label_token, show_whitespace
 from analyzers.rankings import Rankings
-from ui.charts.layer_predictions import format_self_check, quote_text
-from ui.charts.saliency import apply_theme, escape_formula, wrap_line
+from ui.charts.style import apply_theme, escape_formula, format_self_check, quote_text, wrap_line
 from ui.charts.token_strip import position_reading, reading_strip
 from ui.texts import say
 from ui.theme import AGAINST_HEX, FOR_HEX
@@ -164,7 +163,7 @@ def commitment_strip(result: Rankings, language: Language, pinned: int | None) -
         readings,
         language,
         pinned=pinned,
-        said=[token for token in result.outputs if result.offset == 0],
+        answers=[token for token in result.outputs if result.offset == 0],
         fills=fills,
         legend=[(say("commitment_never", language), 0.0), *((str(layer), _fill(layer, n_layers)) for layer in marks)],
         legend_title=say("commitment_legend", language),
@@ -183,7 +182,7 @@ def line(result: Rankings, language: Language) -> str:
     return say(
         "lens_line_all",
         language,
-        norm=say("without_norm" if result.without_final_norm else "with_norm", language),
+        norm=say("without_norm" if not result.final_norm else "with_norm", language),
         check=format_self_check(result.self_check, language),
     )
 

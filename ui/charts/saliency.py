@@ -6,17 +6,19 @@ import csv
 import io
 import textwrap
 from typing import Any
-from unicodedata import east_asian_width
 
 import altair as alt
 import numpy as np
 
 from analyzers.common.languages import Language
+from analyzers.common.methods import METHODS
 from analyzers.common.tokens import label_token, show_whitespace
+from analyzers.faithfulness import Faithfulness
 from analyzers.saliency import Saliency
-from ui.charts.token_strip import target_name
-from ui.texts import say
-from ui.theme import AGAINST_HEX, CHART, EMBED, FOR_HEX
+from ui.charts.style import apply_theme, escape_formula, wrap_line
+from ui.charts.token_strip import objective_name
+from ui.texts import say, text_keys
+from ui.theme import AGAINST_HEX, FOR_HEX
 
 MOST_BARS = 40
 
@@ -58,8 +60,8 @@ def saliency_chart(result: Saliency, position: int, language: Language) -> alt.C
         }
         for row in kept
     ]
-    token = label_token(result.said[result.row_of(position)])
-    title = say("chart_title", language, method=say(f"method_{result.method}", language), token=token)
+    token = label_token(result.explained_tokens[result.row_of(position)])
+    title = say("chart_title", language, method=method_name(result.method, language), token=token)
     subtitle = wrap_line(describe(result, position, language))
     if len(kept) < len(data):
         subtitle.append(say("chart_first", language, n=len(kept), total=len(data)))
@@ -102,16 +104,17 @@ def describe(result: Saliency, position: int, language: Language) -> str:
     """Method, target and its value, baseline, points and errors: the line that stands on the chart."""
     row = result.row_of(position)
     value = float(result.values[row])
-    shown = f"{value:.1%}" if result.target == "probability" else f"{value:.4g}"
-    parts = [say(f"method_{result.method}", language), f"{target_name(result, language)} {shown}"]
-    if result.method in ("occlusion", "integrated-gradients"):
+    shown = f"{value:.1%}" if result.objective == "probability" else f"{value:.4g}"
+    parts = [method_name(result.method, language), f"{objective_name(result, language)} {shown}"]
+    method = METHODS[result.method]
+    if method.uses_baseline:
         baseline = say(f"baseline_{result.baseline}", language)
         if result.baseline_text is not None:
             baseline += f" “{show_whitespace(result.baseline_text)}”"
         parts.append(say("baseline_line", language, baseline=baseline))
-    if result.method == "occlusion" and result.whole_words:
+    if method.hides_tokens and result.whole_words:
         parts.append(say("whole_words_line", language))
-    if result.method != "occlusion":
+    if not method.hides_tokens:
         parts.append(say(f"aggregate_{result.aggregate}", language))
     found = result.completeness[row]
     if found is not None:
@@ -124,6 +127,12 @@ def describe(result: Saliency, position: int, language: Language) -> str:
     return " · ".join(parts)
 
 
+def method_name(method: str, language: Language) -> str:
+    """As the page calls it; one without a text of its own by its id."""
+    key = f"method_{method}"
+    return say(key, language) if key in text_keys() else method
+
+
 def highlight_tokens(result: Saliency, position: int) -> list[tuple[str, float | None]]:
     """`gr.HighlightedText` pairs: each earlier token with its signed share (or its score over the largest), then the
     explained token without a number."""
@@ -133,7 +142,7 @@ def highlight_tokens(result: Saliency, position: int) -> list[tuple[str, float |
     for row in data:
         number = row["effect"] * row["share"] if row["share"] is not None else row["score"] / largest
         pairs.append((row["token"], round(float(number), 4)))
-    return [*pairs, (label_token(result.said[result.row_of(position)]), None)]
+    return [*pairs, (label_token(result.explained_tokens[result.row_of(position)]), None)]
 
 
 def table_rows(result: Saliency, position: int) -> list[list[Any]]:
@@ -159,7 +168,7 @@ def csv_text(result: Saliency) -> str:
     for explained in result.explained:
         for row in rows(result, explained):
             token, other = (
-                escape_formula(label_token(result.said[result.row_of(explained)])),
+                escape_formula(label_token(result.explained_tokens[result.row_of(explained)])),
                 escape_formula(row["token"]),
             )
             writer.writerow(
@@ -168,7 +177,7 @@ def csv_text(result: Saliency) -> str:
     return out.getvalue()
 
 
-def faithfulness_chart(curves: Any, language: Language) -> alt.Chart:
+def faithfulness_chart(curves: Faithfulness, language: Language) -> alt.Chart:
     """Log-probability as tokens are deleted, or kept alone, by score and in random order."""
     names = {"deletion": say("curve_deletion", language), "insertion": say("curve_insertion", language)}
     orders = {"score": say("order_score", language), "random": say("order_random", language)}
@@ -200,29 +209,3 @@ def faithfulness_chart(curves: Any, language: Language) -> alt.Chart:
         .properties(width=300, height=220)
     )
     return apply_theme(chart)
-
-
-def apply_theme(chart: Any) -> Any:
-    """The page's chart theme: transparent, in the text's own colour, exportable as SVG and PNG."""
-    return chart.configure(**CHART).properties(usermeta=EMBED)
-
-
-def wrap_line(line: str, width: int = 52) -> list[str]:
-    """A line in lines of about `width` letters, broken at its own dots; a Japanese letter is as wide as two."""
-    dot = " · " if " · " in line else "・"
-    lines = [""]
-    for part in line.split(dot):
-        if lines[-1] and text_width(lines[-1]) + text_width(part) > width:
-            lines.append("")
-        lines[-1] += f"{dot}{part}" if lines[-1] else part
-    return lines
-
-
-def text_width(text: str) -> int:
-    """How wide a text is drawn, in Latin letters."""
-    return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
-
-
-def escape_formula(text: str) -> str:
-    """A cell of a CSV that no spreadsheet reads as a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text

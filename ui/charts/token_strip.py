@@ -24,8 +24,8 @@ def strip_value(result: Saliency, language: Language, pinned: int | None) -> dic
         scale = float(np.abs(result.scores).max()) or 1.0
         numbers = result.scores / scale
     return {
-        "glyphs": draw_glyphs(result.tokens, result.said, language),
-        "names": label_tokens(result.tokens, result.said),
+        "glyphs": draw_glyphs(result.tokens, result.explained_tokens, language),
+        "names": label_tokens(result.tokens, result.explained_tokens),
         "explained": list(result.explained),
         "values": [float(value) for value in result.values],
         "width": int(numbers.shape[1]),
@@ -33,7 +33,7 @@ def strip_value(result: Saliency, language: Language, pinned: int | None) -> dic
         "hidden": None if result.hidden_values is None else pack_float32(result.hidden_values),
         "scale": scale,
         "is_share": result.shares is not None,
-        "is_percent": result.target == "probability",
+        "is_percent": result.objective == "probability",
         "is_signed": result.is_signed,
         "seen": [list(seen) for seen in result.seen],
         "pinned": pinned,
@@ -43,7 +43,7 @@ def strip_value(result: Saliency, language: Language, pinned: int | None) -> dic
             "legend": say("legend_share" if result.shares is not None else "legend_score", language),
             "for": say("legend_for", language),
             "against": say("legend_against", language),
-            "target": target_name(result, language),
+            "target": objective_name(result, language),
             "output": say("reading_output", language),
             "share": say("reading_share", language),
             "score": say("reading_score", language),
@@ -58,7 +58,7 @@ def reading_strip(
     language: Language,
     *,
     pinned: int | None,
-    said: Sequence[Token] = (),
+    answers: Sequence[Token] = (),
     fills: Mapping[int, float] | None = None,
     legend: Sequence[tuple[str, float]] = (),
     legend_title: str = "",
@@ -68,13 +68,13 @@ def reading_strip(
 
     `fills` are −1 to 1 per position; `legend` is (label, fill). With `next_token` a place for the token that was not
     written stands at the end."""
-    drawn = draw_glyphs(tokens, said, language)
+    drawn = draw_glyphs(tokens, answers, language)
     if next_token:
         n = len(tokens)
         drawn.append({"text": say("strip_next", language), "parts": [n], "special": True, "breaks": 0, "starts": True})
     return {
         "glyphs": drawn,
-        "names": label_tokens(tokens, said) + [say("strip_next", language)] * next_token,
+        "names": label_tokens(tokens, answers) + [say("strip_next", language)] * next_token,
         "explained": sorted(readings),
         "readings": {str(position): line for position, line in readings.items()},
         "fills": {str(position): fill for position, fill in (fills or {}).items()},
@@ -103,20 +103,20 @@ def position_reading(name: str, position: int, offset: int, language: Language) 
     return say(key, language, token=f"“{name}”", position=position, before=position - offset)
 
 
-def label_tokens(tokens: Sequence[Token], said: Sequence[Token]) -> list[str]:
+def label_tokens(tokens: Sequence[Token], answers: Sequence[Token]) -> list[str]:
     """Each token as a label; at a hidden position what is said there, after the last one the likeness of two texts."""
-    at = {token.position: token for token in said}
+    at = {token.position: token for token in answers}
     labels = [label_token(at.pop(token.position, token)) for token in tokens]
     return labels + [label_token(token) for token in at.values()]
 
 
-def draw_glyphs(tokens: Sequence[Token], said: Sequence[Token], language: Language) -> list[dict[str, Any]]:
+def draw_glyphs(tokens: Sequence[Token], answers: Sequence[Token], language: Language) -> list[dict[str, Any]]:
     """What is drawn, in order: each run of tokens that share characters once, with the positions of its parts. A hidden
     token is a chip with what is said there; a source and a target are named and stand apart."""
-    at = {token.position: token for token in said}
+    at = {token.position: token for token in answers}
     drawn: list[dict[str, Any]] = []
     side: str | None = None
-    for token in (*tokens, *(token for token in said if token.position >= len(tokens))):
+    for token in (*tokens, *(token for token in answers if token.position >= len(tokens))):
         answer = at.get(token.position, token)
         if drawn and drawn[-1]["parts"][0] == token.glyph_start and side == token.side:
             drawn[-1]["parts"].append(token.position)
@@ -138,11 +138,11 @@ def draw_glyphs(tokens: Sequence[Token], said: Sequence[Token], language: Langua
     return drawn
 
 
-def target_name(result: Saliency, language: Language) -> str:
+def objective_name(result: Saliency, language: Language) -> str:
     """The explained number, in words."""
     if result.contrast is not None:
         return say("target_contrast", language, text=show_whitespace(result.contrast.text), id=result.contrast.id)
-    return say(f"target_{result.target}", language)
+    return say(f"target_{result.objective}", language)
 
 
 def pack_float32(numbers: np.ndarray) -> str:

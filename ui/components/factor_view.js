@@ -20,7 +20,7 @@ const view = (factor) => {
 const name_factors = (position) => {
   const strengths = value.factors.map((factor, number) => [at(number, position), factor.label]);
   const token = `“${value.names[position]}”`;
-  if (strengths[0][0] < 0) return fill_in(value.words.left_out, { token, position });
+  if (Number.isNaN(strengths[0][0])) return fill_in(value.words.left_out, { token, position });
   const named = strengths.filter(([x]) => x >= 0.05).sort((a, b) => b[0] - a[0]).slice(0, 4);
   const factors = named.map(([x, label]) => `${label} ${(100 * x).toFixed(0)}%`).join(", ") || "–";
   return fill_in(value.words.token, { token, position, factors });
@@ -32,7 +32,7 @@ const sparkline = (factor) => {
   svg.setAttribute("aria-hidden", "true");
   let line = "M0 1";
   for (let i = 0; i < value.width; i++) {
-    const height = (1 - Math.max(0, at(factor, i))).toFixed(4);
+    const height = (1 - (at(factor, i) || 0)).toFixed(4);
     line += `L${i} ${height}L${i + 1} ${height}`;
   }
   path.setAttribute("d", `${line}L${value.width} 1Z`);

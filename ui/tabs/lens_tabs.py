@@ -4,22 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import gradio as gr
 
 from analyzers.common.errors import InputError
 from analyzers.common.languages import Language
 from analyzers.common.limits import LIMITS
-from analyzers.serving.dispatch import Answer, Dispatcher
+from analyzers.common.parameters import show_value
+from analyzers.common.settings import LayerPredictionsSettings, RankingsSettings
+from analyzers.serving.dispatch import Answer, AnyAnswer, Runner
 from analyzers.serving.request import Request, parse_request
 from ui.components.hover_strip import HoverStrip
 from ui.components.notice import Notice, notice
 from ui.errors import language_of
 from ui.events import index_of, position_of
 from ui.i18n import T
-from ui.runs import follow
+from ui.runs import QUIET, Updates, on_the_model, report
 from ui.texts import say
+
+LensSettings = TypeVar("LensSettings", LayerPredictionsSettings, RankingsSettings)
+if TYPE_CHECKING:
+    from analyzers.layer_predictions import LayerPredictions
+    from analyzers.rankings import Rankings
+
+    LensAnswer: TypeAlias = Answer[LayerPredictionsSettings, LayerPredictions] | Answer[RankingsSettings, Rankings]
 
 COMPARISONS = ("none", "norm", "text")
 
@@ -29,24 +38,17 @@ def comparison_widgets() -> dict[str, gr.components.Component]:
     choices: list[Any] = [(T(f"compare_{name}"), name) for name in COMPARISONS]
     compare = gr.Dropdown(choices, value="none", label=T("compare"), min_width=220)
     other = gr.Textbox(label=T("compare_text_box"), visible=False, max_length=LIMITS.characters, min_width=240)
-    compare.change(
-        lambda chosen: gr.update(visible=chosen == "text"),
-        compare,
-        other,
-        show_progress="hidden",
-        queue=False,
-        api_visibility="private",
-    )
+    compare.change(lambda chosen: gr.update(visible=chosen == "text"), compare, other, queue=False, **QUIET)
     return {"compare": compare, "compare_text": other}
 
 
-def second_request(asked: Request, extras: Mapping[str, Any]) -> Request | None:
+def second_request(asked: Request[LensSettings], extras: Mapping[str, object]) -> Request[LensSettings] | None:
     """The run that stands beside the first, with the same settings. Raises InputError."""
     compare = extras.get("compare")
     if compare not in COMPARISONS:
-        raise InputError("not_a_choice", name="compare", choices=", ".join(COMPARISONS), value="“…”")
+        raise InputError("not_a_choice", name="compare", choices=", ".join(COMPARISONS), value=show_value(compare))
     if compare == "norm":
-        return replace(asked, settings=replace(asked.settings, without_final_norm=True))
+        return replace(asked, settings=replace(asked.settings, final_norm=False))
     if compare == "text":
         checked = parse_request(asked.analysis, {"text": extras.get("compare_text")})
         return replace(asked, text=checked.text, settings=replace(asked.settings, position=None))
@@ -54,52 +56,46 @@ def second_request(asked: Request, extras: Mapping[str, Any]) -> Request | None:
 
 
 def move_on_select(
-    dispatcher: Dispatcher,
+    runner: Runner,
     strip: HoverStrip,
     line: Notice,
     answer: gr.State,
     pinned: gr.State,
     outputs: list[Any],
-    show: Callable[[Answer, int | None, Language], dict[Any, Any]],
+    show: Callable[[Any, int | None, Language], Updates],
     extras: Mapping[str, gr.components.Component],
-    show_second: Callable[[Answer, Answer, Language], dict[Any, Any]],
+    show_second: Callable[[Any, Any, Language], Updates],
 ) -> Any:
     """A token chosen in the strip is read at its own position; the other tabs follow. Returns the event."""
 
-    def moved(request: gr.Request, event: gr.EventData, found: Answer | None, *values: Any) -> Iterator[dict[Any, Any]]:
+    def moved(request: gr.Request, event: gr.EventData, found: AnyAnswer | None, *values: object) -> Iterator[Updates]:
         language = language_of(request)
         if found is None:
             yield {line: notice("info", say("pinned_none", language))}
             return
         try:
-            positions = tuple(found.completion.predictable_positions)
-            position = position_of(index_of(event), positions)
-            asked = replace(found.request, settings=replace(found.request.settings, position=position))
+            position = position_of(index_of(event), tuple(found.completion.predictable_positions))
+            settings = replace(cast(LayerPredictionsSettings, found.request.settings), position=position)
+            asked = found.request.ask(found.request.analysis, settings)
             second = second_request(asked, dict(zip(extras, values, strict=True)))
         except InputError as error:
             yield {line: notice("error", error.say(language))}
             return
-        first: Answer | None = None
-        for said, fresh in follow(dispatcher, asked, language):
-            if fresh is not None:
-                first = fresh
-                yield {**show(fresh, position, language), pinned: position}
-            elif said["kind"] == "error":
-                yield {line: said}
-        if second is None or first is None:
-            return
-        for said, beside in follow(dispatcher, second, language):
-            if beside is not None:
-                yield show_second(first, beside, language)
-            elif said["kind"] == "error":
-                yield {line: said}
+        first: list[AnyAnswer] = []
 
-    return strip.select(
-        moved,
-        [answer, *extras.values()],
-        list(dict.fromkeys([*outputs, line, pinned])),
-        show_progress="hidden",
-        concurrency_id="model",
-        concurrency_limit=dispatcher.at_once,
-        api_visibility="private",
-    )
+        def show_first(fresh: AnyAnswer) -> Updates:
+            first[:] = [fresh]
+            return {**show(fresh, position, language), pinned: position}
+
+        yield from report(runner, asked, language, line, show_first)
+        if second is not None and first:
+            yield from report(runner, second, language, line, lambda beside: show_second(first[0], beside, language))
+
+    affected = list(dict.fromkeys([*outputs, line, pinned]))
+    return strip.select(moved, [answer, *extras.values()], affected, **QUIET, **on_the_model(runner))
+
+
+def warn_of_norm(found: LensAnswer, language: Language) -> dict[str, Any]:
+    """A notice beside a reading without the final norm; an empty one beside any other."""
+    is_normed = found.result.final_norm
+    return notice("info") if is_normed else notice("warning", say("norm_warning", language))

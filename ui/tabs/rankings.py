@@ -2,36 +2,47 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import gradio as gr
 
-from analyzers.common.languages import Language
-from analyzers.serving.dispatch import Answer, Dispatcher
-from analyzers.serving.document import document
+from analyzers.common.languages import DEFAULT, Language
+from analyzers.common.settings import RankingsSettings
+from analyzers.serving.dispatch import Answer, Runner
 from ui.components.base import empty_state
 from ui.components.hover_strip import HoverStrip
+from ui.components.inputs import Words
 from ui.components.notice import Notice, notice
-from ui.downloads import DOWNLOADS
 from ui.i18n import T
-from ui.page_request import watched_words
-from ui.tabs.lens_tabs import comparison_widgets, move_on_select, second_request
-from ui.tabs.tab import Tab
+from ui.runs import QUIET, Updates
+from ui.tabs.lens_tabs import comparison_widgets, move_on_select, second_request, warn_of_norm
+from ui.tabs.results import build_results
+from ui.tabs.tab import AnyTab, Tab
 from ui.texts import say
 
-HEADERS = ("column_layer", "column_position", "column_token", "column_rank", "column_ties")
+if TYPE_CHECKING:
+    from analyzers.rankings import Rankings
+
+    RankingsAnswer: TypeAlias = Answer[RankingsSettings, Rankings]
+
+COLUMNS = {
+    "column_layer": "number",
+    "column_position": "number",
+    "column_token": "str",
+    "column_rank": "number",
+    "column_ties": "number",
+}
 
 
-def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
+def build_tab(runner: Runner, pinned: gr.State) -> AnyTab:
     """The widgets and the handlers that the shared Run does not serve. Called inside `gr.Tab`."""
     with gr.Accordion(T("options"), open=True), gr.Row():
         with gr.Column(min_width=240):
-            watch = gr.Textbox(label=T("watch"), info=T("watch_info"), lines=2, max_lines=16, elem_id="watch")
+            watch = Words(label=T("watch"), info=T("watch_info"), lines=2, max_lines=16, elem_id="watch")
             spacing = gr.Button(T("watch_spacing"), size="sm")
         with gr.Column(min_width=240):
             extras = comparison_widgets()
-    strip = HoverStrip(empty_state("rankings", "en"), elem_id="rankings-strip")
+    strip = HoverStrip(empty_state("rankings", DEFAULT), elem_id="rankings-strip")
     line = Notice(elem_id="rankings-line")
     chips = Notice(elem_id="rankings-chips")
     answer = gr.State(None)
@@ -43,30 +54,18 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
         chart = gr.Plot(show_label=False, visible=False, elem_id="rankings-chart")
         beside = gr.Plot(show_label=False, visible=False)
     with gr.Column(visible=False) as panel:
-        with gr.Accordion(T("table"), open=False):
-            table = gr.Dataframe(
-                headers=[say(key, "en") for key in HEADERS],
-                datatype=["number", "number", "str", "number", "number"],
-                interactive=False,
-                show_search="search",
-                buttons=["fullscreen", "copy"],
-                max_height=420,
-                show_label=False,
-            )
-        with gr.Row():
-            csv_file = gr.DownloadButton(T("download_csv"), size="sm")
-            json_file = gr.DownloadButton(T("download_json"), size="sm")
+        results = build_results("rankings", COLUMNS)
     with gr.Accordion(T("how_to_read"), open=False):
         gr.Markdown(T("rankings_help"))
 
-    def show(found: Answer, wanted: int | None, language: Language) -> dict[Any, Any]:
+    def show(found: RankingsAnswer, wanted: int | None, language: Language) -> Updates:
         from ui.charts import rankings as charts
 
         result = found.result
         first = result.outputs[0].position if result.outputs else None
         position = result.watch.position if result.watch is not None else wanted or first
         lines_chart = charts.watch_chart(result, language)
-        updates: dict[Any, Any] = {
+        updates: Updates = {
             strip: charts.commitment_strip(result, language, position),
             line: notice("info", charts.line(result, language)),
             chips: notice("info", *charts.chips(result)),
@@ -77,27 +76,20 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
             beside: gr.update(visible=False),
             warning: notice("info"),
             panel: gr.update(visible=True),
-            table: gr.update(
-                value={"headers": [say(key, language) for key in HEADERS], "data": charts.table_rows(result)}
-            ),
+            **results.show_table(charts.table_rows(result), language),
         }
         if result.outputs:
             updates[chart] = gr.update(value=charts.rankings_chart(result, language), visible=True)
         else:
             updates[chart] = gr.update(visible=False)
             updates[line] = notice("info", charts.line(result, language), say("rankings_none", language))
-        updates[csv_file] = updates[json_file] = None  # never those of an earlier run
-        if result.commitment_all is not None:
-            updates[csv_file] = DOWNLOADS.save("rankings.csv", charts.csv_text(result))
-            updates[json_file] = DOWNLOADS.save(
-                "rankings.json", json.dumps(document(found, language), ensure_ascii=False, indent=1)
-            )
-        return updates
+        is_complete = result.commitment_all is not None
+        return updates | results.show_files(found, charts.csv_text(result) if is_complete else None, language)
 
-    def show_second(first: Answer, second: Answer, language: Language) -> dict[Any, Any]:
+    def show_second(first: RankingsAnswer, second: RankingsAnswer, language: Language) -> Updates:
         from ui.charts import rankings as charts
 
-        pictures: dict[Any, Any] = {}
+        pictures: Updates = {}
         differ = first.request.text != second.request.text
         for found, heat, lines in ((first, chart, watched), (second, beside, watched_beside)):
             result, text = found.result, found.request.text if differ else None
@@ -105,20 +97,16 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
             pictures[lines] = gr.update(value=lines_chart, visible=lines_chart is not None)
             heat_map = charts.rankings_chart(result, language, text) if result.outputs else None
             pictures[heat] = gr.update(value=heat_map, visible=heat_map is not None)
-        without = second.result.without_final_norm
-        return pictures | {
-            warning: notice("warning", say("norm_warning", language)) if without else notice("info"),
-        }
+        return pictures | {warning: warn_of_norm(second, language)}
 
-    def add_spacing(text: Any) -> str:
+    def add_spacing(words: list[str]) -> list[str]:
         """Each word with its leading space and without, in the order written."""
-        words = watched_words(text if isinstance(text, str) else "")
         both = [variant for word in words for variant in (word, word[1:] if word.startswith(" ") else f" {word}")]
-        return "\n".join(dict.fromkeys(variant for variant in both if variant.strip()))
+        return [variant for variant in dict.fromkeys(both) if variant.strip()]
 
-    spacing.click(add_spacing, watch, watch, show_progress="hidden", queue=False, api_visibility="private")
-    outputs = [strip, line, chips, answer, pinned, watched, watched_beside, chart, beside, warning, panel, table]
-    outputs += [csv_file, json_file]
+    spacing.click(add_spacing, watch, watch, queue=False, **QUIET)
+    outputs = [strip, line, chips, answer, pinned, watched, watched_beside, chart, beside, warning, panel]
+    outputs += results.outputs
     return Tab(
         analysis="rankings",
         settings={"watch": watch},
@@ -127,7 +115,8 @@ def build_tab(dispatcher: Dispatcher, pinned: gr.State) -> Tab:
         outputs=outputs,
         show=show,
         extras=extras,
+        extra_defaults={"compare": "none", "compare_text": ""},
         second=second_request,
         show_second=show_second,
-        events=(move_on_select(dispatcher, strip, line, answer, pinned, outputs, show, extras, show_second),),
+        events=(move_on_select(runner, strip, line, answer, pinned, outputs, show, extras, show_second),),
     )

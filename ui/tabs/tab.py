@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import gradio as gr
 
 from analyzers.common.languages import Language
-from analyzers.serving.dispatch import Answer
+from analyzers.common.parameters import Settings
+from analyzers.serving.dispatch import Answer, Runner
 from analyzers.serving.request import Request
+from ui.components.base import DrawnByScript
+from ui.runs import Updates
+
+S = TypeVar("S", bound=Settings)
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, eq=False)
-class Tab:
+class Tab(Generic[S, R]):
     """One analysis on the page."""
 
     analysis: str
@@ -24,17 +30,26 @@ class Tab:
     """Holds the tab's last `Answer`, or None."""
     outputs: list[Any]
     """Everything that `show` may update, `answer` included."""
-    show: Callable[[Answer, int | None, Language], dict[Any, Any]]
+    show: Callable[[Answer[S, R], int | None, Language], Updates]
     """An answer, whole or not yet, as updates; the position is the token looked at in another tab, if any."""
     extras: dict[str, gr.components.Component] = field(default_factory=dict)
     """Widgets of the page alone, by name."""
-    second: Callable[[Request, Mapping[str, Any]], Request | None] | None = None
+    extra_defaults: Mapping[str, object] = field(default_factory=dict)
+    second: Callable[[Request[S], Mapping[str, object]], Request[S] | None] | None = None
     """The run that is drawn beside the first, from the values of `extras`. Raises InputError."""
-    show_second: Callable[[Answer, Answer, Language], dict[Any, Any]] | None = None
+    show_second: Callable[[Answer[S, R], Answer[S, R], Language], Updates] | None = None
     """Both answers as updates."""
-    empty: Any = None
+    empty: DrawnByScript | None = None
     """The component that says, before the first run, what will stand there."""
     follow_pin: bool = False
     """Whether an answer can be shown at another position without a run."""
-    events: tuple[Any, ...] = field(default=())
+    events: tuple[Any, ...] = ()
     """Runs of the tab's own, which Stop ends too."""
+
+    @property
+    def widgets(self) -> dict[str, gr.components.Component]:
+        return self.settings | self.extras
+
+
+AnyTab: TypeAlias = Tab[Any, Any]
+TabBuilder: TypeAlias = Callable[[Runner, gr.State], AnyTab]

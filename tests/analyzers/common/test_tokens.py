@@ -29,7 +29,7 @@ def ids_of(text: str) -> list[int]:
 
 
 def texts(text: str) -> list[str]:
-    return [token.text for token in reader().read(ids_of(text))]
+    return [token.text for token in reader().tokens_of(ids_of(text))]
 
 
 def byte_ids(raw: bytes) -> list[int]:
@@ -46,19 +46,19 @@ def test_the_alphabet_has_a_character_of_its_own_for_each_byte() -> None:
 
 def test_an_accented_word_is_never_its_vocabulary_string() -> None:
     assert "".join(texts("café naïve")) == "café naïve"
-    assert "".join(token.glyph_text for token in reader().read(ids_of(" café"))) == " café"
+    assert "".join(token.glyph_text for token in reader().tokens_of(ids_of(" café"))) == " café"
     assert not any("Ã" in text or "Ġ" in text for text in texts(TEXT))
 
 
 def test_a_split_accent_shows_bytes_in_its_parts_and_the_letter_across_them() -> None:
-    tokens = reader().read(byte_ids("é!".encode()))
+    tokens = reader().tokens_of(byte_ids("é!".encode()))
     assert [token.text for token in tokens] == ["⟨C3⟩", "⟨A9⟩", "!"]
     assert [token.glyph_text for token in tokens] == ["é", "é", "!"]
     assert [token.glyph_start for token in tokens] == [0, 0, 2]
 
 
 def test_a_split_japanese_character_is_one_glyph() -> None:
-    tokens = reader().read(byte_ids("東京".encode()))
+    tokens = reader().tokens_of(byte_ids("東京".encode()))
     assert [token.text for token in tokens[:3]] == ["⟨E6⟩", "⟨9D⟩", "⟨B1⟩"]
     assert [token.glyph_text for token in tokens] == ["東"] * 3 + ["京"] * 3
     assert [token.glyph_start for token in tokens] == [0, 0, 0, 3, 3, 3]
@@ -67,28 +67,28 @@ def test_a_split_japanese_character_is_one_glyph() -> None:
 @pytest.mark.parametrize("picture", ["👩‍🚀", "🇯🇵", "👍🏽", "❤️", "é", "👨‍👩‍👧"[:3]])
 def test_a_joined_picture_is_one_glyph(picture: str) -> None:
     raw = picture.encode()
-    tokens = reader().read(byte_ids(raw))
+    tokens = reader().tokens_of(byte_ids(raw))
     if len(raw) <= 16:
         assert {token.glyph_text for token in tokens} == {picture}
         assert {token.glyph_start for token in tokens} == {0}
 
 
 def test_two_flags_are_two_glyphs() -> None:
-    tokens = reader().read(byte_ids("🇯🇵🇫🇷".encode()))
+    tokens = reader().tokens_of(byte_ids("🇯🇵🇫🇷".encode()))
     assert [token.glyph_text for token in tokens] == ["🇯🇵"] * 8 + ["🇫🇷"] * 8
 
 
 def test_a_joined_run_of_marks_is_bounded() -> None:
-    tokens = reader().read(byte_ids(("a" + "\u0301" * 100).encode()))
+    tokens = reader().tokens_of(byte_ids(("a" + "\u0301" * 100).encode()))
     sizes = [sum(t.glyph_start == start for t in tokens) for start in {t.glyph_start for t in tokens}]
     assert max(sizes) <= 16
 
 
 def test_a_lone_part_of_a_character_is_shown_as_bytes() -> None:
-    tokens = reader().read([*byte_ids(b"\xe6\x9d"), *byte_ids(b"a")])
+    tokens = reader().tokens_of([*byte_ids(b"\xe6\x9d"), *byte_ids(b"a")])
     assert [token.text for token in tokens] == ["⟨E6⟩", "⟨9D⟩", "a"]
     assert [token.glyph_start for token in tokens] == [0, 1, 2]
-    assert [token.text for token in reader().read(byte_ids(b"\xff"))] == ["⟨FF⟩"]
+    assert [token.text for token in reader().tokens_of(byte_ids(b"\xff"))] == ["⟨FF⟩"]
 
 
 @pytest.mark.parametrize(
@@ -126,33 +126,33 @@ def test_bytes_that_are_no_text_are_shown_in_hex(raw: bytes, shown: str) -> None
 
 
 def test_a_special_token_is_a_chip_with_its_own_name() -> None:
-    tokens = reader().read(ids_of("a<|end|>b"))
+    tokens = reader().tokens_of(ids_of("a<|end|>b"))
     assert [(token.text, token.special) for token in tokens] == [("a", False), ("<|end|>", True), ("b", False)]
 
 
 def test_a_special_token_stands_alone_even_before_a_combining_mark() -> None:
-    tokens = reader().read([0, *byte_ids("\u0301".encode())])
+    tokens = reader().tokens_of([0, *byte_ids("\u0301".encode())])
     assert tokens[0].glyph_text == "<|end|>"
     assert all(token.glyph_start != 0 for token in tokens[1:])
 
 
 def test_a_special_token_cuts_a_character_in_two() -> None:
     first, *rest = byte_ids("東".encode())
-    assert [token.text for token in reader().read([first, 0, *rest])] == ["⟨E6⟩", "<|end|>", "⟨9D⟩", "⟨B1⟩"]
+    assert [token.text for token in reader().tokens_of([first, 0, *rest])] == ["⟨E6⟩", "<|end|>", "⟨9D⟩", "⟨B1⟩"]
 
 
 def test_a_row_beyond_the_vocabulary_is_named_not_a_crash() -> None:
-    (token,) = reader().read([100_000])
+    (token,) = reader().tokens_of([100_000])
     assert token.text == "⟨unused 100000⟩"
 
 
 def test_positions_follow_the_first_one() -> None:
-    tokens = reader().read(byte_ids("é".encode()), first_position=7)
+    tokens = reader().tokens_of(byte_ids("é".encode()), first_position=7)
     assert [(token.position, token.glyph_start) for token in tokens] == [(7, 7), (8, 7)]
 
 
 def test_the_same_word_twice_is_two_tokens() -> None:
-    tokens = reader().read(ids_of(" the the"))
+    tokens = reader().tokens_of(ids_of(" the the"))
     assert [token.text for token in tokens] == [" the", " the"]
     assert tokens[0] != tokens[1]
 
@@ -183,7 +183,7 @@ def test_words_are_counted_from_white_space(pieces: list[str], numbers: tuple[in
 
 
 def test_the_parts_of_one_glyph_are_one_word() -> None:
-    assert word_numbers(reader().read(byte_ids("東 京".encode()))) == (0, 0, 0, 1, 2, 2, 2)
+    assert word_numbers(reader().tokens_of(byte_ids("東 京".encode()))) == (0, 0, 0, 1, 2, 2, 2)
 
 
 ODD = st.text(
@@ -205,7 +205,7 @@ def test_the_bytes_of_all_tokens_are_the_bytes_of_the_text(text: str) -> None:
 @settings(max_examples=200, deadline=None)
 @given(text=ODD)
 def test_glyphs_spell_the_text_and_part_the_positions(text: str) -> None:
-    tokens = reader().read(ids_of(text))
+    tokens = reader().tokens_of(ids_of(text))
     assert [token.position for token in tokens] == list(range(len(tokens)))
     starts = [token.glyph_start for token in tokens]
     assert starts == sorted(starts)
@@ -217,7 +217,7 @@ def test_glyphs_spell_the_text_and_part_the_positions(text: str) -> None:
 @settings(max_examples=100, deadline=None)
 @given(ids=st.lists(st.integers(0, 400), max_size=20))
 def test_any_ids_at_all_are_read(ids: list[int]) -> None:
-    tokens = reader().read(ids)
+    tokens = reader().tokens_of(ids)
     assert [token.id for token in tokens] == ids
     assert len(word_numbers(tokens)) == len(ids)
 
@@ -245,7 +245,7 @@ LLAMA_DECODER = decoders.Sequence(
 def test_a_sentencepiece_vocabulary_loses_its_marks_and_joins_its_bytes() -> None:
     tokenizer = sentencepiece_like(LLAMA_DECODER)
     pieces = ["<s>", "▁the", "▁caf", "é", "s", "<0xE6>", "<0x9D>", "<0xB1>", "▁the"]
-    tokens = TokenReader(tokenizer).read(tokenizer.convert_tokens_to_ids(pieces))
+    tokens = TokenReader(tokenizer).tokens_of(tokenizer.convert_tokens_to_ids(pieces))
     assert [token.text for token in tokens] == ["<s>", "the", " caf", "é", "s", "⟨E6⟩", "⟨9D⟩", "⟨B1⟩", " the"]
     assert [token.glyph_text for token in tokens[5:8]] == ["東"] * 3
     assert tokens[0].special
@@ -254,7 +254,7 @@ def test_a_sentencepiece_vocabulary_loses_its_marks_and_joins_its_bytes() -> Non
 @pytest.mark.parametrize(("scheme", "first"), [("always", "the"), ("first", "the"), ("never", " the")])
 def test_a_metaspace_vocabulary_keeps_a_first_space_only_where_it_was_typed(scheme: Any, first: str) -> None:
     tokenizer = sentencepiece_like(decoders.Metaspace("▁", prepend_scheme=scheme))
-    tokens = TokenReader(tokenizer).read(tokenizer.convert_tokens_to_ids(["▁the", "▁city", "s"]))
+    tokens = TokenReader(tokenizer).tokens_of(tokenizer.convert_tokens_to_ids(["▁the", "▁city", "s"]))
     assert [token.text for token in tokens] == [first, " city", "s"]
 
 
@@ -265,14 +265,14 @@ def test_a_wordpiece_vocabulary_loses_its_hashes_and_gains_its_spaces() -> None:
     tokenizer.decoder = decoders.WordPiece()
     wrapped = fast(tokenizer, unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]")
     ids = wrapped.convert_tokens_to_ids(["[CLS]", "the", "key", "##s", "the", "[SEP]"])
-    tokens = TokenReader(wrapped).read(ids)
+    tokens = TokenReader(wrapped).tokens_of(ids)
     assert [token.text for token in tokens] == ["[CLS]", "the", " key", "s", " the", "[SEP]"]
     assert word_numbers(tokens) == (0, 1, 2, 2, 3, 4)
 
 
 def test_the_real_tokenizers_text_is_given_back_whole(smollm2: Any) -> None:
     text = TEXT + " 私は東京に住んでいます。\u00a0\n\t"
-    tokens = smollm2.reader.read(smollm2.encode(text))
+    tokens = smollm2.reader.tokens_of(smollm2.encode(text))
     starts = sorted({token.glyph_start for token in tokens})
     assert "".join(tokens[start].glyph_text for start in starts) == text
     assert any(token.text.startswith("⟨") for token in tokens), "an emoji or kanji is split in this vocabulary"

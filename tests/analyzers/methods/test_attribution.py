@@ -17,7 +17,7 @@ from torch import Tensor
 from toys import linear_module, loaded
 
 from analyzers.common.progress import finish
-from analyzers.common.settings import Target
+from analyzers.common.settings import Objective
 from analyzers.methods import attribution
 from analyzers.methods.attribution import TokenObjective, evaluate, gradients, occlude
 from analyzers.methods.integrated_gradients import gauss_legendre_rule, integrate
@@ -25,13 +25,13 @@ from analyzers.models.language_model import LanguageModel
 
 POINTS = 8
 SHORT = "the café <b> é the 👩"
-TARGETS: list[Target] = ["probability", "logit", "log-probability", "contrast"]
+TARGETS: list[Objective] = ["probability", "logit", "log-probability", "contrast"]
 
 
 class Case:
     """A completion with all its explained tokens as one objective, and captum's view of one of them."""
 
-    def __init__(self, model: LanguageModel, target: Target = "probability", generate: int = 3) -> None:
+    def __init__(self, model: LanguageModel, target: Objective = "probability", generate: int = 3) -> None:
         self.model, self.target = model, target
         whole = completed(model, SHORT, generate=generate)
         self.ids = whole.ids
@@ -90,7 +90,7 @@ def by_captum(case: Case, method: str, i: int, wrong: int = 0) -> Tensor:
 
 
 @cache
-def ours(family: str, dtype: torch.dtype, method: str, target: Target) -> tuple[Case, Tensor]:
+def ours(family: str, dtype: torch.dtype, method: str, target: Objective) -> tuple[Case, Tensor]:
     case = Case(tiny_model(family, dtype), target)
     if method == "gradient":
         found = case.gradients()
@@ -116,7 +116,7 @@ METHODS = ["gradient", "input-x-gradient", "integrated-gradients", "occlusion"]
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
-def test_it_agrees_with_captum_in_double_precision(family: str, method: str, target: Target) -> None:
+def test_it_agrees_with_captum_in_double_precision(family: str, method: str, target: Objective) -> None:
     case, found = ours(family, torch.float64, method, target)
     for i in range(len(case.explained)) if method == "integrated-gradients" else [1]:
         position = case.explained[i]
@@ -137,7 +137,7 @@ def test_it_agrees_with_captum_in_single_precision(family: str, method: str) -> 
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_gradient_agrees_with_a_finite_difference(family: str, target: Target) -> None:
+def test_a_gradient_agrees_with_a_finite_difference(family: str, target: Objective) -> None:
     case = Case(tiny_model(family, torch.float64), target, generate=2)
     found = case.gradients()
     random = torch.Generator().manual_seed(0)
@@ -168,7 +168,7 @@ def test_the_targets_by_hand() -> None:
     logits = torch.tensor([[[1.0, 3.0, 0.0, 0.0]]]).log_softmax(-1) + 2.5
     probabilities = torch.tensor([1.0, 3.0, 0.0, 0.0]).softmax(-1)
 
-    def value(target: Target, contrast: int | None = None) -> float:
+    def value(target: Objective, contrast: int | None = None) -> float:
         return float(
             TokenObjective(torch.tensor([0]), torch.tensor([0]), torch.tensor([1]), target, contrast).values(logits)
         )
@@ -191,7 +191,7 @@ def test_a_question_of_some_targets_is_those_targets() -> None:
     whole = TokenObjective(torch.tensor([0, 1, 2]), torch.tensor([4, 5, 6]), torch.tensor([7, 8, 9]), "contrast", 3)
     some = whole.only([2, 0])
     assert (some.rows.tolist(), some.ids.tolist()) == ([6, 4], [9, 7])
-    assert (some.target, some.contrast_id) == ("contrast", 3)
+    assert (some.scalar, some.contrast_id) == ("contrast", 3)
 
 
 @pytest.mark.parametrize("points", [1, 2, 5, 16])

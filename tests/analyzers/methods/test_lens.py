@@ -81,14 +81,12 @@ def test_every_layer_equals_the_lens_written_out_by_hand(family: str, norm: bool
     model = tiny_model(family)
     ids = completed(model, generate=4).ids
     expected = lens_by_hand(family, model.module, ids, norm=norm)
-    torch.testing.assert_close(
-        lens_logits(model, ids, without_final_norm=not norm).double(), expected, rtol=1e-4, atol=2e-5
-    )
+    torch.testing.assert_close(lens_logits(model, ids, final_norm=norm).double(), expected, rtol=1e-4, atol=2e-5)
 
 
 def test_leaving_the_norm_out_changes_every_layer_but_the_last(any_model: LanguageModel) -> None:
     ids = completed(any_model, generate=2).ids
-    change = (lens_logits(any_model, ids) - lens_logits(any_model, ids, without_final_norm=True)).abs().amax((1, 2))
+    change = (lens_logits(any_model, ids) - lens_logits(any_model, ids, final_norm=False)).abs().amax((1, 2))
     assert (change[:-1] > 1e-2).all()
     assert float(change[-1]) <= 2e-6
 
@@ -152,7 +150,7 @@ def test_only_the_asked_rows_and_layers_are_read_in_the_asked_order(llama: Langu
 def test_nothing_is_left_in_the_model(any_model: LanguageModel) -> None:
     ids = completed(any_model, generate=2).ids
     hooks, before = handles(any_model.module), own_logits(any_model, ids)
-    abandoned = stream_logits(any_model, ids, range(len(ids)), range(-1, 3), without_final_norm=True)
+    abandoned = stream_logits(any_model, ids, range(len(ids)), range(-1, 3), final_norm=False)
     next(abandoned)
     assert handles(any_model.module) == hooks, "hooks stay while a chunk is looked at"
     abandoned.close()

@@ -17,7 +17,8 @@ from analyzers.models.gguf_splits import SPLITS, set_split
 from analyzers.models.language_model import LanguageModel
 from analyzers.models.store import ModelStore
 from analyzers.models.tokenizing import HARD_TEXTS
-from analyzers.sources import catalog, converted
+from analyzers.sources import catalog, gguf_cache, local_files
+from analyzers.sources.resolver import Resolver
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def smollm2_by_hand() -> Tokenizer:
     """SmolLM2's own tokenizer: every digit alone, then GPT-2's split, over the vocabulary that lies in the file."""
     row = catalog.find_row(catalog.OFFLINE_MODEL)
     assert row is not None
-    folder = catalog.find_bundled_folder(row)
+    folder = local_files.find_bundled_folder(row)
     assert folder is not None
     fields = GGUFReader(str(folder / str(row.gguf_file))).fields
     names = fields["tokenizer.ggml.tokens"].contents()
@@ -147,27 +148,27 @@ def test_a_file_that_would_be_read_wrong_is_refused_by_name(folder: Path, case: 
     changed, key, name = REFUSED[case]
     write_gguf(folder / "tiny.gguf", tiny_module("llama"), **changed)
     with pytest.raises(InputError) as caught:
-        ModelStore(models_folder=folder).load("tiny.gguf", "cpu")
+        ModelStore(Resolver(models_folder=folder)).load("tiny.gguf", "cpu")
     assert (caught.value.sentence.key, caught.value.sentence.values["name"]) == (key, name)
     assert not (folder.parent / "cache").exists(), "nothing was converted"
 
 
 def test_positions_that_are_not_stretched_are_no_reason(folder: Path) -> None:
     write_gguf(folder / "tiny.gguf", tiny_module("llama"), scaling="none")
-    assert ModelStore(models_folder=folder).load("tiny.gguf", "cpu").facts.self_check == 0.0
+    assert ModelStore(Resolver(models_folder=folder)).load("tiny.gguf", "cpu").facts.self_check == 0.0
 
 
 def test_the_split_is_in_the_copy(folder: Path) -> None:
     file = write_gguf(folder / "tiny.gguf", tiny_module("llama"), split="smollm")
-    model = ModelStore(models_folder=folder).load("tiny.gguf", "cpu")
+    model = ModelStore(Resolver(models_folder=folder)).load("tiny.gguf", "cpu")
     assert len(model.encode("2023")) == 4
-    own = Tokenizer.from_file(str(converted.converted_folder(folder, file.name) / "tokenizer.json"))
+    own = Tokenizer.from_file(str(gguf_cache.converted_folder(folder, file.name) / "tokenizer.json"))
     assert own.encode("2023\n\n1").ids == model.encode("2023\n\n1")
 
 
 def test_a_copy_of_an_earlier_reader_is_not_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write_gguf(folder / "tiny.gguf", tiny_module("llama"))
-    now = converted.converted_folder(folder, file.name)
-    monkeypatch.setattr(converted, "READER", converted.READER - 1)
-    assert converted.converted_folder(folder, file.name) != now
+    now = gguf_cache.converted_folder(folder, file.name)
+    monkeypatch.setattr(gguf_cache, "READER", gguf_cache.READER - 1)
+    assert gguf_cache.converted_folder(folder, file.name) != now
     assert os.path.commonpath([now, folder.parent]) == str(folder.parent)

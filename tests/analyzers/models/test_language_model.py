@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -11,10 +12,10 @@ from conftest import completed
 from families import BERT_LIKE, FAMILIES, random_module, tiny_model, tiny_tokenizer
 
 from analyzers.common.progress import finish
-from analyzers.common.settings import Generation, LayerPredictionsSettings, SaliencySettings
-from analyzers.layer_predictions import predict_from_each_layer
+from analyzers.common.settings import Generation, RankingsSettings, SaliencySettings
 from analyzers.models.completion import Completion, complete
 from analyzers.models.language_model import LanguageModel
+from analyzers.rankings import rank_at_each_layer
 from analyzers.saliency import compute_saliency
 
 SPECIAL = {"causal": "the<|end|> café<|end|>", "seq2seq": "the<|end|> café<|end|> keys"}
@@ -67,11 +68,9 @@ def test_every_door_reads_the_same_text_with_special_tokens_in_it(name: str) -> 
     for method in ("occlusion", "input-x-gradient"):
         saliency = finish(compute_saliency(model, whole, SaliencySettings(method=method)))
         assert saliency.values.tolist() == pytest.approx(own, rel=1e-4)
-    for token, probability in zip(whole.outputs, own, strict=True):
-        settings = LayerPredictionsSettings(position=token.position)
-        lens = finish(predict_from_each_layer(model, whole, settings))
-        assert lens.chosen_probability is not None
-        assert lens.chosen_probability[-1] == pytest.approx(probability, rel=1e-4)
+    if model.facts.kind.predicts:
+        rankings = finish(rank_at_each_layer(model, whole, RankingsSettings()))
+        assert np.exp(rankings.log_probability).tolist() == pytest.approx(own, rel=1e-4)
 
 
 def test_two_equal_texts_are_alike_whatever_stands_in_them() -> None:

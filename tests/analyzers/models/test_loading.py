@@ -13,6 +13,7 @@ from families import BERT_LIKE, FAMILIES, LLAMA_LIKE, random_module, tiny_module
 from safetensors.torch import load_file, save_file
 
 from analyzers.common.errors import InputError
+from analyzers.common.kinds import Kind
 from analyzers.common.progress import finish
 from analyzers.common.settings import Generation, SaliencySettings
 from analyzers.models.completion import complete
@@ -75,7 +76,7 @@ def test_of_a_model_that_sees_pictures_too_the_text_part_is_run(tmp_path: Path, 
 )
 def test_a_type_without_a_model_of_text_is_refused_by_name(type_: str, kind: str) -> None:
     with pytest.raises(InputError, match=rf"x cannot be used: .*\({type_}\)") as caught:
-        reader_of(type_, kind, "x")
+        reader_of(type_, Kind(kind), "x")
     assert str(caught.value).endswith("The model in use is unchanged.")
 
 
@@ -154,18 +155,18 @@ def test_counted_weights_are_the_models_own_whatever_its_files_hold(save_model: 
     ],
 )  # fmt: skip
 def test_known_models_have_as_many_weights_as_their_authors_say(config: dict[str, Any], n: int) -> None:
-    assert count_parameters(config, "x", "masked" if config["model_type"] == "bert" else "causal") == n
+    assert count_parameters(config, "x", Kind.MASKED if config["model_type"] == "bert" else Kind.CAUSAL) == n
 
 
-FILES = ModelFiles("causal", 10, 40, {"model_type": "gpt2"})
+FILES = ModelFiles(Kind.CAUSAL, 10, 40, {"model_type": "gpt2"})
 
 
 def test_the_kind_that_is_said_of_a_model_goes_before_that_of_its_files() -> None:
-    assert checked_kind(Source("a", None, kind="encoder"), FILES) == "encoder"
+    assert checked_kind(Source("a", None, kind=Kind.ENCODER), FILES) == "encoder"
     assert checked_kind(Source("a", None), FILES) == "causal"
 
 
 def test_a_type_that_needs_code_of_its_own_is_refused_whatever_is_said_of_it() -> None:
     with pytest.raises(InputError, match="own-code") as refused:
-        checked_kind(Source("a", None, kind="causal"), ModelFiles("causal", 10, 40, {"model_type": "own-code"}))
+        checked_kind(Source("a", None, kind=Kind.CAUSAL), ModelFiles(Kind.CAUSAL, 10, 40, {"model_type": "own-code"}))
     assert refused.value.sentence.key == "model_type_unknown"

@@ -113,7 +113,7 @@ TEXTS = st.text(
 
 def draw_glyphs(reader: TokenReader, ids: list[int]) -> str:
     """The drawn glyphs of all but special tokens."""
-    tokens = reader.read(ids)
+    tokens = reader.tokens_of(ids)
     return "".join(t.glyph_text for t in tokens if t.glyph_start == t.position and not t.special)
 
 
@@ -184,20 +184,20 @@ def test_a_mark_of_a_space_is_a_space_inside_a_text_and_nothing_at_its_start(
     tokenizer = tokenizer_of(kind)
     ids = tokenizer.convert_tokens_to_ids(pieces)
     reader = TokenReader(tokenizer)
-    assert reader.read(ids)[0].text == first
+    assert reader.tokens_of(ids)[0].text == first
     assert reader.text_of(ids[0]) == inside
 
 
 def test_a_word_that_is_marked_at_its_end_has_its_space_there() -> None:
     tokenizer = tokenizer_of("ends of words")
-    tokens = TokenReader(tokenizer).read(tokenizer("The keys to London", add_special_tokens=False).input_ids)
+    tokens = TokenReader(tokenizer).tokens_of(tokenizer("The keys to London", add_special_tokens=False).input_ids)
     assert "".join(token.text for token in tokens) == "The keys to London"
     assert not any(token.text.startswith(" ") for token in tokens)
     assert tokens[-1].text[-1:] == "n"
 
 
 def test_bytes_of_a_python_tokenizer_form_characters() -> None:
-    tokens = TokenReader(tokenizer_of("Python, bytes")).read(tokenizer_of("Python, bytes")("é!").input_ids)
+    tokens = TokenReader(tokenizer_of("Python, bytes")).tokens_of(tokenizer_of("Python, bytes")("é!").input_ids)
     assert [token.text for token in tokens] == ["⟨C3⟩", "⟨A9⟩", "!", "</s>"]
     assert [token.glyph_text for token in tokens[:2]] == ["é", "é"]
 
@@ -210,7 +210,7 @@ def test_a_long_text_is_read_in_a_moment() -> None:
         ids = list(tokenizer("The keys to London. " * 400, add_special_tokens=False).input_ids)[:1000]
         reader = TokenReader(tokenizer)
         started = time.perf_counter()
-        reader.read(ids)
+        reader.tokens_of(ids)
         assert time.perf_counter() - started < 1.5, kind  # 0.01 s, and 0.1 s of a Python tokenizer
 
 
@@ -222,7 +222,7 @@ def test_no_space_is_drawn_that_the_text_does_not_have_nor_before_what_was_writt
     *_, whole = complete(model, text, Generation(generate=0))
     written = model.tokenizer.convert_tokens_to_ids(["京", "は", "the" if kind == "WordPiece" else "t"])
     ids = [*whole.ids, *written]
-    tokens = model.read(ids, text=text)
+    tokens = model.tokens_of(ids, text=text)
     drawn = "".join(token.text for token in tokens if not token.special)
     assert drawn.startswith(text)
     assert drawn.removeprefix(text).lstrip() == ("京は the" if kind == "WordPiece" else "京は t")

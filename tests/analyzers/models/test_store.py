@@ -1,4 +1,4 @@
-"""Which models are on offer, what is refused and how, and that one job runs at a time."""
+"""Which models are on store, what is refused and how, and that one job runs at a time."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ from safetensors.torch import load_file, save_file
 
 from analyzers.common import memory
 from analyzers.common.errors import InputError
-from analyzers.models import loading, store
+from analyzers.models import loading, room
 from analyzers.models.store import ModelStore
-from analyzers.sources import catalog, hub
+from analyzers.sources import hub, hub_probe, local_files
 from analyzers.sources.catalog import CATALOG
 from analyzers.sources.hub import HubId
+from analyzers.sources.resolver import Resolver
+from analyzers.sources.source import key_of
 
 Save = Callable[..., Path]
 
@@ -59,17 +61,17 @@ def folder_like(models: Path, name: str) -> Path:
     return other
 
 
-def test_at_least_sixty_paths_are_tried() -> None:
-    assert len(set(PATHS)) >= 60
+def is_held(store: ModelStore, name: str) -> bool:
+    return key_of(store.resolver.find(name), "cpu") in store._room
 
 
 @pytest.mark.parametrize("with_folder", [False, True])
 def test_a_path_is_refused_with_the_same_sentence_whether_or_not_it_exists(models: Path, with_folder: bool) -> None:
-    offer = ModelStore(models_folder=models if with_folder else None)
+    store = ModelStore(Resolver(models_folder=models if with_folder else None))
     inside = [str(models), str(models / "tiny"), str(models / "nothing"), str(models / "tiny" / "config.json")]
     for path in [*PATHS, *inside]:
         with pytest.raises(InputError) as caught:
-            offer.find(path)
+            store.resolver.find(path)
         said = str(caught.value)
         # What is spelled as a Hub id gets another sentence than what is not; what is on the disk makes no difference.
         expected = "unknown_model" if hub.parse_id(path) is None else "hub_off"
@@ -83,14 +85,14 @@ def test_a_path_is_refused_with_the_same_sentence_whether_or_not_it_exists(model
 def test_where_any_hub_id_may_be_typed_a_path_is_refused_without_a_look_at_the_disk_or_the_hub(
     models: Path, with_folder: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    offer = ModelStore(models_folder=models if with_folder else None, any_hub_id=True)
+    store = ModelStore(Resolver(models_folder=models if with_folder else None, any_hub_id=True))
     monkeypatch.setattr(hub, "ask", lambda *_args: pytest.fail("the Hub was asked"))
     inside = [str(models), str(models / "tiny"), str(models / "nothing"), str(models / "tiny" / "config.json")]
     seen = []
     for path in [*PATHS, *inside]:
         if hub.parse_id(path) is None:
             with pytest.raises(InputError) as caught:
-                offer.find(path)
+                store.resolver.find(path)
             seen.append(caught.value.sentence.key)
             assert str(caught.value).isprintable()
     assert set(seen) == {"hub_id_only"}
@@ -121,63 +123,63 @@ def test_a_hub_id_is_taken_apart_and_nothing_else_is_one(typed: str, taken: HubI
 @pytest.mark.parametrize("path", [*PATHS, "relative/nowhere"])
 def test_on_the_command_line_a_path_that_leads_nowhere_is_a_sentence_too(path: str) -> None:
     with pytest.raises(InputError) as caught:
-        ModelStore(any_folder=True).find(path)
+        Resolver(any_folder=True).find(path)
     assert caught.value.sentence.key in ("unknown_model", "no_such_folder")
     assert str(caught.value).isprintable()
 
 
 def test_the_catalog_is_found_by_either_name() -> None:
-    offer = ModelStore()
+    store = ModelStore()
     for row in CATALOG:
-        assert offer.find(row.id).id == row.id
+        assert store.resolver.find(row.id).id == row.id
         if row.hub_id is not None:
-            assert offer.find(row.hub_id).id == row.id
-    assert offer.names() == tuple(row.id for row in CATALOG)
+            assert store.resolver.find(row.hub_id).id == row.id
+    assert store.resolver.names() == tuple(row.id for row in CATALOG)
 
 
 def test_the_operators_folders_are_on_offer_by_name(models: Path) -> None:
     (models / "empty").mkdir()
     (models / "file.txt").write_text("x")
-    offer = ModelStore(models_folder=models)
-    assert offer.local_names() == ("llama", "tiny")
-    assert offer.find("tiny").folder == models / "tiny"
-    assert offer.names()[-2:] == ("llama", "tiny")
-    assert ModelStore(models_folder=models / "nowhere").local_names() == ()
+    store = ModelStore(Resolver(models_folder=models))
+    assert store.resolver.local_names() == ("llama", "tiny")
+    assert store.resolver.find("tiny").folder == models / "tiny"
+    assert store.resolver.names()[-2:] == ("llama", "tiny")
+    assert Resolver(models_folder=models / "nowhere").local_names() == ()
 
 
 def test_the_default_can_be_set_to_what_is_on_offer_only(models: Path) -> None:
-    offer = ModelStore(models_folder=models, default="tiny")
-    assert offer.default_id() == "tiny"
-    offer.set_default("llama")
-    assert offer.default_id() == "llama"
+    store = ModelStore(Resolver(models_folder=models, default="tiny"))
+    assert store.resolver.default_id() == "tiny"
+    store.resolver.set_default("llama")
+    assert store.resolver.default_id() == "llama"
     with pytest.raises(InputError):
-        offer.set_default("nothing")
-    assert offer.default_id() == "llama"
+        store.resolver.set_default("nothing")
+    assert store.resolver.default_id() == "llama"
 
 
 def test_the_operator_may_name_a_default_by_its_path_and_visitors_get_it_by_name(models: Path) -> None:
-    offer = ModelStore()
-    offer.set_default(str(models / "tiny"))
-    assert offer.default_id() == "tiny"
-    assert offer.local_names() == ("tiny",)
-    assert offer.load("tiny", "cpu").facts.id == "tiny"
+    store = ModelStore()
+    store.resolver.set_default(str(models / "tiny"))
+    assert store.resolver.default_id() == "tiny"
+    assert store.resolver.local_names() == ("tiny",)
+    assert store.load("tiny", "cpu").facts.id == "tiny"
     for path in (str(models / "tiny"), str(models / "llama"), "llama"):
         with pytest.raises(InputError):
-            offer.find(path)
+            store.resolver.find(path)
 
 
 def test_a_folder_that_is_called_like_a_model_of_the_catalog_is_still_the_folder(models: Path) -> None:
     folder_like(models, "gpt2")
-    offer = ModelStore()
-    offer.set_default(str(models / "gpt2"))
-    assert offer.default_id() == "gpt2 (folder)"
-    assert offer.find("gpt2 (folder)").folder == models / "gpt2"
-    assert offer.find("gpt2").folder != models / "gpt2"
+    store = ModelStore()
+    store.resolver.set_default(str(models / "gpt2"))
+    assert store.resolver.default_id() == "gpt2 (folder)"
+    assert store.resolver.find("gpt2 (folder)").folder == models / "gpt2"
+    assert store.resolver.find("gpt2").folder != models / "gpt2"
 
 
 def test_a_model_that_is_not_here_is_refused_when_the_hub_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalog, "HUB", catalog.HubProbe(ask=lambda _seconds: False))
-    monkeypatch.setattr(catalog, "find_cached_folder", lambda row: None)
+    monkeypatch.setattr(hub_probe, "HUB", hub_probe.HubProbe(ask=lambda _seconds: False))
+    monkeypatch.setattr(local_files, "find_cached_folder", lambda row: None)
     with pytest.raises(InputError, match=r"gpt2 is not on this machine.*such as smollm2-135m-instruct"):
         ModelStore().load("gpt2")
 
@@ -285,17 +287,17 @@ REASONS = {
 
 @pytest.mark.parametrize("how", SPOILT)
 def test_a_broken_model_is_refused_by_name_and_the_one_in_use_still_answers(models: Path, how: str) -> None:
-    offer = ModelStore(models_folder=models)
-    good = offer.load("tiny", "cpu")
+    store = ModelStore(Resolver(models_folder=models))
+    good = store.load("tiny", "cpu")
     before = completed(good, generate=2).ids
     spoil(folder_like(models, "spoilt"), how)
     with pytest.raises(InputError, match=r"^spoilt ") as caught:
-        offer.load("spoilt", "cpu")
+        store.load("spoilt", "cpu")
     assert caught.value.sentence.key == REASONS.get(how, "model_broken")
     assert str(models) not in str(caught.value), "no path is told"
     assert "The model in use is unchanged." in str(caught.value)
     assert not (models / "spoilt" / "was-run").exists()
-    assert offer.load("tiny", "cpu") is good
+    assert store.load("tiny", "cpu") is good
     assert completed(good, generate=2).ids == before
 
 
@@ -311,36 +313,36 @@ def three(models: Path) -> Path:
 
 
 def budget(monkeypatch: pytest.MonkeyPatch, megabytes: int) -> None:
-    monkeypatch.setattr(store, "LIMITS", replace(store.LIMITS, model_megabytes=megabytes))
+    monkeypatch.setattr(room, "LIMITS", replace(room.LIMITS, model_megabytes=megabytes))
 
 
 def test_the_least_recently_used_models_leave_when_their_bytes_exceed_the_budget(
     three: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     budget(monkeypatch, 25)
-    offer = ModelStore(models_folder=three)
-    one = offer.load("one", "cpu")
+    store = ModelStore(Resolver(models_folder=three))
+    one = store.load("one", "cpu")
     assert 9e6 < one.n_bytes < 11e6
-    offer.load("two", "cpu")
-    assert offer.load("one", "cpu") is one
-    offer.load("three", "cpu")
-    assert [offer.is_loaded(name, "cpu") for name in ("one", "two", "three")] == [True, False, True]
-    assert offer.load("one", "cpu") is one
+    store.load("two", "cpu")
+    assert store.load("one", "cpu") is one
+    store.load("three", "cpu")
+    assert [is_held(store, name) for name in ("one", "two", "three")] == [True, False, True]
+    assert store.load("one", "cpu") is one
 
 
 def test_small_models_stay_together_however_many_they_are(three: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     budget(monkeypatch, 32)
-    offer = ModelStore(models_folder=three)
+    store = ModelStore(Resolver(models_folder=three))
     names = ("one", "two", "three", "tiny", "llama")
     for name in names:
-        offer.load(name, "cpu")
-    assert all(offer.is_loaded(name, "cpu") for name in names)
+        store.load(name, "cpu")
+    assert all(is_held(store, name) for name in names)
 
 
 def test_room_is_made_before_a_model_is_loaded_and_not_after(three: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     budget(monkeypatch, 15)
-    offer = ModelStore(models_folder=three)
-    gone = weakref.ref(offer.load("one", "cpu"))
+    store = ModelStore(Resolver(models_folder=three))
+    gone = weakref.ref(store.load("one", "cpu"))
     seen: list[bool] = []
     load_model = loading.load_model
 
@@ -349,7 +351,7 @@ def test_room_is_made_before_a_model_is_loaded_and_not_after(three: Path, monkey
         return load_model(*given, **named)
 
     monkeypatch.setattr(loading, "load_model", watched)
-    offer.load("two", "cpu")
+    store.load("two", "cpu")
     assert seen == [True]
 
 
@@ -357,63 +359,63 @@ def test_a_model_above_the_budget_is_refused_with_the_figures_and_nothing_leaves
     three: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     budget(monkeypatch, 5)
-    offer = ModelStore(models_folder=three)
-    tiny = offer.load("tiny", "cpu")
+    store = ModelStore(Resolver(models_folder=three))
+    tiny = store.load("tiny", "cpu")
     with pytest.raises(
         InputError, match=r"^one needs about \d+ MB .*2,\d\d\d,\d\d\d parameters in float32.* 5 MB can be had on cpu"
     ):
-        offer.load("one", "cpu")
-    assert offer.load("tiny", "cpu") is tiny
+        store.load("one", "cpu")
+    assert store.load("tiny", "cpu") is tiny
 
 
 def test_a_model_that_does_not_fit_in_what_is_free_is_refused_before_a_weight_is_read(
     three: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    offer = ModelStore(models_folder=three)
-    monkeypatch.setattr(store, "free_memory", lambda _device="cpu": 200 * 10**6)
+    store = ModelStore(Resolver(models_folder=three))
+    monkeypatch.setattr(room, "free_memory", lambda _device="cpu": 200 * 10**6)
     monkeypatch.setattr(loading, "load_model", lambda *_a, **_k: pytest.fail("weights were read"))
     with pytest.raises(InputError, match=r"^one needs about 3\d\d MB .* 200 MB can be had on cpu"):
-        offer.load("one", "cpu")
+        store.load("one", "cpu")
 
 
 def test_models_leave_where_memory_is_short_though_the_budget_is_not(
     three: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    offer = ModelStore(models_folder=three)
-    offer.load("one", "cpu")
-    offer.load("two", "cpu")
-    need = memory.needed(2_500_000, 4.0)
-    monkeypatch.setattr(store, "free_memory", lambda _device="cpu": need - 5 * 10**6)
-    offer.load("three", "cpu")
-    assert [offer.is_loaded(name, "cpu") for name in ("one", "two", "three")] == [False, True, True]
+    store = ModelStore(Resolver(models_folder=three))
+    store.load("one", "cpu")
+    store.load("two", "cpu")
+    need = memory.estimate_bytes(2_500_000, 4.0)
+    monkeypatch.setattr(room, "free_memory", lambda _device="cpu": need - 5 * 10**6)
+    store.load("three", "cpu")
+    assert [is_held(store, name) for name in ("one", "two", "three")] == [False, True, True]
 
 
 def test_a_load_that_fails_gives_its_reserved_room_back(three: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     budget(monkeypatch, 25)
-    offer = ModelStore(models_folder=three)
-    offer.load("one", "cpu")
+    store = ModelStore(Resolver(models_folder=three))
+    store.load("one", "cpu")
     spoil(folder_like(three, "spoilt"), "NaN weights")
     for _ in range(3):
         with pytest.raises(InputError):
-            offer.load("spoilt", "cpu")
-    offer.load("two", "cpu")
-    assert offer.is_loaded("one", "cpu")
+            store.load("spoilt", "cpu")
+    store.load("two", "cpu")
+    assert is_held(store, "one")
 
 
 def test_loading_a_model_does_not_disturb_a_run_on_another_even_one_that_leaves(
     three: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     budget(monkeypatch, 15)
-    monkeypatch.setattr(store, "LIMITS", replace(store.LIMITS, seconds=1))
-    offer = ModelStore(models_folder=three)
-    used = offer.load("one", "cpu")
+    monkeypatch.setattr(room, "LIMITS", replace(room.LIMITS, seconds=1))
+    store = ModelStore(Resolver(models_folder=three))
+    used = store.load("one", "cpu")
     ids = torch.tensor([used.encode("the keys to the cabinet")])
     alone = used.module(ids).logits
     done = threading.Event()
 
     def load_others() -> None:
         for name in ("two", "three", "two"):
-            offer.load(name, "cpu")
+            store.load(name, "cpu")
         done.set()
 
     thread = threading.Thread(target=load_others)
@@ -424,7 +426,7 @@ def test_loading_a_model_does_not_disturb_a_run_on_another_even_one_that_leaves(
         runs += 1
     thread.join()
     assert runs > 10
-    assert not offer.is_loaded("one", "cpu")
+    assert not is_held(store, "one")
 
 
 @pytest.mark.parametrize("name", ["flash_attention_2", "flex_attention", "paged|sdpa"])
@@ -435,23 +437,23 @@ def test_an_attention_that_the_configuration_names_is_not_fetched_but_left_to_tr
     folder = folder_like(models, "named")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"attn_implementation": name}))
-    assert ModelStore(models_folder=models).load("named", "cpu").module.config._attn_implementation == "sdpa"
+    assert ModelStore(Resolver(models_folder=models)).load("named", "cpu").module.config._attn_implementation == "sdpa"
 
 
 def test_switching_back_is_instant(three: Path) -> None:
-    offer = ModelStore(models_folder=three)
-    offer.load("one", "cpu")
-    offer.load("two", "cpu")
+    store = ModelStore(Resolver(models_folder=three))
+    store.load("one", "cpu")
+    store.load("two", "cpu")
     started = time.perf_counter()
-    offer.load("one", "cpu")
+    store.load("one", "cpu")
     assert time.perf_counter() - started < 0.05
 
 
 def test_a_folder_is_described_before_it_is_loaded(three: Path) -> None:
-    offer = ModelStore(models_folder=three)
-    said = offer.describe("one", "cpu")
+    store = ModelStore(Resolver(models_folder=three))
+    said = store.describe("one", "cpu")
     assert (said.kind, said.to_fetch, said.placement.precision) == ("causal", 0, "float32")
-    assert said.n_parameters == sum(w.numel() for w in offer.load("one", "cpu").module.parameters())
+    assert said.n_parameters == sum(w.numel() for w in store.load("one", "cpu").module.parameters())
     assert said.placement.weights == 4 * said.n_parameters
     assert said.placement.weights < said.placement.needed < said.free
 
@@ -459,15 +461,15 @@ def test_a_folder_is_described_before_it_is_loaded(three: Path) -> None:
 def test_another_precision_than_float32_is_built_while_nobody_runs(
     three: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    offer = ModelStore(models_folder=three, precision="half")
-    with offer.job() as lock:
+    store = ModelStore(Resolver(models_folder=three), precision="half")
+    with store.turn() as lock:
         assert lock.acquire()
-        thread = threading.Thread(target=offer.load, args=("one", "cpu"))
+        thread = threading.Thread(target=store.load, args=("one", "cpu"))
         thread.start()
         thread.join(1.0)
         assert thread.is_alive(), "transformers would change torch's default precision under the run"
     thread.join(20)
-    assert offer.is_loaded("one", "cpu")
+    assert is_held(store, "one")
     assert torch.get_default_dtype() == torch.float32
 
 
@@ -475,13 +477,13 @@ def test_two_folders_of_the_same_name_are_two_models(models: Path, tmp_path: Pat
     other = tmp_path / "elsewhere" / "tiny"
     tiny_module("llama").save_pretrained(other)
     tiny_tokenizer().save_pretrained(other)
-    offer = ModelStore(any_folder=True)
-    assert offer.load(str(models / "tiny"), "cpu").module.config.model_type == "gpt2"
-    assert offer.load(str(other), "cpu").module.config.model_type == "llama"
+    store = ModelStore(Resolver(any_folder=True))
+    assert store.load(str(models / "tiny"), "cpu").module.config.model_type == "gpt2"
+    assert store.load(str(other), "cpu").module.config.model_type == "llama"
 
 
 def test_a_loaded_model_is_the_one_that_was_saved(models: Path) -> None:
-    loaded = ModelStore(models_folder=models).load("tiny", "cpu")
+    loaded = ModelStore(Resolver(models_folder=models)).load("tiny", "cpu")
     assert (loaded.facts.id, loaded.facts.kind, loaded.facts.device, loaded.facts.dtype) == (
         "tiny", "causal", "cpu", "float32"
     )  # fmt: skip
@@ -490,22 +492,22 @@ def test_a_loaded_model_is_the_one_that_was_saved(models: Path) -> None:
 
 
 def test_loading_in_steps_ends_with_the_model_or_with_its_error(models: Path) -> None:
-    offer = ModelStore(models_folder=models)
-    *waiting, last = offer.load_in_steps("tiny", "cpu")
-    assert last is offer.load("tiny", "cpu")
+    store = ModelStore(Resolver(models_folder=models))
+    *waiting, last = store.load_in_steps("tiny", "cpu")
+    assert last is store.load("tiny", "cpu")
     assert all(step is None for step in waiting)
     with pytest.raises(InputError, match="There is no model called"):
-        list(offer.load_in_steps("nothing", "cpu"))
+        list(store.load_in_steps("nothing", "cpu"))
 
 
 def test_one_job_at_a_time() -> None:
-    offer = ModelStore()
+    store = ModelStore()
     running, most = 0, 0
     guard = threading.Lock()
 
     def work() -> None:
         nonlocal running, most
-        with offer.job() as lock:
+        with store.turn() as lock:
             assert lock.acquire(timeout=10.0)
             with guard:
                 running += 1
@@ -523,26 +525,26 @@ def test_one_job_at_a_time() -> None:
 
 
 def test_a_job_that_never_got_its_turn_releases_nobody_elses() -> None:
-    offer = ModelStore()
-    with offer.job() as first:
+    store = ModelStore()
+    with store.turn() as first:
         assert first.acquire()
-        with offer.job() as second:
+        with store.turn() as second:
             assert not second.acquire(timeout=0.01)
-        with offer.job() as third:
+        with store.turn() as third:
             assert not third.acquire(timeout=0.01), "the first still holds it"
-    with offer.job() as fourth:
+    with store.turn() as fourth:
         assert fourth.acquire(timeout=0.01)
 
 
 def test_a_job_that_fails_is_over() -> None:
-    offer = ModelStore()
+    store = ModelStore()
 
     def stumble() -> None:
-        with offer.job() as lock:
+        with store.turn() as lock:
             lock.acquire()
             raise RuntimeError("stumbled")
 
     with pytest.raises(RuntimeError, match="stumbled"):
         stumble()
-    with offer.job() as lock:
+    with store.turn() as lock:
         assert lock.acquire(timeout=0.01)

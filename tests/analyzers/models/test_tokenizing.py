@@ -302,5 +302,5 @@ def test_a_file_without_a_decoder_has_its_marks_undone_all_the_same(tmp_path: Pa
     read = load_tokenizer(folder, "m")
     ids = read("The keys to London", add_special_tokens=False).input_ids
     assert read.decode(ids).lower() == "the keys to london"
-    tokens = TokenReader(read).read(ids)
+    tokens = TokenReader(read).tokens_of(ids)
     assert "".join(token.text for token in tokens).lower() == "the keys to london"

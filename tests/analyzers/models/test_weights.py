@@ -87,7 +87,7 @@ def test_weights_that_lie_elsewhere_give_the_same_numbers(
     ):
         assert torch.equal(a.logits, b.logits)
     for method in ("gradient", "integrated-gradients", "occlusion"):
-        settings = SaliencySettings(method=method, points=4 if method.startswith("integrated") else None)  # type: ignore[arg-type]
+        settings = SaliencySettings(method=method, points=4 if method.startswith("integrated") else "auto")
         a, b = (finish(compute_saliency(m, c, settings)) for m, c in ((here, ours), (elsewhere, theirs)))
         np.testing.assert_array_equal(a.scores, b.scores)
     settings_of_factors = NeuronFactorsSettings(factors=2)
@@ -158,7 +158,7 @@ def test_in_half_precision_the_anatomy_and_every_analysis_hold(half: LanguageMod
     rankings = finish(rank_at_each_layer(half, completion, RankingsSettings()))
     assert (rankings.ranks[-1] == 1).all()
     for method in ("gradient", "input-x-gradient", "integrated-gradients", "occlusion"):
-        settings = SaliencySettings(method=method, points=4 if method.startswith("integrated") else None)  # type: ignore[arg-type]
+        settings = SaliencySettings(method=method, points=4 if method.startswith("integrated") else "auto")
         saliency = finish(compute_saliency(half, completion, settings))
         assert np.isfinite(saliency.scores[~np.isnan(saliency.scores)]).all()
         np.testing.assert_allclose(np.nansum(saliency.shares, axis=1), 1, atol=1e-3)

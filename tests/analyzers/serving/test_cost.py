@@ -9,18 +9,24 @@ import pytest
 
 from analyzers.common.errors import InputError
 from analyzers.common.settings import AblationSettings, FactorNeuron, FaithfulnessSettings
+from analyzers.models.completion import read_prompt
 from analyzers.models.language_model import LanguageModel
-from analyzers.serving.cost import Cost, estimate, expected_seconds
-from analyzers.serving.request import Request, parse_request
+from analyzers.serving import cost
+from analyzers.serving.cost import Cost
+from analyzers.serving.request import AnyRequest, Request, parse_request
 
 TEXT = "the keys to the cabinet"
 
 
-def asked(analysis: str = "saliency", text: str = TEXT, **settings: Any) -> Request:
+def asked(analysis: str = "saliency", text: str = TEXT, **settings: Any) -> AnyRequest:
     return parse_request(analysis, {"text": text} | settings)
 
 
-def operations(model: LanguageModel, request: Request) -> float:
+def estimate(model: LanguageModel, request: AnyRequest) -> Cost:
+    return cost.estimate(model, request, read_prompt(model, request.text, request.generation))
+
+
+def operations(model: LanguageModel, request: AnyRequest) -> float:
     return estimate(model, request).operations
 
 
@@ -53,7 +59,7 @@ def test_a_longer_text_costs_more(llama: LanguageModel, analysis: str) -> None:
     ],
 )
 def test_more_is_expected_to_take_longer(llama: LanguageModel, less: dict[str, Any], more: dict[str, Any]) -> None:
-    assert expected_seconds(llama, asked(**more)) > 1.2 * expected_seconds(llama, asked(**less))
+    assert estimate(llama, asked(**more)).seconds(llama) > 1.2 * estimate(llama, asked(**less)).seconds(llama)
 
 
 def test_fewer_layers_and_factors_cost_less(llama: LanguageModel) -> None:

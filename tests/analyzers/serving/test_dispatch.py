@@ -20,6 +20,7 @@ from analyzers.models.store import ModelStore
 from analyzers.serving import dispatch
 from analyzers.serving.dispatch import Dispatcher, Step, answer
 from analyzers.serving.request import Request, parse_request
+from analyzers.sources.resolver import Resolver
 
 TEXT = "the café <b> é the"
 
@@ -40,12 +41,12 @@ class Impatient(Dispatcher):
 
 @pytest.fixture
 def dispatcher(save_model: Callable[..., Path]) -> Dispatcher:
-    return Impatient(ModelStore(models_folder=save_model("gpt2").parent, default="gpt2-tiny"))
+    return Impatient(ModelStore(Resolver(models_folder=save_model("gpt2").parent, default="gpt2-tiny")))
 
 
 @pytest.fixture(autouse=True)
-def label_token(dispatcher: Dispatcher) -> None:
-    folder = dispatcher.store._models_folder
+def named(dispatcher: Dispatcher) -> None:
+    folder = dispatcher.store.resolver._models_folder
     assert folder is not None
     (folder / "gpt2").rename(folder / "gpt2-tiny")
 

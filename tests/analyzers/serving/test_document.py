@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from analyzers.models.store import ModelStore
@@ -15,6 +16,7 @@ from analyzers.serving.dispatch import Answer, Dispatcher, answer
 from analyzers.serving.document import document
 from analyzers.serving.request import parse_request
 from analyzers.serving.table import table
+from analyzers.sources.resolver import Resolver
 
 TEXT = "the café 👩‍🚀 and <b> the"
 METHODS = ["occlusion", "gradient", "input-x-gradient", "integrated-gradients"]
@@ -27,7 +29,7 @@ SALIENCY = {"method", "target", "baseline", "aggregate", "scores", "shares", "co
 @pytest.fixture
 def ask(save_model: Callable[..., Path]) -> Callable[..., Answer]:
     folder = save_model("gpt2")
-    dispatcher = Dispatcher(ModelStore(any_folder=True))
+    dispatcher = Dispatcher(ModelStore(Resolver(any_folder=True)))
 
     def run(analysis: str = "saliency", **settings: Any) -> Answer:
         raw = {"text": TEXT, "generate": 2, "model": str(folder), "device": "cpu"} | settings
@@ -185,7 +187,7 @@ def test_the_table_of_neuron_factors_names_tokens_neurons_and_what_they_promote(
     assert "left out: the" in lines[2]
     blocks = [lines[4 + 4 * number :][:3] for number in range(2)]
     for number, (factor, (tokens, neurons, promotes)) in enumerate(zip(result.factors, blocks, strict=True), 1):
-        strongest = max(value for value in factor.activations if value is not None)
+        strongest = np.nanmax(factor.activations)
         assert tokens.startswith(f"factor {number} (energy {factor.energy:.3f}): ")
         assert tokens.split(": ", 1)[1].split()[1] == f"{strongest:.2f}"
         first = factor.top_neurons[0]

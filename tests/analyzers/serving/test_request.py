@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from analyzers.common.errors import InputError
 from analyzers.common.limits import LIMITS
+from analyzers.common.parameters import Setting
 from analyzers.common.settings import Generation, SaliencySettings
-from analyzers.serving.request import COMMON, SETTINGS, Request, Setting, parse_request
+from analyzers.serving.request import Request, parameters_of, parse_request
 
-TABLE = {setting.name: setting for setting in (*COMMON, *SETTINGS["saliency"])}
+TABLE = {setting.name: setting for setting in parameters_of("saliency")}
 
 NEVER: list[Any] = [
     float("nan"), float("inf"), -float("inf"), 10**400, -(10**400), 10**5000, 2**63, -1, -0.5, 1e308, 3 + 4j, b"5",
@@ -46,21 +47,21 @@ TEXTS: list[Any] = [
 
 def bad_values(setting: Setting) -> list[Any]:
     bad = list(NEVER)
-    if setting.kind in ("choice", "flag", "integer", "number"):
+    if setting.type in ("choice", "flag", "integer", "number"):
         bad += TEXTS
-    elif setting.kind == "text":
+    elif setting.type == "text":
         bad += ["", "x" * (LIMITS.characters + 1)]
-    if setting.kind != "flag":
+    if setting.type != "flag":
         bad += [True, False]
     else:
         bad += [0, 1, 1.0, "true"]
-    if setting.kind in ("integer", "number"):
+    if setting.type in ("integer", "number"):
         bad += [setting.high + 1, setting.low - 1, setting.high * 2 + 0.5]
-    if setting.kind == "integer":
+    if setting.type == "integer":
         bad += [0.5, 1.0000001]
     else:
-        bad += [0, 0.0] if setting.kind != "flag" else []
-    if not setting.optional:
+        bad += [0, 0.0] if setting.type != "flag" else []
+    if not setting.is_optional:
         bad.append(None)
     return bad
 
@@ -123,11 +124,11 @@ def test_what_is_left_out_has_the_default_of_the_settings_classes() -> None:
     assert parse_request("saliency", {"text": " a"}) == Request(
         "saliency", None, " a", Generation(), "auto", SaliencySettings()
     )
-    assert all(setting.optional or setting.default is not None for setting in TABLE.values())
+    assert all(setting.is_optional or setting.default is not None for setting in TABLE.values())
 
 
 def test_null_is_left_out_where_a_parameter_is_optional() -> None:
-    raw = {"text": "a"} | {name: None for name, setting in TABLE.items() if setting.optional}
+    raw = {"text": "a"} | {name: None for name, setting in TABLE.items() if setting.is_optional}
     assert parse_request("saliency", raw) == parse_request("saliency", {"text": "a"})
 
 
@@ -144,19 +145,19 @@ def test_good_values_arrive_in_their_places() -> None:
     assert request.generation == Generation(3, True, 2.0, 5, 0.5, 7, None)
     assert isinstance(request.generation.generate, int)
     assert request.settings == SaliencySettings(
-        "integrated-gradients", "logit", " Paris", "sum", "zero", None, 0.01, True, 4
+        "integrated-gradients", "logit", " Paris", "sum", "zero", "auto", 0.01, True, 4
     )
     assert (request.model, request.device, request.text) == ("gpt2", "cpu", "café")
 
 
-@pytest.mark.parametrize("name", [n for n, s in TABLE.items() if s.kind in ("integer", "number") and n != "tolerance"])
+@pytest.mark.parametrize("name", [n for n, s in TABLE.items() if s.type in ("integer", "number")])
 def test_both_ends_of_a_range_are_taken(name: str) -> None:
     setting = TABLE[name]
     for value in (setting.low, setting.high):
         parse_request("saliency", {"text": "a", name: value})
 
 
-@pytest.mark.parametrize("name", [n for n, s in TABLE.items() if s.kind == "choice"])
+@pytest.mark.parametrize("name", [n for n, s in TABLE.items() if s.type == "choice"])
 def test_every_listed_choice_is_taken(name: str) -> None:
     for value in TABLE[name].choices:
         parse_request("saliency", {"text": "a", name: value})
@@ -171,11 +172,9 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
 
 def test_each_setting_of_an_analysis_has_a_parameter_of_the_same_default() -> None:
     for item in fields(SaliencySettings):
-        if item.name != "tolerance":  # None there means "the default", to tell it from a fixed number of points
-            assert TABLE[item.name].default == item.default
+        assert TABLE[item.name].default == item.default
     for item in fields(Generation):
         assert TABLE[item.name].default == item.default
-    assert parse_request("saliency", {"text": "a", "points": 50}).settings.tolerance == SaliencySettings.tolerance
 
 
 def test_command_line_flags_are_unique_and_spelled_with_dashes() -> None:
@@ -202,6 +201,6 @@ def test_anything_at_all_is_a_request_or_a_sentence(name: str, value: Any) -> No
         said = str(error).encode().decode()
     else:
         said = ""
-        for number in (request.generation.temperature, request.generation.top_p, request.settings.tolerance):
+        for number in (request.generation.temperature, request.generation.top_p, request.settings.most_error):
             assert math.isfinite(number)
     assert said.isprintable()

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from analyzers.sources import catalog
-from analyzers.sources.catalog import CATALOG, HubProbe
+from analyzers.sources import catalog, hub_probe, local_files, resolver
+from analyzers.sources.catalog import CATALOG
+from analyzers.sources.hub_probe import HubProbe
 
 
 def test_ids_labels_and_hub_ids_are_unique() -> None:
@@ -32,7 +33,7 @@ def test_the_bundled_models_are_at_hand_and_the_fallback_is_one_of_them() -> Non
     bundled = {row.id for row in CATALOG if row.bundled}
     assert bundled == {"smollm2-135m-instruct", "minilm-l6"}
     assert catalog.OFFLINE_MODEL in bundled
-    assert all(catalog.is_on_this_machine(row) for row in CATALOG if row.bundled)
+    assert all(local_files.is_on_this_machine(row) for row in CATALOG if row.bundled)
 
 
 def test_a_name_that_is_no_row_is_not_found() -> None:
@@ -117,12 +118,12 @@ def test_only_http_is_asked(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> N
 def test_the_default_is_gpt2_where_the_hub_answers_and_the_bundled_model_where_not(
     hub: type[_Hub], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catalog, "find_cached_folder", lambda row: None)
-    monkeypatch.setattr(catalog, "HUB", HubProbe())
-    assert catalog.default_model() == "gpt2"
+    monkeypatch.setattr(local_files, "find_cached_folder", lambda row: None)
+    monkeypatch.setattr(hub_probe, "HUB", HubProbe())
+    assert resolver.default_model() == "gpt2"
     hub.status = 500
-    monkeypatch.setattr(catalog, "HUB", HubProbe())
-    assert catalog.default_model() == "smollm2-135m-instruct"
+    monkeypatch.setattr(hub_probe, "HUB", HubProbe())
+    assert resolver.default_model() == "smollm2-135m-instruct"
 
 
 def test_a_cached_gpt2_is_the_default_and_the_hub_is_not_asked(
@@ -134,13 +135,13 @@ def test_a_cached_gpt2_is_the_default_and_the_hub_is_not_asked(
     (snapshot.parents[1] / "refs" / "main").write_text("abc")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.file_download.HF_HUB_CACHE", str(tmp_path), raising=False)
-    monkeypatch.setattr(catalog, "HUB", HubProbe())
+    monkeypatch.setattr(hub_probe, "HUB", HubProbe())
     row = catalog.find_row("gpt2")
     assert row is not None
     for name in ("config.json", "tokenizer.json"):
         (snapshot / name).write_text("{}")
-    assert catalog.find_cached_folder(row) is None, "no weights yet"
+    assert local_files.find_cached_folder(row) is None, "no weights yet"
     (snapshot / "model.safetensors").write_text("")
-    assert catalog.find_cached_folder(row) == snapshot
-    assert catalog.default_model() == "gpt2"
+    assert local_files.find_cached_folder(row) == snapshot
+    assert resolver.default_model() == "gpt2"
     assert hub.asked == []

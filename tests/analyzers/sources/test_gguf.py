@@ -21,8 +21,9 @@ from analyzers.common.progress import finish
 from analyzers.common.settings import SaliencySettings
 from analyzers.models.store import ModelStore
 from analyzers.saliency import compute_saliency
-from analyzers.sources import catalog
+from analyzers.sources import catalog, local_files
 from analyzers.sources.gguf_header import read_gguf_header
+from analyzers.sources.resolver import Resolver
 
 
 @pytest.fixture
@@ -48,13 +49,13 @@ def test_the_header_says_how_many_parameters_there_are(file: Path) -> None:
 def test_the_header_of_the_real_model_is_read_too() -> None:
     row = catalog.find_row(catalog.OFFLINE_MODEL)
     assert row is not None
-    folder = catalog.find_bundled_folder(row)
+    folder = local_files.find_bundled_folder(row)
     assert folder is not None
     assert read_gguf_header(folder / str(row.gguf_file), "x").n_parameters == 134_515_008
 
 
 def test_a_gguf_file_gives_the_numbers_of_the_model_it_was_made_from(file: Path) -> None:
-    loaded = ModelStore(models_folder=file.parent).load("tiny.gguf", "cpu")
+    loaded = ModelStore(Resolver(models_folder=file.parent)).load("tiny.gguf", "cpu")
     assert (loaded.facts.id, loaded.facts.self_check) == ("tiny.gguf", 0.0)
     ids = torch.tensor([loaded.encode(TEXT)])
     with torch.no_grad():
@@ -68,11 +69,11 @@ def test_gguf_files_of_the_models_folder_are_on_offer_by_name(file: Path) -> Non
     inner = file.parent / "several"
     inner.mkdir()
     (inner / "Q4.gguf").write_bytes(file.read_bytes())
-    offer = ModelStore(models_folder=file.parent)
-    assert offer.local_names() == ("several/Q4.gguf", "tiny.gguf")
+    offer = ModelStore(Resolver(models_folder=file.parent))
+    assert offer.resolver.local_names() == ("several/Q4.gguf", "tiny.gguf")
     assert offer.load("several/Q4.gguf", "cpu") is not offer.load("tiny.gguf", "cpu")
     for name in ("../tiny.gguf", "several/../tiny.gguf", "./tiny.gguf", "other.gguf", str(file), "several"):
-        assert key_of(offer.find, name) in ("unknown_model", "hub_off"), name
+        assert key_of(offer.resolver.find, name) in ("unknown_model", "hub_off"), name
 
 
 def test_on_the_command_line_a_gguf_file_is_named_by_its_path(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,7 +86,7 @@ def test_one_file_of_a_repository_is_told_and_fetched(stub_hub: StubHub, file: P
     n = sum(weight.numel() for weight in tiny_module("llama").parameters())
     stub_hub.add("someone/files", file.parent, gguf={"total": n, "architecture": "llama"})
     (stub_hub.repositories["someone/files"]).files["larger.gguf"] = bytes(100_000)
-    offer = ModelStore(any_hub_id=True)
+    offer = ModelStore(Resolver(any_hub_id=True))
     said = offer.describe("someone/files/tiny.gguf", "cpu")
     assert (said.kind, said.n_parameters, said.to_fetch) == ("causal", n, file.stat().st_size)
     loaded = offer.load("someone/files/tiny.gguf", "cpu")
@@ -99,7 +100,7 @@ def test_one_file_of_a_repository_is_told_and_fetched(stub_hub: StubHub, file: P
 
 def test_parameters_are_estimated_where_the_hub_does_not_count_them(stub_hub: StubHub, file: Path) -> None:
     stub_hub.add("someone/files", file.parent)
-    said = ModelStore(any_hub_id=True).describe("someone/files/tiny.gguf", "cpu")
+    said = ModelStore(Resolver(any_hub_id=True)).describe("someone/files/tiny.gguf", "cpu")
     assert said.n_parameters == int(file.stat().st_size * 8 / 4.5)
 
 
@@ -107,7 +108,7 @@ def test_parameters_are_estimated_where_the_hub_does_not_count_them(stub_hub: St
 def test_a_file_that_ends_in_its_header_is_refused(file: Path, n: int) -> None:
     file.write_bytes(file.read_bytes()[:n])
     assert key_of(read_gguf_header, file, "x") == "model_broken"
-    assert key_of(ModelStore(models_folder=file.parent).load, "tiny.gguf", "cpu") == "model_broken"
+    assert key_of(ModelStore(Resolver(models_folder=file.parent)).load, "tiny.gguf", "cpu") == "model_broken"
 
 
 def test_a_file_whose_weights_are_cut_short_is_refused(file: Path) -> None:
@@ -142,7 +143,7 @@ def test_absurd_sizes_are_refused_before_a_weight_is_read(
 ) -> None:
     monkeypatch.setenv("ECCOLENS_CACHE", str(tmp_path / "cache"))
     write_gguf(tmp_path / "x.gguf", tiny_module("llama"), **changed)
-    assert key_of(ModelStore(models_folder=tmp_path).load, "x.gguf", "cpu") == "model_absurd"
+    assert key_of(ModelStore(Resolver(models_folder=tmp_path)).load, "x.gguf", "cpu") == "model_absurd"
 
 
 def test_an_architecture_that_transformers_does_not_read_is_refused_by_name(
@@ -151,7 +152,7 @@ def test_an_architecture_that_transformers_does_not_read_is_refused_by_name(
     monkeypatch.setenv("ECCOLENS_CACHE", str(tmp_path / "cache"))
     write_gguf(tmp_path / "x.gguf", tiny_module("llama"), architecture="plamo")
     with pytest.raises(InputError, match="architecture plamo is not supported"):
-        ModelStore(models_folder=tmp_path).load("x.gguf", "cpu")
+        ModelStore(Resolver(models_folder=tmp_path)).load("x.gguf", "cpu")
 
 
 def test_a_disk_too_small_for_the_copy_is_refused_before_the_conversion(
@@ -159,4 +160,4 @@ def test_a_disk_too_small_for_the_copy_is_refused_before_the_conversion(
 ) -> None:
     monkeypatch.setattr("analyzers.models.loading.free_disk", lambda _folder: 1_000)
     monkeypatch.setattr("analyzers.models.loading.write_copy", lambda *_a: pytest.fail("it was converted"))
-    assert key_of(ModelStore(models_folder=file.parent).load, "tiny.gguf", "cpu") == "conversion_failed"
+    assert key_of(ModelStore(Resolver(models_folder=file.parent)).load, "tiny.gguf", "cpu") == "conversion_failed"

@@ -20,9 +20,10 @@ from analyzers.common.errors import InputError
 from analyzers.models.store import ModelStore
 from analyzers.serving.dispatch import Dispatcher, Step
 from analyzers.serving.request import parse_request
-from analyzers.sources import catalog, hub
-from analyzers.sources.catalog import HubProbe
-from analyzers.sources.hub import Transfer
+from analyzers.sources import download, hub_probe, local_files
+from analyzers.sources.download import Transfer
+from analyzers.sources.hub_probe import HubProbe
+from analyzers.sources.resolver import Resolver
 
 Save = Callable[..., Path]
 ID = "someone/tiny"
@@ -52,7 +53,7 @@ def to_input_error(of: Callable[..., Any], *given: Any) -> InputError:
 
 
 def test_a_model_is_told_before_anything_is_fetched(tiny: StubHub) -> None:
-    offer = ModelStore(any_hub_id=True)
+    offer = ModelStore(Resolver(any_hub_id=True))
     said = offer.describe(ID, "cpu")
     repository = tiny.repositories[ID]
     needed = [n for n in repository.files if n.endswith(".json") and "/" not in n] + ["model.safetensors"]
@@ -63,13 +64,13 @@ def test_a_model_is_told_before_anything_is_fetched(tiny: StubHub) -> None:
 
 
 def test_the_headers_of_the_weights_are_read_where_the_hub_does_not_say_how_many_there_are(tiny: StubHub) -> None:
-    told = ModelStore(any_hub_id=True).describe(ID, "cpu").n_parameters
+    told = ModelStore(Resolver(any_hub_id=True)).describe(ID, "cpu").n_parameters
     tiny.repositories[ID].info.clear()
-    assert ModelStore(any_hub_id=True).describe(ID, "cpu").n_parameters == told
+    assert ModelStore(Resolver(any_hub_id=True)).describe(ID, "cpu").n_parameters == told
 
 
 def test_a_model_is_fetched_and_answers_as_it_was_saved(tiny: StubHub) -> None:
-    offer = ModelStore(any_hub_id=True)
+    offer = ModelStore(Resolver(any_hub_id=True))
     loaded = offer.load(ID, "cpu")
     assert (loaded.facts.id, loaded.facts.revision) == (ID, COMMIT)
     ids = torch.tensor([loaded.encode("the keys")])
@@ -79,17 +80,17 @@ def test_a_model_is_fetched_and_answers_as_it_was_saved(tiny: StubHub) -> None:
 
 
 def test_what_was_fetched_is_used_when_the_hub_is_gone(tiny: StubHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    ModelStore(any_hub_id=True).load(ID, "cpu")
-    monkeypatch.setattr(catalog, "HUB", HubProbe(ask=lambda _seconds: False))
+    ModelStore(Resolver(any_hub_id=True)).load(ID, "cpu")
+    monkeypatch.setattr(hub_probe, "HUB", HubProbe(ask=lambda _seconds: False))
     tiny.requests.clear()
-    assert ModelStore(any_hub_id=True).load(ID, "cpu").facts.id == ID
+    assert ModelStore(Resolver(any_hub_id=True)).load(ID, "cpu").facts.id == ID
     assert tiny.requests == []
 
 
 def test_a_revision_is_fetched_as_it_is_named(tiny: StubHub) -> None:
-    loaded = ModelStore(any_hub_id=True).load(f"{ID}@{COMMIT}", "cpu")
+    loaded = ModelStore(Resolver(any_hub_id=True)).load(f"{ID}@{COMMIT}", "cpu")
     assert loaded.facts.id == f"{ID}@{COMMIT}"
-    said = to_input_error(ModelStore(any_hub_id=True).load, f"{ID}@v9", "cpu")
+    said = to_input_error(ModelStore(Resolver(any_hub_id=True)).load, f"{ID}@v9", "cpu")
     assert said.sentence.key == "hub_no_revision"
     assert "v9" in str(said)
 
@@ -101,15 +102,15 @@ def test_weights_in_several_files_are_fetched_and_no_others(tiny: StubHub, save_
     assert len(list(folder.glob("model-*.safetensors"))) > 1
     (folder / "consolidated.safetensors").write_bytes(b"the same again")
     tiny.add("someone/parts", folder)
-    offer = ModelStore(any_hub_id=True)
+    offer = ModelStore(Resolver(any_hub_id=True))
     n = sum(weight.numel() for weight in tiny_module("llama").parameters())
     assert offer.describe("someone/parts", "cpu").n_parameters == n
     assert offer.load("someone/parts", "cpu").facts.n_layers == 3
     assert tiny.sent("consolidated.safetensors") == 0
-    index = catalog.find_snapshot("someone/parts")
+    index = local_files.find_snapshot("someone/parts")
     assert index is not None
     next(index.glob("model-*.safetensors")).unlink()
-    assert catalog.find_snapshot("someone/parts") is None, "a part is missing"
+    assert local_files.find_snapshot("someone/parts") is None, "a part is missing"
 
 
 def steps(store: ModelStore, **given: Any) -> list[Step]:
@@ -127,10 +128,10 @@ def slow(stub_hub: StubHub, save_model: Save) -> StubHub:
 
 
 def test_a_download_says_how_many_bytes_of_how_many_came(slow: StubHub) -> None:
-    seen = steps(ModelStore(any_hub_id=True))
+    seen = steps(ModelStore(Resolver(any_hub_id=True)))
     transfers = [step.transfer for step in seen if step.phase == "downloading" and step.transfer is not None]
     assert len(transfers) > 5
-    total = ModelStore(any_hub_id=True)._ask(ModelStore(any_hub_id=True).find(ID)).n_bytes
+    total = ModelStore(Resolver(any_hub_id=True))._ask(Resolver(any_hub_id=True).find(ID)).n_bytes
     assert {transfer.total for transfer in transfers} == {total}
     done = [transfer.done for transfer in transfers]
     assert done == sorted(done)
@@ -140,7 +141,7 @@ def test_a_download_says_how_many_bytes_of_how_many_came(slow: StubHub) -> None:
 
 
 def test_stop_ends_a_download_and_the_files_that_came_are_kept(slow: StubHub, tmp_path: Path) -> None:
-    offer = ModelStore(any_hub_id=True)
+    offer = ModelStore(Resolver(any_hub_id=True))
     running = Dispatcher(offer).run(parse_request("saliency", {"text": "the keys", "model": ID, "device": "cpu"}))
     for step in running:
         if step.transfer is not None and step.transfer.done > 1_000_000:
@@ -151,7 +152,6 @@ def test_stop_ends_a_download_and_the_files_that_came_are_kept(slow: StubHub, tm
     while any(thread.name in ("download", "model-load") for thread in threading.enumerate()):
         assert time.monotonic() < deadline, "the download goes on"
         time.sleep(0.05)
-    assert not offer.is_loaded(ID, "cpu")
     assert list(tmp_path.rglob("*.incomplete")) == [], "half a file is left"
     fetched = slow.sent("tokenizer.json")
     slow.chunk_delay = 0
@@ -160,7 +160,7 @@ def test_stop_ends_a_download_and_the_files_that_came_are_kept(slow: StubHub, tm
 
 
 def test_a_second_visitor_takes_over_when_the_first_one_stops(slow: StubHub) -> None:
-    offer = ModelStore(any_hub_id=True)
+    offer = ModelStore(Resolver(any_hub_id=True))
     first = offer.load_in_steps(ID, "cpu")
     while not isinstance(next(first), Transfer):
         pass
@@ -183,7 +183,7 @@ def test_a_second_visitor_takes_over_when_the_first_one_stops(slow: StubHub) -> 
     ],
 )
 def test_what_the_hub_answers_is_a_sentence(tiny: StubHub, status: int, key: str) -> None:
-    offer = ModelStore(any_hub_id=True)
+    offer = ModelStore(Resolver(any_hub_id=True))
     tiny.status = status
     said = to_input_error(offer.describe, ID, "cpu")
     assert said.sentence.key == key
@@ -196,7 +196,7 @@ def test_what_the_hub_answers_is_a_sentence(tiny: StubHub, status: int, key: str
     ("status", "key"), [(401, "hub_refused"), (403, "hub_refused"), (404, "hub_not_found"), (503, "hub_slow")]
 )
 def test_files_that_the_hub_does_not_give_are_a_sentence_too(tiny: StubHub, status: int, key: str) -> None:
-    offer = ModelStore(any_hub_id=True)
+    offer = ModelStore(Resolver(any_hub_id=True))
     offer.describe(ID, "cpu")
     tiny.file_status = status
     assert to_input_error(offer.load, ID, "cpu").sentence.key == key
@@ -204,21 +204,21 @@ def test_files_that_the_hub_does_not_give_are_a_sentence_too(tiny: StubHub, stat
 
 def test_a_slow_hub_is_given_up_within_six_seconds(tiny: StubHub) -> None:
     tiny.delay = 20
-    said = to_input_error(ModelStore(any_hub_id=True).describe, ID, "cpu")
+    said = to_input_error(ModelStore(Resolver(any_hub_id=True)).describe, ID, "cpu")
     assert said.sentence.key == "hub_slow"
     assert "smollm2-135m-instruct" in str(said)
 
 
 def test_a_hub_that_is_not_there_is_a_sentence(tiny: StubHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalog, "HUB", HubProbe(ask=lambda _seconds: True))  # it was there a moment ago
+    monkeypatch.setattr(hub_probe, "HUB", HubProbe(ask=lambda _seconds: True))  # it was there a moment ago
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    assert to_input_error(ModelStore(any_hub_id=True).load, ID, "cpu").sentence.key == "hub_unreachable"
+    assert to_input_error(ModelStore(Resolver(any_hub_id=True)).load, ID, "cpu").sentence.key == "hub_unreachable"
 
 
 def test_a_model_that_does_not_exist_and_a_private_one_get_the_same_sentence(tiny: StubHub) -> None:
     tiny.add("someone/secret", Path(__file__).parent / "nothing", private=True)
     for name in ("someone/nothing", "someone/secret"):
-        said = to_input_error(ModelStore(any_hub_id=True).load, name, "cpu")
+        said = to_input_error(ModelStore(Resolver(any_hub_id=True)).load, name, "cpu")
         assert said.sentence.key == "hub_not_found"
         assert "it does not exist, or it is private" in str(said)
 
@@ -226,23 +226,23 @@ def test_a_model_that_does_not_exist_and_a_private_one_get_the_same_sentence(tin
 @pytest.mark.parametrize("gated", ["auto", "manual", True])
 def test_a_gated_model_is_explained_and_no_token_is_tried(tiny: StubHub, gated: Any) -> None:
     tiny.repositories[ID].info["gated"] = gated
-    said = to_input_error(ModelStore(any_hub_id=True).load, ID, "cpu")
+    said = to_input_error(ModelStore(Resolver(any_hub_id=True)).load, ID, "cpu")
     assert said.sentence.key == "hub_gated"
     assert tiny.sent(".safetensors") == tiny.sent(".json") == 0
 
 
 def test_a_download_that_stands_still_is_given_up(slow: StubHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "STALLED_SECONDS", 1.0)
+    monkeypatch.setattr(download, "STALLED_SECONDS", 1.0)
     slow.ends_after = 1_000_000
-    said = to_input_error(ModelStore(any_hub_id=True).load, ID, "cpu")
+    said = to_input_error(ModelStore(Resolver(any_hub_id=True)).load, ID, "cpu")
     assert said.sentence.key == "download_stalled"
 
 
 def test_a_disk_that_is_too_small_is_refused_before_the_download(
     tiny: StubHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "free_disk", lambda _folder: 150 * 10**6)
-    said = to_input_error(ModelStore(any_hub_id=True).load, ID, "cpu")
+    monkeypatch.setattr(download, "free_disk", lambda _folder: 150 * 10**6)
+    said = to_input_error(ModelStore(Resolver(any_hub_id=True)).load, ID, "cpu")
     assert said.sentence.key == "disk_too_small"
     assert "150 MB free" in str(said)
     assert tiny.sent(".safetensors") == 0
@@ -250,15 +250,15 @@ def test_a_disk_that_is_too_small_is_refused_before_the_download(
 
 def test_a_disk_that_fills_up_on_the_way_is_a_sentence(slow: StubHub, monkeypatch: pytest.MonkeyPatch) -> None:
     slow.chunk_delay = 0
-    add = hub._Progress.add
+    add = download._Progress.add
 
     def full(self: Any, n_bytes: float) -> None:
         add(self, n_bytes)
         if self.done > 1_000_000:
             raise OSError(errno.ENOSPC, "No space left on device", "/root/somewhere")
 
-    monkeypatch.setattr(hub._Progress, "add", full)
-    said = to_input_error(ModelStore(any_hub_id=True).load, ID, "cpu")
+    monkeypatch.setattr(download._Progress, "add", full)
+    said = to_input_error(ModelStore(Resolver(any_hub_id=True)).load, ID, "cpu")
     assert said.sentence.key == "disk_full"
     assert "/root" not in str(said)
 
@@ -281,7 +281,7 @@ def test_a_configuration_that_asks_for_what_is_refused_is_seen_before_any_weight
 ) -> None:
     files = tiny.repositories[ID].files
     files["config.json"] = json.dumps(json.loads(files["config.json"]) | change).encode()
-    offer = ModelStore(any_hub_id=True)
+    offer = ModelStore(Resolver(any_hub_id=True))
     assert to_input_error(offer.describe, ID, "cpu").sentence.key == key
     assert to_input_error(offer.load, ID, "cpu").sentence.key == key
     assert tiny.sent(".safetensors") == 0
@@ -289,7 +289,7 @@ def test_a_configuration_that_asks_for_what_is_refused_is_seen_before_any_weight
 
 def test_weights_that_another_tool_made_integers_of_are_seen_before_they_are_fetched(tiny: StubHub) -> None:
     tiny.repositories[ID].info["safetensors"] = {"parameters": {"U32": 10_000, "BF16": 5_000}, "total": 15_000}
-    said = to_input_error(ModelStore(any_hub_id=True).load, ID, "cpu")
+    said = to_input_error(ModelStore(Resolver(any_hub_id=True)).load, ID, "cpu")
     assert said.sentence.key == "model_quantized"
     assert "(U32)" in str(said)
     assert tiny.sent(".safetensors") == 0
@@ -307,20 +307,20 @@ def test_weights_that_another_tool_made_integers_of_are_seen_before_they_are_fet
 def test_a_repository_that_lacks_what_is_needed_is_refused_by_name(tiny: StubHub, absent: list[str], key: str) -> None:
     for name in absent:
         del tiny.repositories[ID].files[name]
-    assert to_input_error(ModelStore(any_hub_id=True).load, ID, "cpu").sentence.key == key
+    assert to_input_error(ModelStore(Resolver(any_hub_id=True)).load, ID, "cpu").sentence.key == key
 
 
 @pytest.mark.parametrize("text", [b"{", b"[]", b"\xff\xfe", b'{"a":' * 50_000])
 def test_a_configuration_that_is_none_is_a_sentence(tiny: StubHub, text: bytes) -> None:
     tiny.repositories[ID].files["config.json"] = text
-    assert to_input_error(ModelStore(any_hub_id=True).load, ID, "cpu").sentence.key == "model_broken"
+    assert to_input_error(ModelStore(Resolver(any_hub_id=True)).load, ID, "cpu").sentence.key == "model_broken"
 
 
 def test_a_model_larger_than_the_memory_is_refused_with_the_figures_and_nothing_is_fetched(tiny: StubHub) -> None:
     files = tiny.repositories[ID].files
     large = json.loads(files["config.json"]) | {"n_embd": 8192, "n_layer": 86}
     files["config.json"] = json.dumps(large).encode()
-    said = to_input_error(ModelStore(any_hub_id=True).load, ID, "cpu")
+    said = to_input_error(ModelStore(Resolver(any_hub_id=True)).load, ID, "cpu")
     assert said.sentence.key == "model_too_large"
     n = 384 * 8192 + 128 * 8192 + 86 * (12 * 8192**2 + 13 * 8192) + 2 * 8192
     assert f"{n:,} parameters" in str(said)
@@ -329,7 +329,7 @@ def test_a_model_larger_than_the_memory_is_refused_with_the_figures_and_nothing_
 
 
 def test_a_model_in_use_still_answers_when_another_cannot_be_had(tiny: StubHub, save_model: Save) -> None:
-    offer = ModelStore(any_hub_id=True)
+    offer = ModelStore(Resolver(any_hub_id=True))
     used = offer.load(ID, "cpu")
     tiny.status = 503
     to_input_error(offer.load, "someone/else", "cpu")
@@ -338,23 +338,23 @@ def test_a_model_in_use_still_answers_when_another_cannot_be_had(tiny: StubHub, 
 
 
 def test_a_cached_file_that_is_cut_short_is_fetched_anew_once(tiny: StubHub) -> None:
-    ModelStore(any_hub_id=True).load(ID, "cpu")
-    folder = catalog.find_snapshot(ID)
+    ModelStore(Resolver(any_hub_id=True)).load(ID, "cpu")
+    folder = local_files.find_snapshot(ID)
     assert folder is not None
     file = (folder / "model.safetensors").resolve()
     whole = file.read_bytes()
     file.write_bytes(whole[:50_000])
-    assert ModelStore(any_hub_id=True).load(ID, "cpu").facts.id == ID
+    assert ModelStore(Resolver(any_hub_id=True)).load(ID, "cpu").facts.id == ID
     assert tiny.sent("model.safetensors") == 2
     assert (folder / "model.safetensors").read_bytes() == whole
     (folder / "model.safetensors").resolve().write_bytes(whole[:50_000])
     tiny.repositories[ID].files["model.safetensors"] = whole[:60_000]
     with pytest.raises(InputError, match=r"model\.safetensors is cut short at 60,000 bytes"):
-        ModelStore(any_hub_id=True).load(ID, "cpu")
+        ModelStore(Resolver(any_hub_id=True)).load(ID, "cpu")
 
 
 def test_what_the_hub_said_is_not_asked_again_by_run(tiny: StubHub) -> None:
-    offer = ModelStore(any_hub_id=True)
+    offer = ModelStore(Resolver(any_hub_id=True))
     offer.describe(ID, "cpu")
     asked = sum("/api/models/someone" in path for _, path in tiny.requests)
     offer.load(ID, "cpu")

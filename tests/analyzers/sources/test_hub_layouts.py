@@ -20,6 +20,7 @@ from analyzers.models.tokenizing import HARD_TEXTS
 from analyzers.sources import catalog, hub
 from analyzers.sources.hub import HubId
 from analyzers.sources.model_files import read_header
+from analyzers.sources.resolver import Resolver
 
 
 @pytest.fixture(params=LAYOUTS)
@@ -44,7 +45,7 @@ def test_what_is_fetched_answers_as_plain_transformers_and_tokenizers_do(
     repository: tuple[str, Path, Any], stub_hub: StubHub
 ) -> None:
     id, folder, module = repository
-    store = ModelStore(any_hub_id=True)
+    store = ModelStore(Resolver(any_hub_id=True))
     told = store.describe(id, "cpu")
     row = catalog.find_row(id)
     assert row is not None
@@ -66,7 +67,7 @@ def check_ids(model: LanguageModel, file: tokenizers.Tokenizer) -> None:
     for text in HARD_TEXTS:
         ids = model.tokenizer(text).input_ids
         assert list(ids) == file.encode(text).ids
-        drawn = model.read(ids)
+        drawn = model.tokens_of(ids)
         plain = [token.id for token in drawn if not token.special]
         glyphs = "".join(t.glyph_text for t in drawn if t.glyph_start == t.position and not t.special)
         said = file.decode(plain)

@@ -110,7 +110,6 @@ def test_layers_are_in_numeric_order_even_past_nine(made: LayerPredictions) -> N
         kl=np.ones(13),
         chosen_rank=None,
         chosen_ties=None,
-        chosen_probability=None,
     )
     sort = grid_of(predictions_chart(deep, "en").to_dict())["layer"][0]["encoding"]["y"]["sort"]
     assert sort == ["embedding", *(str(n) for n in range(12))]
@@ -180,8 +179,8 @@ def test_the_title_says_where_how_and_how_well_it_checks(made: LayerPredictions)
         "Position 3, read at position 2 · each layer through the model's own final norm and head · "
         "last layer − model's logits: max difference 0"
     )
-    assert "WITHOUT the final norm" in line(replace(made, without_final_norm=True), "en")
-    assert "最終正規化なし" in line(replace(made, without_final_norm=True), "ja")
+    assert "WITHOUT the final norm" in line(replace(made, final_norm=False), "en")
+    assert "最終正規化なし" in line(replace(made, final_norm=False), "ja")
     said = " ".join(predictions_chart(made, "en").to_dict()["title"]["subtitle"])
     assert "read at position 2" in said
     assert "max difference 0" in said

@@ -30,17 +30,17 @@ from ui.charts.neuron_factors import (
 )
 
 TEXTS = ("<|end|>", "the", " the", "=b", " <b>")
-A, B = (None, 4.0, 2.0, 0.0, 1.0), (None, 0.0, 3.0, 0.0, 6.0)
+A, B = (np.nan, 4.0, 2.0, 0.0, 1.0), (np.nan, 0.0, 3.0, 0.0, 6.0)
 
 
-def factor(row: tuple[float | None, ...], shares: tuple[float, ...] = (0.25, 0.75)) -> Factor:
-    energy = sum(value * value for value in row if value is not None) ** 0.5
+def factor(row: tuple[float, ...], shares: tuple[float, ...] = (0.25, 0.75)) -> Factor:
+    energy = float(np.sqrt(np.nansum(np.square(row))))
     neurons = (FactorNeuron(0, 7, "positive", 0.123456), FactorNeuron(1, 3, "negative", 0.05))
     promoted = (PromotedToken(5, " cat", 2.0), PromotedToken(6, "<i>", 1.0))
-    return Factor(row, energy, np.array(shares), neurons, promoted)
+    return Factor(np.array(row), energy, np.array(shares), neurons, promoted)
 
 
-def run_of(*rows: tuple[float | None, ...], **values: Any) -> NeuronFactors:
+def run_of(*rows: tuple[float, ...], **values: Any) -> NeuronFactors:
     """Five tokens, the first (special) left out; one factor for each row."""
     tokens = tuple(Token(i, 10 + i, text, i == 0, i, text) for i, text in enumerate(TEXTS))
     made = NeuronFactors(
@@ -77,13 +77,13 @@ def unpacked(value: dict[str, Any]) -> list[list[float]]:
     return found
 
 
-def test_a_token_that_was_left_out_is_minus_one_and_never_zero(made: NeuronFactors) -> None:
-    assert activations(made).tolist() == [[-1, 4, 2, 0, 1], [-1, 0, 3, 0, 6]]
+def test_a_token_that_was_left_out_is_not_a_number_and_never_zero(made: NeuronFactors) -> None:
+    np.testing.assert_array_equal(activations(made), [[np.nan, 4, 2, 0, 1], [np.nan, 0, 3, 0, 6]])
 
 
 def test_the_view_draws_each_factor_over_its_own_largest(made: NeuronFactors) -> None:
     value = view_value(made, "en", 1)
-    assert unpacked(value) == [[-1, 1, 0.5, 0, 0.25], [-1, 0, 0.5, 0, 1]]
+    np.testing.assert_array_equal(unpacked(value), [[np.nan, 1, 0.5, 0, 0.25], [np.nan, 0, 0.5, 0, 1]])
     assert (value["width"], value["pinned"]) == (5, 1)
     assert value["names"] == ["<|end|>", "the", "·the", "=b", "·<b>"]
     assert [glyph["parts"] for glyph in value["glyphs"]] == [[0], [1], [2], [3], [4]]
@@ -100,8 +100,8 @@ def test_a_reading_names_the_strongest_tokens_and_none_at_zero(made: NeuronFacto
 
 
 def test_a_factor_that_never_fires_is_drawn_flat() -> None:
-    silent = view_value(run_of((None, 0.0, 0.0, 0.0, 0.0)), "en", 0)
-    assert unpacked(silent) == [[-1, 0, 0, 0, 0]]
+    silent = view_value(run_of((np.nan, 0.0, 0.0, 0.0, 0.0)), "en", 0)
+    np.testing.assert_array_equal(unpacked(silent), [[np.nan, 0, 0, 0, 0]])
     assert silent["factors"][0]["reading"] == "Factor 1: "
 
 
@@ -186,7 +186,7 @@ def test_the_next_token_chart_keeps_the_twelve_likeliest_and_speaks_japanese() -
 
 def test_three_layers_stand_side_by_side_with_their_matched_factors() -> None:
     """(3, 4, 0, 0) against A = (4, 2, 0, 1) is 20 / (5 √21) = 0.87, against B = (0, 3, 0, 6) only 0.36."""
-    third = (None, 3.0, 4.0, 0.0, 0.0)
+    third = (np.nan, 3.0, 4.0, 0.0, 0.0)
     runs = [
         run_of(A, B, layers=(0,), error=0.101),
         run_of(B, A, layers=(4,), error=0.2),

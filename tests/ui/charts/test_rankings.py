@@ -185,7 +185,7 @@ def test_the_line_says_how_it_is_read(made: Rankings) -> None:
     assert line(made, "en") == (
         "Lens: each layer through the model's own final norm and head · last layer − model's logits: max difference 0"
     )
-    assert "WITHOUT the final norm" in line(replace(made, without_final_norm=True), "en")
+    assert "WITHOUT the final norm" in line(replace(made, final_norm=False), "en")
     for chart in (rankings_chart(made, "en"), watch_chart(made, "en")):
         assert chart is not None
         assert "final norm and head" in " ".join(chart.to_dict()["title"]["subtitle"])

@@ -1,0 +1,55 @@
+"""The saliency methods: a row for each, read by the settings, the analysis, its cost, the charts and the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to score tokens."""
+
+    name: str
+    """As the settings have it; `method_…` is its label on the page."""
+    function: str
+    """`module:function`, from a `methods.scoring.Question` to steps of `Scores`."""
+    cost: str
+    """`module:function`, from the settings and the size of a text to a `Cost`."""
+    uses_baseline: bool = False
+    """Whether it asks what stands for an absent token."""
+    integrates: bool = False
+    """Whether it takes points on a path, and has errors to show."""
+    hides_tokens: bool = False
+    """Whether it hides tokens: then it hides whole words too, its score is one signed number a token, whose magnitude
+    `l2` takes, and the value without the token is known."""
+    reads_in_batches: bool = False
+    """Whether explained tokens are taken some at a time, the first one early."""
+
+
+METHODS: dict[str, Method] = {
+    row.name: row
+    for row in (
+        Method(
+            "occlusion",
+            "analyzers.methods.scoring:score_by_occlusion",
+            "analyzers.serving.cost:cost_of_occlusion",
+            uses_baseline=True,
+            hides_tokens=True,
+        ),
+        Method(
+            "integrated-gradients",
+            "analyzers.methods.scoring:score_by_integrated_gradients",
+            "analyzers.serving.cost:cost_of_integration",
+            uses_baseline=True,
+            integrates=True,
+            reads_in_batches=True,
+        ),
+        Method(
+            "input-x-gradient",
+            "analyzers.methods.scoring:score_by_input_x_gradient",
+            "analyzers.serving.cost:cost_of_gradients",
+        ),
+        Method("gradient", "analyzers.methods.scoring:score_by_gradient", "analyzers.serving.cost:cost_of_gradients"),
+    )
+}
+"""In the order in which they are offered."""

@@ -1,0 +1,112 @@
+"""The saliency methods: each from one question to a score for every token that the explained ones rest on.
+
+`common.methods.METHODS` names them; a further method is a function here and a row there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from analyzers.common.progress import Progress
+from analyzers.common.settings import SaliencySettings
+from analyzers.methods.attribution import SimilarityObjective, TokenObjective, gradients, occlude
+from analyzers.methods.integrated_gradients import Completeness, aggregate_dimensions, integrate_until_converged
+from analyzers.models.language_model import LanguageModel
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What a method is asked: which tokens drove these scalars."""
+
+    model: LanguageModel
+    objective: TokenObjective | SimilarityObjective
+    embedded: Float[Tensor, "position d_model"]
+    """The text's own embeddings."""
+    baseline: Float[Tensor, "position d_model"]
+    """What stands for an absent token; `embedded` itself at positions that are held."""
+    values: Float[Tensor, " explained"]
+    """The scalars of the text as it is."""
+    seen: tuple[tuple[int, ...], ...]
+    """Per explained token the positions that it rests on."""
+    groups: list[list[int]]
+    """Positions that are hidden together: one each, or those of a word."""
+    settings: SaliencySettings
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What a method answers."""
+
+    scores: Float[Tensor, "explained position"]
+    hidden_values: Float[Tensor, "explained position"] | None = None
+    """Of a method that hides tokens: the scalar without that token."""
+    completeness: tuple[Completeness, ...] | None = None
+    """Of a method that integrates."""
+
+
+def score_by_occlusion(question: Question) -> Iterator[Progress[Scores]]:
+    """The drop of the scalar when a token's embedding becomes the baseline's (leave one out; Zeiler & Fergus 2014)."""
+    for step in occlude(question.model, question.embedded, question.baseline, question.objective, question.groups):
+        if step.result is None:
+            yield Progress(step.fraction)
+            continue
+        scores, hidden = share_among_tokens(step.result, question)
+        # Of one number `l2` is its magnitude.
+        yield Progress(1.0, Scores(scores.abs() if question.settings.aggregate == "l2" else scores, hidden))
+
+
+def score_by_integrated_gradients(question: Question) -> Iterator[Progress[Scores]]:
+    """Integrated gradients (Sundararajan et al. 2017), with completeness and the convergence of the map."""
+    steps = integrate_until_converged(
+        question.model,
+        question.embedded,
+        question.baseline,
+        question.objective,
+        question.values,
+        question.settings,
+    )
+    for step in steps:
+        integrated = step.result
+        scores = None if integrated is None else Scores(integrated.scores, completeness=integrated.completeness)
+        yield Progress(step.fraction, scores)
+
+
+def score_by_gradient(question: Question) -> Iterator[Progress[Scores]]:
+    """‖∇‖₂, or its signed sum (Simonyan et al. 2014)."""
+    return _score_by_gradient(question, times_input=False)
+
+
+def score_by_input_x_gradient(question: Question) -> Iterator[Progress[Scores]]:
+    """‖x∘∇‖₂, or its signed sum (Shrikumar et al. 2017)."""
+    return _score_by_gradient(question, times_input=True)
+
+
+def _score_by_gradient(question: Question, *, times_input: bool) -> Iterator[Progress[Scores]]:
+    n_explained = len(question.values)
+    scores = question.embedded.new_zeros(n_explained, question.embedded.shape[0])
+    for rows, gradient in gradients(question.model, question.embedded.unsqueeze(0), question.objective):
+        attributions = gradient[:, 0] * question.embedded if times_input else gradient[:, 0]
+        scores[rows] = aggregate_dimensions(attributions, question.settings.aggregate)
+        yield Progress(rows.stop / n_explained * 0.999)
+    yield Progress(1.0, Scores(scores))
+
+
+def share_among_tokens(
+    hidden: Float[Tensor, "group explained"], question: Question
+) -> tuple[Float[Tensor, "explained position"], Float[Tensor, "explained position"]]:
+    """The drop of each group shared equally among its tokens that the explained one could see, and the scalar without
+    that group."""
+    values = question.values
+    scores = values.new_zeros(len(values), question.embedded.shape[0])
+    without = values.unsqueeze(1).repeat(1, question.embedded.shape[0])
+    for number, group in enumerate(question.groups):
+        for row, positions in enumerate(question.seen):
+            both = sorted(set(group).intersection(positions))
+            for position in both:
+                scores[row, position] = (values[row] - hidden[number, row]) / len(both)
+                without[row, position] = hidden[number, row]
+    return scores, without

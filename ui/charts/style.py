@@ -1,0 +1,60 @@
+"""What the charts share: their theme, and how texts and numbers stand on them."""
+
+from __future__ import annotations
+
+from typing import Any
+from unicodedata import east_asian_width
+
+import numpy as np
+
+from analyzers.common.languages import Language
+from analyzers.common.tokens import show_whitespace
+from ui.texts import say
+from ui.theme import CHART, EMBED
+
+
+def apply_theme(chart: Any) -> Any:
+    """The page's chart theme: transparent, in the text's own colour, exportable as SVG and PNG."""
+    return chart.configure(**CHART).properties(usermeta=EMBED)
+
+
+def wrap_line(line: str, width: int = 52) -> list[str]:
+    """A line in lines of about `width` letters, broken at its own dots; a Japanese letter is as wide as two."""
+    dot = " · " if " · " in line else "・"
+    lines = [""]
+    for part in line.split(dot):
+        if lines[-1] and text_width(lines[-1]) + text_width(part) > width:
+            lines.append("")
+        lines[-1] += f"{dot}{part}" if lines[-1] else part
+    return lines
+
+
+def text_width(text: str) -> int:
+    """How wide a text is drawn, in Latin letters."""
+    return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def escape_formula(text: str) -> str:
+    """A cell of a CSV that no spreadsheet reads as a formula."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
+
+
+def format_self_check(difference: float, language: Language) -> str:
+    """The self-check's number; what is left in float32 is rounding, and says so."""
+    return np.format_float_positional(difference, 1, fractional=False, trim="-") + (
+        say("rounding", language) if 0 < difference <= 1e-3 else ""
+    )
+
+
+def quote_text(text: str, most: int = 44) -> str:
+    """A text as a chart names it: in quotes, on one line, its leading and trailing white space visible."""
+    words = text.strip(" ")
+    lead = len(text) - len(text.lstrip(" "))
+    seen = "·" * lead + " ".join(show_whitespace(word) for word in words.split(" "))
+    seen += "·" * (len(text) - lead - len(words))
+    return f"“{seen if len(seen) <= most else seen[: most - 1] + '…'}”"
+
+
+def percent(probability: float) -> str:
+    """With one digit; what would read 0 is said to be small."""
+    return f"{probability:.1%}" if probability >= 0.0005 else "< 0.1%"

@@ -1,0 +1,42 @@
+"""Text boxes that hold what the settings take: an empty box is "not given"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import gradio as gr
+
+
+class OptionalText(gr.Textbox):
+    """A text, or None where the box is empty."""
+
+    is_template = True  # drawn as its parent is
+
+    def preprocess(self, payload: str | None) -> str | None:
+        return payload or None
+
+
+class OptionalInteger(gr.Textbox):
+    """A whole number, or None where the box is empty; what is neither is passed on, to be refused by its name."""
+
+    is_template = True
+
+    def preprocess(self, payload: str | None) -> int | str | None:  # type: ignore[override]
+        text = payload.strip() if isinstance(payload, str) else payload
+        is_number = isinstance(text, str) and text.removeprefix("-").isdecimal() and len(text) < 8
+        return int(text) if is_number and text else text or None
+
+    def postprocess(self, value: int | str | None) -> str | None:  # type: ignore[override]
+        return None if value is None else str(value)
+
+
+class Words(gr.Textbox):
+    """A word a line, leading spaces kept; empty lines are not words."""
+
+    is_template = True
+
+    def preprocess(self, payload: str | None) -> list[str]:  # type: ignore[override]
+        return [word for word in payload.split("\n") if word.strip()] if isinstance(payload, str) else []
+
+    def postprocess(self, value: str | Iterable[str] | None) -> str | None:  # type: ignore[override]
+        return value if value is None or isinstance(value, str) else "\n".join(value)

@@ -1,0 +1,71 @@
+"""What stands below every tab's picture: the numbers as a table, and to save."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from analyzers.common.languages import DEFAULT, Language
+from analyzers.serving.dispatch import AnyAnswer
+from analyzers.serving.document import document
+from ui.downloads import DOWNLOADS
+from ui.i18n import T
+from ui.runs import Updates
+from ui.texts import say
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """A table with its two buttons."""
+
+    name: str
+    """Of the files, without what tells their kind."""
+    columns: tuple[str, ...]
+    """Keys of the table's headers."""
+    table: gr.Dataframe
+    csv_file: gr.DownloadButton
+    json_file: gr.DownloadButton
+
+    @property
+    def outputs(self) -> list[Any]:
+        return [self.table, self.csv_file, self.json_file]
+
+    def show_table(self, rows: list[list[Any]], language: Language) -> Updates:
+        headers = [say(key, language) for key in self.columns]
+        return {self.table: gr.update(value={"headers": headers, "data": rows})}
+
+    def show_files(self, answer: AnyAnswer, csv_text: str | None, language: Language) -> Updates:
+        """None for `csv_text` while the answer is not whole: then there are no files, and none of an earlier run."""
+        if csv_text is None:
+            return {self.csv_file: None, self.json_file: None}
+        return {
+            self.csv_file: DOWNLOADS.save(f"{self.name}.csv", csv_text),
+            self.json_file: save_document(self.name, answer, language),
+        }
+
+
+def build_results(name: str, columns: dict[str, str]) -> Results:
+    """`columns`: the key of each header, and the type of what stands under it. Called where it is to stand."""
+    with gr.Accordion(T("table"), open=False):
+        table = gr.Dataframe(
+            headers=[say(key, DEFAULT) for key in columns],
+            datatype=list(columns.values()),
+            interactive=False,
+            show_search="search",
+            buttons=["fullscreen", "copy"],
+            max_height=420,
+            show_label=False,
+            elem_id=f"{name}-table",
+        )
+    with gr.Row():
+        csv_file = gr.DownloadButton(T("download_csv"), size="sm")
+        json_file = gr.DownloadButton(T("download_json"), size="sm")
+    return Results(name, tuple(columns), table, csv_file, json_file)
+
+
+def save_document(name: str, answer: AnyAnswer, language: Language) -> str | None:
+    """Path of the JSON document to download, or None where the disk takes no more."""
+    return DOWNLOADS.save(f"{name}.json", json.dumps(document(answer, language), ensure_ascii=False, indent=1))
