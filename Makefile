@@ -31,7 +31,8 @@ check:
 	$(PY) -m ruff check .
 	rm -f ui/*.pyi ui/*/*.pyi  # stubs that Gradio writes beside its components, which mypy would read instead
 	$(PY) -m mypy
-	$(PY) -m pytest -n 2 --dist loadgroup
+	.venv/bin/oxlint --deny-warnings ui/components
+	$(PY) -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
 
 format:
 	$(PY) -m ruff check --fix-only .

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -17,6 +16,7 @@ from analyzers.common.sentences import Sentence
 from analyzers.common.settings import AblationSettings, FactorNeuron
 from analyzers.models.completion import Completion
 from analyzers.models.language_model import LanguageModel
+from analyzers.models.library import Args
 from analyzers.models.neurons import record_activations
 
 
@@ -101,10 +101,10 @@ def scaled_neurons(
 
             def scaled(
                 _module: nn.Module,
-                args: tuple[Any, ...],
+                args: Args,
                 positive: list[int] = positive,
                 negative: list[int] = negative,
-            ) -> tuple[Any, ...]:
+            ) -> Args:
                 return (_scaled(args[0], positive, negative, scale), *args[1:])
 
             if positive or negative:

@@ -250,12 +250,12 @@ def _promoted(
     written = torch.zeros(len(strongest) + 1, model.facts.d_model, device=model.device)
     for layer, scale, width in zip(layers, matrix.scales, matrix.widths, strict=True):
         projection = model.down_projections()[layer]
-        here = [(row, one) for row, neurons in enumerate(strongest) for one in neurons if one.layer == layer]
-        if here:
+        of_layer = [(row, n) for row, neurons in enumerate(strongest) for n in neurons if n.layer == layer]
+        if of_layer:
             n_neurons = width // 2 if settings.parts == "split" else width
             firing = torch.zeros(len(written), n_neurons, device=model.device, dtype=model.module.dtype)
-            for row, one in here:
-                firing[row, one.neuron] += one.weight * scale * (1 if one.part == "positive" else -1)
+            for row, neuron in of_layer:
+                firing[row, neuron.neuron] += neuron.weight * scale * (1 if neuron.part == "positive" else -1)
             written += write_through(projection, firing).float()
     logits = unembed(model.module, model.anatomy, written[None].to(model.module.dtype))[0].float()
     logits = logits[:-1] - logits[-1]

@@ -1,4 +1,4 @@
-"""The README says what is so: its tables are the code's, its commands and its Python run."""
+"""README and docs say what is so: their tables are the code's, their commands and their Python run, their links lead somewhere."""
 
 from __future__ import annotations
 
@@ -11,30 +11,41 @@ from pathlib import Path
 
 import pytest
 from families import FAMILIES
+from reading_guide import GUIDE, reading_guide
 
 from analyzers.__main__ import main
 from analyzers.common.limits import Limits
+from analyzers.serving.analyses import public_analyses
 from analyzers.sources.catalog import CATALOG
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text() for path in (ROOT / "README.md", *ROOT.glob("docs/**/*.md"))
+}
+README = PAGES["README.md"]
 
 
-def blocks(language: str) -> list[str]:
-    """The README's code blocks in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str) -> list[tuple[str, str]]:
+    """Every code block in a language, with the page that it stands on."""
+    pattern = re.compile(rf"^```{language}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    return [(page, block) for page, text in PAGES.items() for block in pattern.findall(text)]
 
 
-def table_under(heading: str) -> list[list[str]]:
+def table_under(heading: str, page: str = "README.md") -> list[list[str]]:
     """The cells of the first table under a heading, its own headings left out."""
-    section = README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    section = PAGES[page].split(f"# {heading}\n")[1].split("\n## ")[0]
     rows = [line for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
 
 
-def commands() -> list[str]:
-    """Every `python -m analyzers …` of the README, in a block or in a line of text."""
-    return [line for block in blocks("sh") for line in block.splitlines() if line.startswith("python -m analyzers")]
+def commands() -> list[tuple[str, str]]:
+    """Every `python -m analyzers …` in a block, with its page."""
+    return [
+        (page, line)
+        for page, block in blocks("sh")
+        for line in block.splitlines()
+        if line.startswith("python -m analyzers")
+    ]
 
 
 def percentages(output: str) -> list[tuple[str, float]]:
@@ -51,12 +62,12 @@ def test_models_table_is_the_catalog() -> None:
 
 
 def test_families_table_is_what_the_tests_go_through() -> None:
-    tabs = ("saliency", "layer-predictions", "rankings", "neuron-factors")
+    tabs = [row.name for row in public_analyses()]
     expected = [
         [f"`{name}`", family.kind, *("–" if tab in family.without else "✓" for tab in tabs)]
         for name, family in FAMILIES.items()
     ]
-    assert [row[:6] for row in table_under("Families")] == expected
+    assert [row[:6] for row in table_under("Families", "docs/models.md")] == expected
 
 
 def test_limits_table_is_the_limits() -> None:
@@ -66,19 +77,18 @@ def test_limits_table_is_the_limits() -> None:
         for item in fields(Limits)
     }
     expected = [[f"`{name}`", default] for name, default in defaults.items()]
-    assert [row[:2] for row in table_under("Limits")] == expected
+    assert [row[:2] for row in table_under("Limits", "docs/limits.md")] == expected
 
 
-def test_there_is_a_command_to_run() -> None:
-    assert commands()
+def test_the_reading_guide_is_the_pages_help() -> None:
+    assert GUIDE.read_text(encoding="utf-8") == reading_guide(), "write it anew: python tests/reading_guide.py"
 
 
-@pytest.mark.parametrize("command", commands())
-def test_command_gives_the_output_shown(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("page", "command"), commands())
+def test_command_gives_the_output_shown(page: str, command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(shlex.split(command)[3:]) == 0
     output = capsys.readouterr().out
-    after = README.split(command)[1]
-    shown = re.search(r"^```text\n(.*?)^```$", after, re.MULTILINE | re.DOTALL)
+    shown = re.search(r"^```text\n(.*?)^```$", PAGES[page].split(command)[1], re.MULTILINE | re.DOTALL)
     assert shown is not None
     assert len(percentages(shown[1])) > 5
     assert [token for token, _ in percentages(output)] == [token for token, _ in percentages(shown[1])]
@@ -91,7 +101,10 @@ def test_command_gives_the_output_shown(command: str, capsys: pytest.CaptureFixt
     ]
 
 
-@pytest.mark.parametrize("command", re.findall(r"`(python -m analyzers [^`]+)`", README))
+@pytest.mark.parametrize(
+    "command",
+    sorted({command for text in PAGES.values() for command in re.findall(r"`(python -m analyzers [^`]+)`", text)}),
+)
 def test_command_in_the_text_is_understood(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     try:
         status = main(shlex.split(command)[3:])
@@ -101,16 +114,23 @@ def test_command_in_the_text_is_understood(command: str, capsys: pytest.CaptureF
     assert capsys.readouterr().out
 
 
-@pytest.mark.parametrize("code", blocks("python"))
-def test_python_runs(code: str, capsys: pytest.CaptureFixture[str]) -> None:
-    exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
+@pytest.mark.parametrize(("page", "code"), blocks("python"))
+def test_python_runs(page: str, code: str, capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(code, page, "exec"), {"__name__": "readme"})
     assert "London" in capsys.readouterr().out
+
+
+def test_there_is_something_to_run() -> None:
+    assert commands()
+    assert blocks("python")
 
 
 def test_make_targets_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"^make ([a-z]+)|`make ([a-z]+)", README, re.MULTILINE))
-    assert {"run", "test"} <= {a or b for a, b in named} <= targets
+    named = {
+        a or b for text in PAGES.values() for a, b in re.findall(r"^make ([a-z]+)|`make ([a-z]+)", text, re.MULTILINE)
+    }
+    assert {"run", "test"} <= named <= targets
 
 
 def test_options_are_those_of_the_app() -> None:
@@ -119,7 +139,18 @@ def test_options_are_those_of_the_app() -> None:
     assert {row[0].strip("`") for row in table_under("Run it")} == offered
 
 
-def test_paths_exist() -> None:
-    paths = [row[0].strip("`") for row in table_under("From click to chart")]
-    assert len(paths) > 5
-    assert [path for path in paths if not (ROOT / path).exists()] == []
+@pytest.mark.parametrize("page", PAGES)
+def test_what_a_page_links_to_or_names_is_there(page: str) -> None:
+    folder = (ROOT / page).parent
+    links = [link.split("#")[0] for link in re.findall(r"\]\((?!https?:)([^)]*)\)", PAGES[page])]
+    assert [link for link in links if link and not (folder / link).exists()] == []
+    paths = re.findall(r"`((?:analyzers|ui|tests|benchmarks|docs)/[\w/.]+)`", PAGES[page])
+    assert [path for path in paths if not (ROOT / path).exists() and "NAME" not in path and "CODE" not in path] == []
+
+
+def test_every_page_and_decision_is_linked_from_its_index() -> None:
+    indexed = {
+        link for page in ("README.md", "docs/decisions/README.md") for link in re.findall(r"\]\(([^)]*)\)", PAGES[page])
+    }
+    for page in PAGES.keys() - {"README.md", "docs/decisions/README.md"}:
+        assert page in indexed or page.rpartition("/")[2] in indexed, page

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import gradio as gr
 
@@ -22,6 +21,7 @@ from ui.i18n import T
 from ui.model_line import model_line
 from ui.runs import QUIET
 from ui.tabs.tab import AnyTab
+from ui.values import Updates, Value
 
 INSERT_MASK = """() => {
   const box = document.querySelector("#text textarea");
@@ -79,7 +79,7 @@ def build_controls(runner: Runner) -> Controls:
     )
     line = Notice(notice("info"), elem_id="model-line")
 
-    def describe(chosen: object, request: gr.Request) -> dict[str, Any]:
+    def describe(chosen: object, request: gr.Request) -> Value:
         return model_line(runner, chosen, language_of(request))
 
     model.change(
@@ -161,7 +161,7 @@ def fit_to_kind(runner: Runner, controls: Controls, tabs: list[AnyTab]) -> None:
     side = next(tab.settings["side"] for tab in tabs if "side" in tab.settings)
     model, text, hide = (controls.settings[name] for name in ("model", "target_text", "hide"))
 
-    def fit(chosen: object) -> tuple[Any, ...]:
+    def fit(chosen: object) -> tuple[Updates | None, ...]:
         kind = runner.store.kind_of(chosen) if isinstance(chosen, str) else None
         writes, fills = kind is None or kind.writes, kind is not None and kind.fills_masks
         has_source = kind is not None and kind.has_source

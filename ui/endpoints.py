@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from inspect import Parameter, Signature
-from typing import Any
 
 import gradio as gr
 
@@ -14,8 +13,9 @@ from analyzers.serving.dispatch import Runner, answer
 from analyzers.serving.document import Document, document
 from analyzers.serving.request import parameters_of, parse_request
 from ui.errors import language_of, sentence_for
+from ui.values import Mark, Options
 
-TYPES: dict[str, Any] = {"text": str, "choice": str, "integer": int, "number": float, "flag": bool, "texts": list[str]}
+TYPES: Options = {"text": str, "choice": str, "integer": int, "number": float, "flag": bool, "texts": list[str]}
 
 
 def add_endpoints(runner: Runner) -> None:
@@ -45,7 +45,7 @@ def build_endpoint(runner: Runner, row: Analysis) -> Callable[..., Document]:
             )
             for name, hint in hints.items()
         ],
-        return_annotation=dict[str, Any],
+        return_annotation=Document,
     )
 
     def endpoint(*values: object, **named: object) -> Document:
@@ -57,12 +57,12 @@ def build_endpoint(runner: Runner, row: Analysis) -> Callable[..., Document]:
         except Exception as error:
             raise gr.Error(sentence_for(error, language_of(request)), print_exception=False) from None
 
-    endpoint.__annotations__ = {**hints, "return": dict[str, Any]}
+    endpoint.__annotations__ = {**hints, "return": Document}
     endpoint.__signature__ = signature  # type: ignore[attr-defined]
     endpoint.__name__ = row.endpoint
     return endpoint
 
 
-def _hint(setting: Setting) -> Any:
+def _hint(setting: Setting) -> Mark:
     hint = TYPES[setting.type] | str if setting.words else TYPES[setting.type]
     return hint | None if setting.is_optional else hint

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from analyzers.common.languages import Language
 from analyzers.models.store import Store
@@ -11,6 +10,7 @@ from analyzers.serving.analyses import ANALYSES
 from analyzers.serving.request import AnyRequest
 from analyzers.sources import catalog, hub_probe, local_files
 from ui.texts import say
+from ui.values import Options
 
 HEATHROW = "Heathrow airport is located in the city of"
 COUNTRIES = "The countries of the European Union are:\n1. Austria\n2. Belgium\n3. Bulgaria\n4."
@@ -33,7 +33,7 @@ class Example:
     """The tab it opens."""
     label: str
     """As it stands on the button, or the key of the text where `is_variant`."""
-    values: dict[str, Any]
+    values: Options
     """Settings that differ from the defaults."""
     models: tuple[str, ...] = ()
     """What it was tried on, then the bundled model that stands in for it. Empty: whatever is chosen."""
@@ -97,15 +97,15 @@ def _can_be_had(id: str, analysis: str) -> bool:
     return local_files.is_on_this_machine(row) or hub_probe.HUB.answers()
 
 
-def _of(number: int, analysis: str, label: str, **values: Any) -> Example:
+def _of(number: int, analysis: str, label: str, **values: object) -> Example:
     return Example(number, analysis, label, values, id=f"example-{number}-{analysis}")
 
 
-def _variant(name: str, of: Example, **values: Any) -> Example:
+def _variant(name: str, of: Example, **values: object) -> Example:
     return Example(of.number, of.analysis, f"example_{name}", of.values | values, of.models, True, f"{of.id}-{name}")
 
 
-def _factors(number: int, label: str, *models: str, **values: Any) -> Example:
+def _factors(number: int, label: str, *models: str, **values: object) -> Example:
     values = {"text": WILDLIFE, "generate": 0, "factors": 8} | values
     return Example(number, "neuron-factors", label, values, models, id=f"example-{number}-neuron-factors")
 
@@ -119,7 +119,7 @@ _LAYERS = _of(
     top=10,
 )
 _AFTERNOON = _of(9, "rankings", "Good afternoon.␣ …", text="Good afternoon. ", generate=10)
-_WHOLE: dict[str, Any] = {"include_special": True, "include_first_token": True}
+_WHOLE: Options = {"include_special": True, "include_first_token": True}
 _DISTILBERT = _factors(3, "Other species I saw on foot … · DistilBERT", "distilbert", "minilm-l6", **_WHOLE)
 _BERT = _factors(4, "Other species I saw on foot … · BERT", "bert", "minilm-l6", **_WHOLE)
 

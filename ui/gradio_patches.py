@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from copy import copy
-from typing import Any
 
 import gradio as gr
+from gradio.block_function import BlockFunction
 from gradio.blocks import BlocksConfig
 
 from analyzers.serving.analyses import public_analyses
@@ -15,11 +15,11 @@ from analyzers.serving.request import parameters_of
 class Page(gr.Blocks):
     """Blocks whose endpoints take the text alone, and that make nothing which nobody sees."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, **options: object) -> None:
         super().__init__(**options)
         self.default_config.__class__ = _PageConfig
 
-    def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:
+    def validate_inputs(self, block_fn: BlockFunction, inputs: list[object]) -> None:
         """Gradio's own client fills in what is left out of a request, but to `curl` the server would only say "error"."""
         row = next((row for row in public_analyses() if row.endpoint == block_fn.api_name), None)
         if row is not None:
@@ -27,7 +27,7 @@ class Page(gr.Blocks):
             inputs.extend(defaults[len(inputs) :])
         super().validate_inputs(block_fn, inputs)
 
-    async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
+    async def postprocess_data(self, block_fn: BlockFunction, predictions: object, state: object) -> list[object]:
         """Of the components that a step leaves alone nothing is made. Gradio makes each of them anew, sixty at each step of
         a run, while no visitor is served."""
         changed = block_fn.outputs

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import gradio as gr
 
 from analyzers.common.limits import LIMITS
@@ -21,6 +19,7 @@ from ui.tabs import layer_predictions, neuron_factors, plain, rankings, saliency
 from ui.tabs.tab import AnyTab, TabBuilder
 from ui.texts import say
 from ui.theme import CSS
+from ui.values import Options, Value
 from ui.wiring import connect
 
 BUILDERS: dict[str, TabBuilder] = {
@@ -32,7 +31,7 @@ BUILDERS: dict[str, TabBuilder] = {
 """An analysis without one has a plain tab: its settings, and its answer as text."""
 
 
-def launch_options() -> dict[str, Any]:
+def launch_options() -> Options:
     """What the app is launched with, everywhere: tests pass the same."""
     return {
         "theme": gr.themes.Default(primary_hue="orange", neutral_hue="zinc", font=["system-ui", "sans-serif"]).set(
@@ -78,7 +77,7 @@ def build_app(runner: Runner) -> gr.Blocks:
         connect(runner, controls, tabs, items, tab_bar, pinned)
         strips = [tab.empty for tab in tabs if tab.empty is not None]
 
-        def greet(request: gr.Request) -> list[Any]:
+        def greet(request: gr.Request) -> list[Value]:
             language = language_of(request)
             states = [empty_state(tab.analysis, language) for tab in tabs if tab.empty is not None]
             return [notice("info", say("ready", language)), *states]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from analyzers.common.errors import InputError
 from analyzers.common.languages import Language
 from analyzers.common.memory import format_bytes
@@ -11,9 +9,10 @@ from analyzers.serving.dispatch import Runner
 from ui.components.notice import notice
 from ui.errors import sentence_for
 from ui.texts import say
+from ui.values import Value
 
 
-def model_line(runner: Runner, model: object, language: Language) -> dict[str, Any]:
+def model_line(runner: Runner, model: object, language: Language) -> Value:
     """A notice: kind, size and memory, or the sentence that refuses. Never raises."""
     try:
         if not isinstance(model, str) or not model:

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
 from analyzers.common.languages import Language
 from analyzers.common.memory import format_bytes
@@ -15,19 +14,18 @@ from analyzers.serving.request import AnyRequest
 from ui.components.notice import Notice, notice
 from ui.errors import sentence_for
 from ui.texts import say
+from ui.values import Options, Updates, Value
 
 TELL_SECONDS = 0.25
 """Between two words on how far a phase of a run is. The page takes 70 ms to take in each, longer than a step of a short run."""
 WORTH_SAYING = 5
 """Seconds; a run that is expected to be quicker says only how far it is."""
 
-Updates: TypeAlias = dict[Any, Any]
-"""Components, and what becomes of them."""
-QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+QUIET: Options = {"show_progress": "hidden", "api_visibility": "private"}
 """Options of every event of the page."""
 
 
-def on_the_model(runner: Runner) -> dict[str, Any]:
+def on_the_model(runner: Runner) -> Options:
     """Options of the events that run on the model."""
     return {"concurrency_id": "model", "concurrency_limit": runner.at_once}
 
@@ -36,7 +34,7 @@ def on_the_model(runner: Runner) -> dict[str, Any]:
 class Status:
     """How a run stands."""
 
-    notice: dict[str, Any]
+    notice: Value
     """What to say of it."""
     answer: AnyAnswer | None = None
     """As far as it is known, where there is more than before."""
@@ -80,7 +78,7 @@ def report(
         yield {line: status.notice} | ({} if status.answer is None else show(status.answer))
 
 
-def describe_step(step: Step, request: AnyRequest, language: Language) -> dict[str, Any]:
+def describe_step(step: Step, request: AnyRequest, language: Language) -> Value:
     """How far a run is, as a notice."""
     if step.phase == "done" and step.answer is not None:
         model, seconds = step.answer.model, sum(step.answer.seconds.values())

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import gradio as gr
 
@@ -17,9 +16,10 @@ from ui.components.notice import notice
 from ui.controls import Controls, fit_to_kind
 from ui.errors import language_of, sentence_for
 from ui.examples import EXAMPLES, Example, StandIn
-from ui.runs import QUIET, Updates, follow, on_the_model
+from ui.runs import QUIET, follow, on_the_model
 from ui.tabs.tab import AnyTab
 from ui.texts import say
+from ui.values import Updates
 
 FOLD_ON_PHONE = """() => { if (window.innerWidth < 768) document.querySelector("#sidebar .toggle-button")?.click(); }"""
 """On a phone the controls lie over the answer: they make way when it is asked for."""
@@ -56,7 +56,7 @@ def connect(
     idle = {controls.run: gr.update(visible=True), **{stop: gr.update(visible=False) for stop in stops}}
     busy = {controls.run: gr.update(visible=False), **{stop: gr.update(visible=True) for stop in stops}}
 
-    def read_request(tab: AnyTab, values: Mapping[Any, Any], position: int | None) -> tuple[AnyRequest, ...]:
+    def read_request(tab: AnyTab, values: Updates, position: int | None) -> tuple[AnyRequest, ...]:
         """The run, and the one beside it if there is one. Raises InputError."""
         raw = {name: values[widget] for name, widget in (controls.settings | tab.settings).items()}
         if position is not None and any(setting.name == "position" for setting in parameters_of(tab.analysis)):
@@ -104,7 +104,7 @@ def connect(
             return tab.show(answers[0], position, language)
         return {} if tab.show_second is None else tab.show_second(answers[0], answers[1], language)
 
-    def run(request: gr.Request, values: dict[Any, Any]) -> Iterator[Updates]:
+    def run(request: gr.Request, values: Updates) -> Iterator[Updates]:
         language = language_of(request)
         tab = next((tab for tab in tabs if tab.analysis == values[selected]), tabs[0])
         try:
@@ -125,7 +125,7 @@ def connect(
         filled = _values_of(example, controls, tabs)
         del filled[model]
 
-        def fill_in(chosen: object, example: Example = example, filled: dict[Any, Any] = filled) -> dict[Any, Any]:
+        def fill_in(chosen: object, example: Example = example, filled: Updates = filled) -> Updates:
             id = example.model(runner.store, chosen)
             return {
                 **filled,
@@ -141,7 +141,7 @@ def connect(
         button.click(None, js=FOLD_ON_PHONE)
 
     def opener(tab: AnyTab) -> Callable[..., Iterator[Updates]]:
-        def opened(request: gr.Request, values: dict[Any, Any]) -> Iterator[Updates]:
+        def opened(request: gr.Request, values: Updates) -> Iterator[Updates]:
             """A tab that is opened after a run answers for the same text and token, unless it has already."""
             last, before, position = values[last_shared], values[tab.answer], values[pinned]
             nothing = {last_shared: last}
@@ -186,9 +186,9 @@ def is_answered(before: AnyAnswer, asked: AnyRequest, position: int | None) -> b
     return before.request == unplaced and shown in (None, position)
 
 
-def _values_of(example: Example, controls: Controls, tabs: list[AnyTab]) -> dict[Any, Any]:
+def _values_of(example: Example, controls: Controls, tabs: list[AnyTab]) -> Updates:
     """What each widget holds when an example is chosen: the example's value in its own tab, elsewhere the default."""
-    values: dict[Any, Any] = {}
+    values: Updates = {}
     for tab in tabs:
         defaults = {setting.name: setting.default for setting in parameters_of(tab.analysis)}
         own = example.values if tab.analysis == example.analysis else {}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
+
+import psutil
 
 CONTROL_GROUPS = (
     ("memory.max", "memory.current", "memory.stat"),  # version 2
@@ -18,14 +19,16 @@ WORK_BYTES = 300 * 10**6
 
 def total_memory(groups: Path = Path("/sys/fs/cgroup")) -> int:
     """Bytes of main memory, or fewer where a container may have fewer."""
-    return min([_pages("SC_PHYS_PAGES"), *(limit for limit, _ in _control_groups(groups))])
+    return min([int(psutil.virtual_memory().total), *(limit for limit, _ in _control_groups(groups))])
 
 
 def free_memory(device: str = "cpu", groups: Path = Path("/sys/fs/cgroup")) -> int:
     """Bytes that can still be taken on `cpu` or `cuda` (of the emptiest GPU) without anything being swapped out."""
     if device != "cpu":
         return max(free_of_each_gpu())
-    return max(0, min([_available(), *(limit - used for limit, used in _control_groups(groups))]))
+    return max(
+        0, min([int(psutil.virtual_memory().available), *(limit - used for limit, used in _control_groups(groups))])
+    )
 
 
 def free_of_each_gpu() -> list[int]:
@@ -61,21 +64,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of Python's, torch's or the driver's says so."""
     words = str(error).lower()
     return isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words
-
-
-def _pages(name: str) -> int:
-    return os.sysconf(name) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _available() -> int:
-    """What the kernel says can be given out, caches that it would drop included."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):  # not Linux
-        import psutil  # accelerate brings it
-
-        return int(psutil.virtual_memory().available)
 
 
 def _control_groups(folder: Path) -> list[tuple[int, int]]:

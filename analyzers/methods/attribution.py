@@ -172,7 +172,9 @@ def chunk_work(model: LanguageModel) -> float:
 def _chunks_of_targets(model: LanguageModel, n_rows: int, n_targets: int) -> list[tuple[int, int]]:
     """First and last (exclusive) of the targets whose products are taken together, in chunks that differ by one at the most:
     one of a single target would cost nearly as much as one of three."""
-    one = 2 * model.n_block_parameters * n_rows
-    most = max(1, int(1.05 * chunk_work(model) / one))  # 5 % over a second lets four through where three fit just short
+    work = 2 * model.n_block_parameters * n_rows
+    most = max(
+        1, int(1.05 * chunk_work(model) / work)
+    )  # 5 % over a second lets four through where three fit just short
     chunks = math.ceil(n_targets / most)
     return [(n_targets * i // chunks, n_targets * (i + 1) // chunks) for i in range(chunks)]

@@ -152,5 +152,5 @@ def choose_doubling_budget(model: LanguageModel, n_targets: int) -> float:
 
 
 def _points_at_once(model: LanguageModel, n_positions: int, n_targets: int) -> int:
-    one = integration_work(model, n_positions, n_targets, 1)
-    return int(min(10, max(1, chunk_work(model) // one)))
+    work = integration_work(model, n_positions, n_targets, 1)
+    return int(min(10, max(1, chunk_work(model) // work)))

@@ -73,13 +73,13 @@ def stream_logits(
     size = max(1, cells // len(layers))
     self_check = 0.0
     for start in range(0, len(rows), size):
-        some = slice(start, min(start + size, len(rows)))
-        logits = _read(model, hidden[some], final_norm=final_norm)
-        _refuse_infinite(logits, rows[some], layers)
-        for i in range(some.start, some.stop):
+        batch = slice(start, min(start + size, len(rows)))
+        logits = _read(model, hidden[batch], final_norm=final_norm)
+        _refuse_infinite(logits, rows[batch], layers)
+        for i in range(batch.start, batch.stop):
             if i in own_of:
                 self_check = max(self_check, _checked(model, logits[i - start, -1], own_of[i].to(logits.device)))
-        yield LensChunk(some, logits, self_check, some.stop / len(rows))
+        yield LensChunk(batch, logits, self_check, batch.stop / len(rows))
 
 
 def lens_logits(

@@ -199,8 +199,8 @@ def _squares_left(
 ) -> list[float]:
     """‖block − weightsᵀ · pattern‖² in float64, of a few neurons at a time."""
     squares = []
-    for some, part in zip(block.split(512, dim=1), pattern.split(512, dim=1), strict=True):
-        left = torch.addmm(some.double(), weights.T.double(), part.double(), alpha=-1)
+    for columns, part in zip(block.split(512, dim=1), pattern.split(512, dim=1), strict=True):
+        left = torch.addmm(columns.double(), weights.T.double(), part.double(), alpha=-1)
         squares.append(float(left.square_().sum()))
     return squares
 

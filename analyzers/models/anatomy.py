@@ -13,12 +13,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutput
+
+from analyzers.models.library import Args, Kwargs, Module, Output
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +50,7 @@ def entering(anatomy: Anatomy, *given: Float[Tensor, "batch _ d_model"]) -> Iter
     source, then its target. Positions, and all else that a model reads off its ids (RoBERTa's padding), stay theirs."""
     waiting = list(given)
 
-    def exchanged(_module: nn.Module, _args: Any, output: Tensor) -> Tensor | None:
+    def exchanged(_module: nn.Module, _args: object, output: Tensor) -> Tensor | None:
         if not waiting or output.shape[1] < waiting[0].shape[1]:
             return None
         own = waiting.pop(0).to(output)
@@ -64,7 +65,7 @@ def entering(anatomy: Anatomy, *given: Float[Tensor, "batch _ d_model"]) -> Iter
         yield
 
 
-def run_at(module: Any, anatomy: Anatomy, rows: Tensor | None, **inputs: Any) -> Any:
+def run_at(module: Module, anatomy: Anatomy, rows: Tensor | None, **inputs: object) -> Output:
     """The model's own output, its logits for `rows` only (None: for all): the head is run for no other. No cache is
     kept unless `inputs` ask for it."""
     if "use_cache" in signature(module.forward).parameters:
@@ -79,19 +80,19 @@ def run_at(module: Any, anatomy: Anatomy, rows: Tensor | None, **inputs: Any) ->
         hook.remove()
 
 
-def _chosen(rows: Tensor, _head: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+def _chosen(rows: Tensor, _head: nn.Module, args: Args) -> Args:
     return (args[0][:, rows.to(args[0].device)], *args[1:])
 
 
 def unembed(
-    module: Any, anatomy: Anatomy, hidden: Float[Tensor, "batch row d_model"], *, final_norm: bool = True
+    module: Module, anatomy: Anatomy, hidden: Float[Tensor, "batch row d_model"], *, final_norm: bool = True
 ) -> Float[Tensor, "batch row vocab"]:
     """Logits of block outputs: everything the model itself does after its last block, each row on its own.
 
     With `final_norm=False` the final norm is passed over, as ecco did for every layer but the last; those logits
     are on no scale that the head was trained for. The caller holds the model's lock: blocks are silenced meanwhile.
     """
-    silent: list[tuple[nn.Module, Callable[..., Any]]] = []
+    silent: list[tuple[nn.Module, Callable[..., Output]]] = []
     for block, length in zip(anatomy.blocks, anatomy.tuple_lengths, strict=True):
         silent.append((block, partial(_given, hidden, length)))
     if not final_norm and anatomy.final_norm is not None:
@@ -114,11 +115,11 @@ def observed(anatomy: Anatomy, see: Callable[[int, Tensor], None]) -> Iterator[N
     input of the first block as layer −1. For one forward: layers are counted as they run. The hooks are always removed."""
     layers = iter(range(len(anatomy.blocks)))
 
-    def entering(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def entering(_module: nn.Module, args: Args, kwargs: Kwargs) -> None:
         first.remove()
         see(-1, args[0] if args else kwargs["hidden_states"])
 
-    def leaving(_module: nn.Module, _args: Any, output: Any) -> None:
+    def leaving(_module: nn.Module, _args: object, output: Output) -> None:
         see(next(layers), first_of(output))
 
     with ExitStack() as stack:
@@ -129,23 +130,23 @@ def observed(anatomy: Anatomy, see: Callable[[int, Tensor], None]) -> Iterator[N
         yield
 
 
-def first_of(output: Any) -> Tensor:
+def first_of(output: Output) -> Tensor:
     hidden = output[0] if isinstance(output, (tuple, list)) else output
     if not isinstance(hidden, Tensor):
         raise TypeError(f"a block returned {type(hidden).__name__}, not a tensor")
     return hidden
 
 
-def _given(hidden: Tensor, length: int, *_args: Any, **_kwargs: Any) -> Any:
+def _given(hidden: Tensor, length: int, *_args: object, **_kwargs: object) -> Output:
     return (hidden, *[None] * (length - 1)) if length else hidden
 
 
-def _unchanged(hidden: Tensor, *_args: Any, **_kwargs: Any) -> Tensor:
+def _unchanged(hidden: Tensor, *_args: object, **_kwargs: object) -> Tensor:
     return hidden
 
 
 @contextmanager
-def _replaced(forwards: list[tuple[nn.Module, Callable[..., Any]]]) -> Iterator[None]:
+def _replaced(forwards: list[tuple[nn.Module, Callable[..., Output]]]) -> Iterator[None]:
     """Each module's `forward` exchanged while open. An instance's own `forward` (accelerate's hooks) is put back."""
     before = [(part, part.__dict__.get("forward")) for part, _ in forwards]
     try:

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import groupby
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,13 +18,14 @@ from torch import Tensor, nn
 from analyzers.common.errors import InputError, reason_of
 from analyzers.common.memory import is_out_of_memory
 from analyzers.models.anatomy import Anatomy, entering, first_of, run_at, unembed
+from analyzers.models.library import Module, Output
 
 TOLERANCE = 1e-4
 """Largest difference of lens and logits that counts as rounding in float32, as a share of the largest logit."""
 
 
 def dissect(
-    module: Any,
+    module: Module,
     probe: Tensor,
     name: str,
     *,
@@ -71,7 +71,7 @@ def _texts(probe: Tensor, target: Tensor | None) -> dict[str, Tensor]:
     }
 
 
-def _entered(module: Any, anatomy: Anatomy, texts: dict[str, Tensor], own: Tensor) -> tuple[Tensor, Tensor]:
+def _entered(module: Module, anatomy: Anatomy, texts: dict[str, Tensor], own: Tensor) -> tuple[Tensor, Tensor]:
     """What the model answers to the first text with the embeddings of the last in the place of its own, the head run at two
     rows alone; and what it answers to the last."""
     rows = torch.tensor([own.shape[1] // 2, own.shape[1] - 1], device=own.device)
@@ -82,7 +82,7 @@ def _entered(module: Any, anatomy: Anatomy, texts: dict[str, Tensor], own: Tenso
     return _answer(answered, anatomy), own[-1:] if anatomy.head is None else own[-1:, rows]
 
 
-def _found(module: Any, texts: dict[str, Tensor], name: str, has_head: bool) -> tuple[Anatomy, Tensor, Tensor]:
+def _found(module: Module, texts: dict[str, Tensor], name: str, has_head: bool) -> tuple[Anatomy, Tensor, Tensor]:
     """The parts as one forward shows them, what the model answered, and the output of its last block."""
     is_pair = "decoder_input_ids" in texts
     embedding = _table(module.get_encoder() if is_pair else module)
@@ -112,14 +112,14 @@ def _found(module: Any, texts: dict[str, Tensor], name: str, has_head: bool) -> 
     return anatomy, _answer(answered, anatomy), first_of(outputs[blocks[-1]])
 
 
-def _after(module: Any, anatomy: Anatomy, last: Tensor) -> Tensor:
+def _after(module: Module, anatomy: Anatomy, last: Tensor) -> Tensor:
     """What a model makes of its last block's output: logits, or an encoder's last hidden states."""
     if anatomy.head is not None:
         return unembed(module, anatomy, last)
     return last if anatomy.final_norm is None else torch.as_tensor(anatomy.final_norm(last))
 
 
-def _table(stack: Any) -> Any:
+def _table(stack: Module) -> Module:
     """The embedding that a model or stack names as its own; None where it names none."""
     try:
         return stack.get_input_embeddings()
@@ -134,7 +134,7 @@ def _that_ran(embedding: nn.Module, calls: list[nn.Module]) -> nn.Module:
     return embedding if embedding in calls else next(alike, embedding)
 
 
-def _n_positions(output: Any) -> int:
+def _n_positions(output: Output) -> int:
     hidden = first_of(output)
     return int(hidden.shape[1]) if hidden.dim() == 3 else 0
 
@@ -147,7 +147,7 @@ def _ending_differently(ids: Tensor) -> Tensor:
     return other
 
 
-def _answer(answered: Any, anatomy: Anatomy) -> Tensor:
+def _answer(answered: Output, anatomy: Anatomy) -> Tensor:
     """Logits, or an encoder's last hidden states."""
     return torch.as_tensor(answered.last_hidden_state if anatomy.head is None else answered.logits)
 
@@ -191,12 +191,12 @@ def _block_lists(module: nn.Module) -> list[tuple[nn.Module, ...]]:
     return found
 
 
-def _watch(module: Any, inputs: dict[str, Tensor]) -> tuple[Any, list[nn.Module], dict[nn.Module, Any]]:
+def _watch(module: Module, inputs: dict[str, Tensor]) -> tuple[Output, list[nn.Module], dict[nn.Module, Output]]:
     """One forward: the answer, the modules in the order in which they finished, and what each returned."""
     calls: list[nn.Module] = []
-    outputs: dict[nn.Module, Any] = {}
+    outputs: dict[nn.Module, Output] = {}
 
-    def finished(part: nn.Module, _args: Any, output: Any) -> None:
+    def finished(part: nn.Module, _args: object, output: Output) -> None:
         calls.append(part)
         outputs[part] = output
 
@@ -217,7 +217,7 @@ def _order_run(blocks: tuple[nn.Module, ...], calls: list[nn.Module]) -> tuple[n
 
 
 def _norm_between(
-    last_block: nn.Module, head: nn.Module | None, calls: list[nn.Module], outputs: dict[nn.Module, Any]
+    last_block: nn.Module, head: nn.Module | None, calls: list[nn.Module], outputs: dict[nn.Module, Output]
 ) -> nn.Module | None:
     """The leaf that ran first after the last block and before the head, if it keeps the shape and holds no matrix: what
     comes after a matrix (BERT's transform) is no final norm."""

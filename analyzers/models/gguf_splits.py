@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from tokenizers import Regex, normalizers, pre_tokenizers
+
+from analyzers.models.library import Tokenizer
 
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 """Radford et al. 2019."""
@@ -61,7 +62,7 @@ SPLITS: dict[str, Split] = {
 """By the names that converters write. What is not here is refused: a wrong split is wrong ids, and nothing shows it."""
 
 
-def set_split(tokenizer: Any, name: str) -> None:
+def set_split(tokenizer: Tokenizer, name: str) -> None:
     """Have a byte-level tokenizer (`tokenizers.Tokenizer`) split its text as `SPLITS[name]` says."""
     split = SPLITS[name]
     cuts = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in split.patterns]
@@ -69,7 +70,7 @@ def set_split(tokenizer: Any, name: str) -> None:
     tokenizer.model.ignore_merges = split.whole_words
 
 
-def set_space(tokenizer: Any, is_put: bool) -> None:
+def set_space(tokenizer: Tokenizer, is_put: bool) -> None:
     """Have a sentencepiece tokenizer put a space before every text, or before none (`tokenizer.ggml.add_space_prefix`)."""
     steps = [normalizers.Prepend("▁")] if is_put else []
     tokenizer.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", "▁")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float, Int
@@ -17,10 +17,13 @@ from analyzers.common.limits import LIMITS
 from analyzers.common.tokens import Token
 from analyzers.models.anatomy import Anatomy, entering, run_at
 from analyzers.models.dissection import dissect
+from analyzers.models.library import Config, Kwargs, Module, Output, Tokenizer
 from analyzers.models.neurons import find_down_projections
 from analyzers.models.token_reader import TokenReader
 from analyzers.models.weights import device_of, dtype_of, held_bytes
 
+State: TypeAlias = tuple[int, Output, Output]
+"""How many ids were seen, what is kept of them, and what a source became."""
 PROBE = "The cat sat on the mat because it was tired."
 MASK = "[MASK]"
 """How a user writes the mask, whatever the vocabulary calls it."""
@@ -54,7 +57,9 @@ class LanguageModel:
     Not safe for two threads at once: hooks sit on the one shared module. `store.ModelStore.job` owns the lock.
     """
 
-    def __init__(self, module: Any, tokenizer: Any, id: str, *, kind: str = Kind.CAUSAL, revision: str | None = None):
+    def __init__(
+        self, module: Module, tokenizer: Tokenizer, id: str, *, kind: str = Kind.CAUSAL, revision: str | None = None
+    ):
         kind = Kind(kind)
         self.module = module.eval().requires_grad_(False)
         self.tokenizer = tokenizer
@@ -226,7 +231,7 @@ class LanguageModel:
         with torch.no_grad():
             for table in self._tables:
                 ids = torch.arange(_n_rows(table), device=self.device)
-                total = sum(table(some).double().sum(0) for some in ids.split(4096))
+                total = sum(table(chunk).double().sum(0) for chunk in ids.split(4096))
                 means.append(torch.as_tensor(total) / len(ids))
         return tuple(means)
 
@@ -239,7 +244,7 @@ class LanguageModel:
             self._down_projections[side] = found
         return self._down_projections[side]
 
-    def run_probe(self) -> Any:
+    def run_probe(self) -> Output:
         """One forward over a short text, for what hooks see on the way."""
         return self.run(self._probe, n_source=self._n_probe_source)
 
@@ -250,7 +255,7 @@ class LanguageModel:
         *,
         n_source: int = 0,
         embedded: Float[Tensor, "batch position d_embedding"] | None = None,
-    ) -> Any:
+    ) -> Output:
         """One forward of the model itself: its logits at `rows` (None: at the last), or an encoder's output. Vectors that
         are `embedded` enter in the place of the ids' own; the head is run for no row but those asked for."""
         sides = {"input_ids": ids}
@@ -266,13 +271,13 @@ class LanguageModel:
 
     @torch.no_grad()
     def next_logits(
-        self, ids: Sequence[int], n_source: int = 0, state: Any = None
-    ) -> tuple[Float[Tensor, " vocab"], Any]:
+        self, ids: Sequence[int], n_source: int = 0, state: State | None = None
+    ) -> tuple[Float[Tensor, " vocab"], State | None]:
         """Logits of a causal or seq2seq model after `ids`, float32; with the state of an earlier call only the ids since
         then are computed."""
         n_seen, cache, source = state or (n_source, None, None)
         fresh = torch.tensor([list(ids[n_seen:])], device=self.device)
-        sides: dict[str, Any] = {"input_ids": fresh}
+        sides: Kwargs = {"input_ids": fresh}
         if n_source:
             if source is None:
                 source = self.module.get_encoder()(input_ids=torch.tensor([list(ids[:n_source])], device=self.device))
@@ -296,7 +301,7 @@ def _n_rows(table: torch.nn.Module) -> int:
     return int(next(table.parameters()).shape[0])
 
 
-def _around(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _around(tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """What a tokenizer puts before and after a text."""
     text, bare = (tuple(tokenizer(PROBE, add_special_tokens=added).input_ids) for added in (True, False))
     starts = range(len(text) - len(bare) + 1)
@@ -304,7 +309,7 @@ def _around(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return text[:start], text[start + len(bare) :] if text[start : start + len(bare)] == bare else ()
 
 
-def _opening(generation: Any, config: Any) -> tuple[int, ...]:
+def _opening(generation: Config, config: Config) -> tuple[int, ...]:
     """The token that a decoder starts from, and the one it is made to write first, if any (BART)."""
     of = {name: getattr(generation, name, None) for name in ("decoder_start_token_id", "forced_bos_token_id")}
     start = of["decoder_start_token_id"]
@@ -314,7 +319,7 @@ def _opening(generation: Any, config: Any) -> tuple[int, ...]:
     return tuple(int(id) for id in ids if id is not None)
 
 
-def _max_positions(module: Any, config: Any, tokenizer: Any) -> int:
+def _max_positions(module: Module, config: Config, tokenizer: Tokenizer) -> int:
     """How many tokens the model reads: what its configuration and its tokenizer say, less the rows that a padded table of
     positions keeps for itself (RoBERTa)."""
     n = int(getattr(config, "max_position_embeddings", None) or 2**31)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import os
 import shutil
+import tempfile
 import threading
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 from transformers import (
     CONFIG_MAPPING,
     MODEL_FOR_CAUSAL_LM_MAPPING,
@@ -38,12 +40,13 @@ from analyzers.common.kinds import Kind
 from analyzers.common.memory import free_disk, free_memory, free_of_each_gpu, is_out_of_memory
 from analyzers.models.gguf_splits import SPLITS, set_space, set_split
 from analyzers.models.language_model import PROBE, LanguageModel, pick_device
+from analyzers.models.library import Kwargs, Module, Tokenizer
 from analyzers.models.placement import Placement
 from analyzers.models.tokenizing import load_tokenizer
 from analyzers.models.weights import each_weight, upcast_tail_to_float32
-from analyzers.sources.gguf_cache import converted_folder, is_complete, write_copy
+from analyzers.sources.gguf_cache import converted_folder, is_complete
 from analyzers.sources.gguf_header import read_gguf_header
-from analyzers.sources.model_files import ModelFiles, check_config, check_type, read_config
+from analyzers.sources.model_files import Json, ModelFiles, check_config, check_type, read_config
 from analyzers.sources.source import Source
 
 transformers_logging.set_verbosity_error()
@@ -61,7 +64,7 @@ KNOWN_TYPES = frozenset(CONFIG_MAPPING.keys())
 _BUILDING = threading.Lock()
 """transformers changes settings of the whole process while it builds a model: one at a time."""
 
-READERS: dict[Kind, tuple[tuple[Any, Any], ...]] = {
+READERS: dict[Kind, tuple[tuple[Module, Mapping[type, object]], ...]] = {
     Kind.CAUSAL: (
         (AutoModelForCausalLM, MODEL_FOR_CAUSAL_LM_MAPPING),
         (AutoModelForImageTextToText, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING),
@@ -73,7 +76,7 @@ READERS: dict[Kind, tuple[tuple[Any, Any], ...]] = {
 """Kind → what loads it, and which models that knows. Of a model that sees pictures too, the text part is run."""
 
 
-def reader_of(model_type: str, kind: Kind, id: str) -> Any:
+def reader_of(model_type: str, kind: Kind, id: str) -> Module:
     """What loads a model of this type and kind. Raises InputError for a type that reads no text of that kind."""
     config = CONFIG_MAPPING[model_type]
     for reader, known in READERS[kind]:
@@ -162,7 +165,7 @@ def n_parameters_of(source: Source, files: ModelFiles) -> int:
 
 
 @torch.no_grad()
-def _are_unread(module: Any, names: list[str], tokenizer: Any) -> bool:
+def _are_unread(module: Module, names: list[str], tokenizer: Tokenizer) -> bool:
     """Whether no weight of these names moves an encoder's last hidden states: a pooler that was not saved. They are zero
     afterwards."""
     held = module.state_dict()
@@ -177,7 +180,7 @@ def _are_unread(module: Any, names: list[str], tokenizer: Any) -> bool:
     return is_whole
 
 
-def count_parameters(raw: Mapping[str, Any], id: str, kind: Kind) -> int:
+def count_parameters(raw: Json, id: str, kind: Kind) -> int:
     """How many weights a configuration describes, a tied head once, found without allocating one. Raises InputError."""
     check_config(raw, id)
     check_type(raw, id, KNOWN_TYPES)
@@ -187,7 +190,7 @@ def count_parameters(raw: Mapping[str, Any], id: str, kind: Kind) -> int:
         config._attn_implementation = config._experts_implementation = None
         known = next(known for _, known in READERS[kind] if type(config) in known)[type(config)]
         classes = known if isinstance(known, tuple) else (known,)
-        named = [one for one in classes if one.__name__ in (config.architectures or ())]
+        named = [c for c in classes if c.__name__ in (config.architectures or ())]
         with torch.device("meta"):  # the class itself: `from_config` would change a setting of the whole process
             module = (named or classes)[0](config)
         return sum(weight.numel() for weight in module.parameters())
@@ -195,7 +198,7 @@ def count_parameters(raw: Mapping[str, Any], id: str, kind: Kind) -> int:
         raise InputError("model_broken", model=id, reason=reason_of(error)) from error
 
 
-def _config(folder: Path, id: str) -> Any:
+def _config(folder: Path, id: str) -> Module:
     """The configuration, once it asks for nothing that it must not. Raises InputError."""
     raw = read_config(folder, id)
     check_config(raw, id)
@@ -209,7 +212,7 @@ def _config(folder: Path, id: str) -> Any:
     return config
 
 
-def _held(placement: Placement, offload_folder: Path | None) -> dict[str, Any]:
+def _held(placement: Placement, offload_folder: Path | None) -> Kwargs:
     """What `from_pretrained` is told of precision and place."""
     half = torch.bfloat16 if placement.device == "cpu" or torch.cuda.is_bf16_supported() else torch.float16
     if placement.precision in ("8bit", "4bit"):
@@ -218,9 +221,9 @@ def _held(placement: Placement, offload_folder: Path | None) -> dict[str, Any]:
         quantization = BitsAndBytesConfig(
             load_in_8bit=is_8bit, load_in_4bit=not is_8bit, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=half
         )
-        where: Any = 0 if placement.device != "cpu" else "cpu"
+        where: int | str = 0 if placement.device != "cpu" else "cpu"
         return {"dtype": half, "quantization_config": quantization, "device_map": {"": where}}
-    held: dict[str, Any] = {"dtype": torch.float32 if placement.precision == "float32" else half}
+    held: Kwargs = {"dtype": torch.float32 if placement.precision == "float32" else half}
     if not placement.spread:
         return held
     room: dict[int | str, int] = {"cpu": int(free_memory() * 0.8)}  # the rest of it is for the work
@@ -263,3 +266,27 @@ def _converted(folder: Path, gguf_file: str, id: str) -> Path:
         reason = os.strerror(errno.ENOSPC) if "os error 28" in str(error) else reason_of(error)
         raise InputError("conversion_failed", model=id, megabytes=n_bytes // 10**6, reason=reason) from error
     return target
+
+
+def write_copy(module: Module, tokenizer: Tokenizer, target: Path) -> None:
+    """A module and its tokenizer as a folder, all of it or nothing: it is written under another name first."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=".converting-"))
+    try:
+        config = module.config.to_dict()
+        config.pop("quantization_config", None)
+        config["architectures"] = [type(module).__name__]
+        (fresh / "config.json").write_text(json.dumps(config, indent=1, default=str))
+        module.generation_config.save_pretrained(fresh)
+        tokenizer.save_pretrained(fresh)
+        tied = set(getattr(module, "all_tied_weights_keys", None) or ())
+        weights = {name: weight.contiguous() for name, weight in module.state_dict().items() if name not in tied}
+        save_file(weights, fresh / "model.safetensors", metadata={"format": "pt"})
+        (fresh / "whole.json").write_text(json.dumps({p.name: p.stat().st_size for p in fresh.iterdir()}))
+        try:
+            fresh.rename(target)
+        except OSError:  # another process was quicker
+            if not is_complete(target):
+                raise
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)

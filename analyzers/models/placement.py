@@ -49,14 +49,13 @@ def place(
     """
     check_precision(precision)
     wanted = [precision] if precision != "auto" else ["float32", "half"] if device != "cpu" else ["float32"]
-    whole = [
-        Placement(device, one, int(n_parameters * BYTES[one]), estimate_bytes(n_parameters, BYTES[one]))
-        for one in wanted
+    placements = [
+        Placement(device, p, int(n_parameters * BYTES[p]), estimate_bytes(n_parameters, BYTES[p])) for p in wanted
     ]
-    for one in whole:
-        if one.needed <= free and one.weights <= budget:
-            return one
-    last = whole[-1]
+    for placement in placements:
+        if placement.needed <= free and placement.weights <= budget:
+            return placement
+    last = placements[-1]
     can_be_moved = last.precision in ("float32", "half")  # quantized weights do not leave their GPU
     if can_be_moved and (last.needed <= everywhere or may_use_disk):
         return Placement(last.device, last.precision, last.weights, last.needed, spread=True)

@@ -14,6 +14,8 @@ from typing import Any
 
 from tokenizers import decoders
 
+from analyzers.models.library import Tokenizer
+
 WINDOW = 8
 """How many tokens before one a Python tokenizer is shown with it."""
 STEPS = ("Replace", "Metaspace", "WordPiece", "BPEDecoder", "Strip", "CTC")
@@ -23,7 +25,7 @@ STEPS = ("Replace", "Metaspace", "WordPiece", "BPEDecoder", "Strip", "CTC")
 class Speller:
     """Spells the ids of one tokenizer. Joined, what it gives is the tokenizer's own decoding, as UTF-8."""
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._added = {id: str(added.content) for id, added in tokenizer.added_tokens_decoder.items()}
         backend = getattr(tokenizer, "backend_tokenizer", None)

@@ -9,16 +9,16 @@ from __future__ import annotations
 import codecs
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from analyzers.common.tokens import Token, decode_utf8, is_unspaced
+from analyzers.models.library import Tokenizer
 from analyzers.models.spelling import Speller
 
 
 class TokenReader:
     """Reads ids of one tokenizer as `Token`s."""
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._speller = Speller(tokenizer)
         added = tokenizer.added_tokens_decoder

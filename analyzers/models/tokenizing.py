@@ -16,6 +16,7 @@ from tokenizers import decoders, models, normalizers
 from transformers import AutoTokenizer, LlamaTokenizer, PreTrainedTokenizerFast
 
 from analyzers.common.errors import InputError, reason_of
+from analyzers.models.library import Output, Tokenizer
 
 PIECES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "source.spm")
 """Files of a sentencepiece model, by the names that repositories give them."""
@@ -43,7 +44,7 @@ HARD_TEXTS = (
 """What tokenizers differ on: digits, white space, blank lines, scripts, joined and combining characters, code."""
 
 
-def load_tokenizer(folder: Path, id: str) -> Any:
+def load_tokenizer(folder: Path, id: str) -> Tokenizer:
     """The tokenizer of a folder, with no network and no remote code, proved on `HARD_TEXTS`.
 
     Where there is a tokenizer.json, the ids and their way back to text are those that it gives by itself
@@ -52,7 +53,7 @@ def load_tokenizer(folder: Path, id: str) -> Any:
     that cannot be read here, or reads otherwise than its file.
     """
     own = _own_file(folder, id)
-    builders: list[Callable[..., Any]] = [AutoTokenizer.from_pretrained]
+    builders: list[Callable[..., Output]] = [AutoTokenizer.from_pretrained]
     if isinstance(own, tokenizers.Tokenizer):
         builders.append(PreTrainedTokenizerFast.from_pretrained)
     elif (folder / "tokenizer.model").is_file():
@@ -128,7 +129,7 @@ def _steps(part: Any) -> list[dict[str, Any]]:
     return steps
 
 
-def _llama(folder: Path, **kwargs: Any) -> Any:
+def _llama(folder: Path, **kwargs: object) -> Tokenizer:
     """The tokenizer of a sentencepiece BPE model as sentencepiece reads it: a space before every text, whether it begins
     with one or not. (The class alone puts none before a space.)"""
     tokenizer = LlamaTokenizer.from_pretrained(folder, **kwargs)
@@ -144,14 +145,16 @@ def _is_tiktoken(path: Path) -> bool:
         return re.fullmatch(rb"[A-Za-z0-9+/]+=* \d+\r?\n?", stream.readline(4096)) is not None
 
 
-def _differing(tokenizer: Any, folder: Path, own: tokenizers.Tokenizer | SentencePieceProcessor | None) -> str | None:
+def _differing(
+    tokenizer: Tokenizer, folder: Path, own: tokenizers.Tokenizer | SentencePieceProcessor | None
+) -> str | None:
     """The first text that a tokenizer reads otherwise than its own file, or None."""
     if isinstance(own, tokenizers.Tokenizer):
         return _differing_from_file(tokenizer, own, _settings(folder))
     return None if own is None else _differing_from_pieces(tokenizer, own)
 
 
-def _differing_from_file(tokenizer: Any, file: tokenizers.Tokenizer, settings: dict[str, Any]) -> str | None:
+def _differing_from_file(tokenizer: Tokenizer, file: tokenizers.Tokenizer, settings: dict[str, Any]) -> str | None:
     texts = [*HARD_TEXTS, *_with_added(file)]
     read = tokenizer(texts, add_special_tokens=False).input_ids
     for text, ids, own in zip(texts, read, file.encode_batch(texts, add_special_tokens=False), strict=True):
@@ -163,7 +166,7 @@ def _differing_from_file(tokenizer: Any, file: tokenizers.Tokenizer, settings: d
     return None if around or is_set else texts[0]
 
 
-def _differing_from_pieces(tokenizer: Any, processor: SentencePieceProcessor) -> str | None:
+def _differing_from_pieces(tokenizer: Tokenizer, processor: SentencePieceProcessor) -> str | None:
     for text in HARD_TEXTS:
         own = [None if processor.IsUnknown(i) else processor.IdToPiece(i) for i in processor.Encode(text)]
         read = tokenizer.convert_ids_to_tokens(tokenizer(text, add_special_tokens=False).input_ids)
@@ -172,7 +175,7 @@ def _differing_from_pieces(tokenizer: Any, processor: SentencePieceProcessor) ->
     return None
 
 
-def _decoded(tokenizer: Any, ids: Sequence[int]) -> str:
+def _decoded(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
     return str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 

@@ -10,20 +10,22 @@ import torch
 from accelerate.hooks import remove_hook_from_module
 from torch import Tensor, nn
 
+from analyzers.models.library import Args, Module, Output
+
 HALF = (torch.float16, torch.bfloat16)
 
 
 def each_weight(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Every parameter by name, also one that accelerate holds in main memory or on the disk until it is used."""
     for name, part in module.named_modules():
-        for own, weight in part.named_parameters(recurse=False):
+        for leaf, weight in part.named_parameters(recurse=False):
             if weight.device.type != "meta":
-                yield f"{name}.{own}", weight
+                yield f"{name}.{leaf}", weight
                 continue
             kept = next((hook.weights_map for hook in _hooks(part) if hook.weights_map is not None), None)
             if kept is None:
-                raise RuntimeError(f"the weight {name}.{own} is nowhere")
-            yield f"{name}.{own}", kept[own]
+                raise RuntimeError(f"the weight {name}.{leaf} is nowhere")
+            yield f"{name}.{leaf}", kept[leaf]
 
 
 def device_of(module: nn.Module) -> torch.device:
@@ -35,18 +37,18 @@ def device_of(module: nn.Module) -> torch.device:
 
 def held_bytes(module: nn.Module) -> int:
     """Memory of the weights, counted once where they are tied; what lies on the disk is not in memory."""
-    held = {weight.untyped_storage()._cdata: weight for weight in _in_memory(module)}
+    held = {weight.data_ptr(): weight for weight in _in_memory(module)}
     return sum(weight.numel() * weight.element_size() for weight in held.values())
 
 
-def dtype_of(module: Any) -> str:
+def dtype_of(module: Module) -> str:
     """As results name it: `float32`, `bfloat16`, `int8`, `nf4`."""
     if getattr(module, "is_loaded_in_8bit", False):
         return "int8"
     return "nf4" if getattr(module, "is_loaded_in_4bit", False) else str(module.dtype).removeprefix("torch.")
 
 
-def upcast_tail_to_float32(module: nn.Module, last_block: nn.Module, forward: Callable[[], Any]) -> None:
+def upcast_tail_to_float32(module: nn.Module, last_block: nn.Module, forward: Callable[[], Output]) -> None:
     """Have everything that runs after the last block (final norm, head) compute in float32, in a model of less precision.
 
     bfloat16 has some 2,400 values for the logits of a whole vocabulary, so ranks would tie. The head's weight becomes a
@@ -71,11 +73,11 @@ def upcast_tail_to_float32(module: nn.Module, last_block: nn.Module, forward: Ca
         part.register_forward_pre_hook(_in_float32)
 
 
-def _leaves_after(module: nn.Module, last_block: nn.Module, forward: Callable[[], Any]) -> Sequence[nn.Module]:
+def _leaves_after(module: nn.Module, last_block: nn.Module, forward: Callable[[], Output]) -> Sequence[nn.Module]:
     """The modules with weights and without parts that run after a block has run for the last time."""
     after: dict[nn.Module, None] = {}
 
-    def finished(part: nn.Module, _args: Any, _output: Any) -> None:
+    def finished(part: nn.Module, _args: object, _output: object) -> None:
         if part is last_block:
             after.clear()
         elif not any(True for _ in part.children()) and any(True for _ in part.parameters(recurse=False)):
@@ -89,7 +91,7 @@ def _leaves_after(module: nn.Module, last_block: nn.Module, forward: Callable[[]
     return list(after)
 
 
-def _in_float32(part: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+def _in_float32(part: nn.Module, args: Args) -> Args:
     device = next(part.parameters()).device
     return tuple(
         arg.to(device, torch.float32) if isinstance(arg, Tensor) and arg.is_floating_point() else arg for arg in args
@@ -100,7 +102,7 @@ def _hooks(part: nn.Module) -> list[Any]:
     """accelerate's, where the module has some that keep its weights elsewhere."""
     hook = getattr(part, "_hf_hook", None)
     hooks = getattr(hook, "hooks", [hook])
-    return [one for one in hooks if hasattr(one, "weights_map")]
+    return [h for h in hooks if hasattr(h, "weights_map")]
 
 
 def _in_memory(module: nn.Module) -> Iterator[Tensor]:

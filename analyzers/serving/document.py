@@ -139,8 +139,8 @@ def neuron_factors_part(result: NeuronFactors) -> Document:
                 "activations": [None if math.isnan(x) else float(x) for x in factor.activations],
                 "layer_shares": [float(share) for share in factor.layer_shares],
                 "top_neurons": [
-                    {"layer": one.layer, "neuron": one.neuron, "part": one.part, "weight": float(one.weight)}
-                    for one in factor.top_neurons
+                    {"layer": n.layer, "neuron": n.neuron, "part": n.part, "weight": float(n.weight)}
+                    for n in factor.top_neurons
                 ],
                 "promoted": [{"id": t.id, "text": t.text, "logit": float(t.logit)} for t in factor.promoted],
             }

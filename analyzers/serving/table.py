@@ -118,7 +118,7 @@ def neuron_factors_lines(result: NeuronFactors) -> list[str]:
             ((value, position) for position, value in enumerate(factor.activations) if value > 0), reverse=True
         )[:12]
         tokens = " ".join(f"{label_token(result.tokens[position])} {value:.2f}" for value, position in strongest)
-        neurons = ", ".join(f"{one.layer}/{one.neuron}" for one in factor.top_neurons[:6])
+        neurons = ", ".join(f"{neuron.layer}/{neuron.neuron}" for neuron in factor.top_neurons[:6])
         lines += ["", f"factor {number} (energy {factor.energy:.3f}): {tokens}", f"  neurons (layer/index): {neurons}"]
         if factor.promoted:
             lines.append("  promotes: " + " ".join(show_whitespace(token.text) for token in factor.promoted))

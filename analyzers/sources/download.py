@@ -9,7 +9,6 @@ from collections.abc import Callable
 from concurrent.futures import wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from analyzers.common.errors import InputError
 from analyzers.common.memory import format_bytes, free_disk
@@ -108,7 +107,7 @@ def _fetch(model: HubModel, progress: _Progress) -> Path:
     class Counting(tqdm):  # type: ignore[misc]
         """What huggingface_hub tells how many bytes came."""
 
-        def __init__(self, *_args: Any, initial: int = 0, **_kwargs: Any) -> None:
+        def __init__(self, *_args: object, initial: int = 0, **_kwargs: object) -> None:
             super().__init__(disable=True)
             progress.add(initial)
 

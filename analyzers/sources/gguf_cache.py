@@ -5,10 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from pathlib import Path
-from typing import Any
 
 READER = 2
 """Version of what makes the copies: one that an earlier one made is not used, since it may read otherwise."""
@@ -35,29 +32,3 @@ def is_complete(target: Path) -> bool:
         return bool(sizes) and all((target / name).stat().st_size == size for name, size in sizes.items())
     except (OSError, ValueError):
         return False
-
-
-def write_copy(module: Any, tokenizer: Any, target: Path) -> None:
-    """A module and its tokenizer as a folder, all of it or nothing: it is written under another name first."""
-    from safetensors.torch import save_file  # brings torch
-
-    target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=".converting-"))
-    try:
-        config = module.config.to_dict()
-        config.pop("quantization_config", None)
-        config["architectures"] = [type(module).__name__]
-        (fresh / "config.json").write_text(json.dumps(config, indent=1, default=str))
-        module.generation_config.save_pretrained(fresh)
-        tokenizer.save_pretrained(fresh)
-        tied = set(getattr(module, "all_tied_weights_keys", None) or ())
-        weights = {name: weight.contiguous() for name, weight in module.state_dict().items() if name not in tied}
-        save_file(weights, fresh / "model.safetensors", metadata={"format": "pt"})
-        (fresh / "whole.json").write_text(json.dumps({p.name: p.stat().st_size for p in fresh.iterdir()}))
-        try:
-            fresh.rename(target)
-        except OSError:  # another process was quicker
-            if not is_complete(target):
-                raise
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)

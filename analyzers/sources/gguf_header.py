@@ -6,7 +6,7 @@ import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, NoReturn
 
 from analyzers.common.errors import InputError
 
@@ -67,7 +67,7 @@ def read_gguf_header(file: Path, id: str) -> GgufHeader:
     )
 
 
-def _check_positions(values: dict[str, Any], names: list[str], architecture: str, id: str) -> None:
+def _check_positions(values: dict[str, object], names: list[str], architecture: str, id: str) -> None:
     """Refuse rotary positions that are stretched: what the file says of it is dropped on the way. Raises InputError."""
     stretched = next((name for name in names if name.startswith("rope_")), None)
     if architecture != "gpt-oss":  # there it is carried over
@@ -81,14 +81,14 @@ def _check_positions(values: dict[str, Any], names: list[str], architecture: str
         raise InputError("gguf_positions", model=id, name=stretched)
 
 
-def _walk(stream: BinaryIO) -> tuple[dict[str, Any], list[tuple[int, ...]], list[str], int]:
+def _walk(stream: BinaryIO) -> tuple[dict[str, object], list[tuple[int, ...]], list[str], int]:
     """Single values by name, the shape and name of each tensor, and how far behind the header the last tensor begins."""
     if stream.read(4) != b"GGUF":
         raise ValueError("no GGUF file")
     version, n_tensors, n_values = struct.unpack("<IQQ", _read(stream, 20))
     if version not in (2, 3) or n_tensors > MOST_TENSORS or n_values > MOST_TENSORS:
         raise ValueError("another version, or no header at all")
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for _ in range(n_values):
         name = _string(stream)
         values[name] = _value(stream, _number(stream, "I"))
@@ -106,12 +106,12 @@ def _walk(stream: BinaryIO) -> tuple[dict[str, Any], list[tuple[int, ...]], list
     return values, shapes, names, last
 
 
-def _value(stream: BinaryIO, kind: int) -> Any:
+def _value(stream: BinaryIO, kind: int) -> object:
     """A value; of an array, None: only its length is needed to get past it."""
     if kind == STRING:
         return _string(stream)
     if kind != ARRAY:
-        return _number(stream, FIXED[kind]) if kind in FIXED else _unknown(kind)
+        return _unpack(stream, FIXED[kind]) if kind in FIXED else _unknown(kind)
     of = _number(stream, "I")
     n = _number(stream, "Q")
     if of == STRING:
@@ -124,7 +124,7 @@ def _value(stream: BinaryIO, kind: int) -> Any:
     return None
 
 
-def _unknown(kind: int) -> Any:
+def _unknown(kind: int) -> NoReturn:
     raise ValueError(f"value type {kind}")
 
 
@@ -136,9 +136,14 @@ def _string(stream: BinaryIO) -> str:
     return _read(stream, length).decode("utf-8", "replace")
 
 
-def _number(stream: BinaryIO, form: str) -> Any:
-    (found,) = struct.unpack(f"<{form}", _read(stream, struct.calcsize(f"<{form}")))
-    return found
+def _number(stream: BinaryIO, form: str) -> int:
+    return int(_unpack(stream, form))
+
+
+def _unpack(stream: BinaryIO, form: str) -> int | float:
+    number: int | float
+    (number,) = struct.unpack(f"<{form}", _read(stream, struct.calcsize(f"<{form}")))
+    return number
 
 
 def _read(stream: BinaryIO, n_bytes: int) -> bytes:

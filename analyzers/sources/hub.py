@@ -11,7 +11,6 @@ import re
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
-from typing import Any
 
 from analyzers.common.errors import InputError
 from analyzers.common.kinds import Kind
@@ -19,7 +18,7 @@ from analyzers.common.threads import start
 from analyzers.sources import model_files
 from analyzers.sources.hub_errors import to_input_error
 from analyzers.sources.hub_probe import endpoint
-from analyzers.sources.model_files import ModelFiles
+from analyzers.sources.model_files import Json, ModelFiles
 
 # Read when huggingface_hub is imported. Its other way of fetching (Xet) neither hears Stop nor tells a full disk.
 os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
@@ -138,7 +137,7 @@ def _ask(id: str, hub_id: HubId, seconds: float) -> HubModel:
     return HubModel(id, hub_id.repository, revision, commit, figures, files)
 
 
-def _gguf_figures(id: str, name: str, sizes: dict[str, int], told: Any) -> ModelFiles:
+def _gguf_figures(id: str, name: str, sizes: dict[str, int], told: object) -> ModelFiles:
     """Of one file that holds everything. Raises InputError where it is not there."""
     if name not in sizes:
         offered = ", ".join(sorted(file for file in sizes if file.lower().endswith(".gguf"))[:8])
@@ -149,7 +148,7 @@ def _gguf_figures(id: str, name: str, sizes: dict[str, int], told: Any) -> Model
     return ModelFiles(Kind.CAUSAL, n_parameters, sizes[name])
 
 
-def _get_json(repository: str, commit: str, name: str, most: int, seconds: float, id: str) -> Any:
+def _get_json(repository: str, commit: str, name: str, most: int, seconds: float, id: str) -> Json:
     """A small file of a repository, read but not kept. Raises InputError where it is no object or larger than `most`."""
     url = f"{endpoint()}/{repository}/resolve/{commit}/{name}"
     with urllib.request.urlopen(url, timeout=seconds) as reply:

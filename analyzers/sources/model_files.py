@@ -10,13 +10,15 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from analyzers.common.errors import InputError
 from analyzers.common.kinds import Kind
 from analyzers.sources.catalog import BYTE_LEVEL, TOKENIZERS
 from analyzers.sources.gguf_header import read_gguf_header
 
+Json: TypeAlias = Mapping[str, Any]
+"""An object of JSON."""
 LARGEST_CONFIG = 8 * 2**20
 LARGEST_HEADER = 100 * 10**6
 """Bytes; safetensors itself takes no longer header."""
@@ -55,7 +57,7 @@ class ModelFiles:
     """In the files: buffers, a tied head that was saved and weights of other heads included."""
     n_bytes: int
     """Of the files that loading reads."""
-    config: Mapping[str, Any] | None = None
+    config: Json | None = None
     """config.json; None for a GGUF file, which has none."""
 
 
@@ -99,12 +101,12 @@ def inspect_gguf(file: Path, id: str) -> ModelFiles:
     return ModelFiles(Kind.CAUSAL, read_gguf_header(file, id).n_parameters, file.stat().st_size)
 
 
-def read_config(folder: Path, id: str) -> Mapping[str, Any]:
+def read_config(folder: Path, id: str) -> Json:
     """config.json as it stands. Raises InputError."""
     return _read_json(folder / "config.json", id, LARGEST_CONFIG)
 
 
-def kind_of(config: Mapping[str, Any], weights: Collection[str] = ()) -> Kind:
+def kind_of(config: Json, weights: Collection[str] = ()) -> Kind:
     """From the architecture that the configuration names; where it names none, from the type of model and, for one that
     reads both ways, from whether the `weights` (their names, where known) hold a language-model head."""
     named = config.get("architectures")
@@ -128,7 +130,7 @@ def kind_of(config: Mapping[str, Any], weights: Collection[str] = ()) -> Kind:
     return Kind.CAUSAL if is_causal else Kind.ENCODER
 
 
-def check_config(config: Mapping[str, Any], id: str) -> None:
+def check_config(config: Json, id: str) -> None:
     """Refuse what a configuration must not ask for, in itself or in a part of it. Raises InputError."""
     try:
         for name, value in _every(config):
@@ -144,7 +146,7 @@ def check_config(config: Mapping[str, Any], id: str) -> None:
         raise InputError("model_broken", model=id, reason="config.json is nested too deeply") from error
 
 
-def check_type(config: Mapping[str, Any], id: str, known: Collection[str]) -> None:
+def check_type(config: Json, id: str, known: Collection[str]) -> None:
     """Refuse a model that needs code from its own repository: none is ever run. Raises InputError."""
     named = config.get("model_type")
     if not isinstance(named, str) or named not in known:
@@ -153,13 +155,13 @@ def check_type(config: Mapping[str, Any], id: str, known: Collection[str]) -> No
         raise InputError(key, model=id, type=shown)
 
 
-def check_tokenizer(names: Collection[str], id: str, config: Mapping[str, Any]) -> None:
+def check_tokenizer(names: Collection[str], id: str, config: Json) -> None:
     """Raises InputError where no file among `names` holds a tokenizer, and the configuration names none that needs none."""
     if not any(name in names for name in TOKENIZERS) and config.get("tokenizer_class") not in BYTE_LEVEL:
         raise InputError("model_no_tokenizer", model=id)
 
 
-def choose_weights(names: Collection[str], index: Mapping[str, Any] | None, id: str) -> tuple[str, ...]:
+def choose_weights(names: Collection[str], index: Json | None, id: str) -> tuple[str, ...]:
     """The files among `names` that hold the weights as safetensors; `index` is what lists several of them.
 
     Raises InputError where there are none, or one that is listed is missing.
@@ -181,7 +183,7 @@ def choose_weights(names: Collection[str], index: Mapping[str, Any] | None, id: 
     raise InputError("model_no_weights", model=id)
 
 
-def check_types(n_by_type: Mapping[str, int], config: Mapping[str, Any], id: str) -> None:
+def check_types(n_by_type: Mapping[str, int], config: Json, id: str) -> None:
     """Refuse weights that another tool made integers or bytes of, whatever the configuration says of it. Raises
     InputError."""
     odd = [name for name in n_by_type if re.match(r"I8|I16|I32|U16|U32|F8|F6|F4", name)]
@@ -213,7 +215,7 @@ def read_header(file: Path, id: str) -> Header:
     return Header(tuple(tensors), n_by_type)
 
 
-def _read_json(file: Path, id: str, largest: int) -> Mapping[str, Any]:
+def _read_json(file: Path, id: str, largest: int) -> Json:
     try:
         if file.stat().st_size > largest:
             raise InputError("model_broken", model=id, reason=f"{file.name} is larger than {largest:,} bytes")
@@ -226,14 +228,14 @@ def _read_json(file: Path, id: str, largest: int) -> Mapping[str, Any]:
     return as_mapping(found, file.name, id)
 
 
-def as_mapping(found: Any, name: str, id: str) -> Mapping[str, Any]:
+def as_mapping(found: object, name: str, id: str) -> Json:
     """Raises InputError where JSON is no object."""
     if not isinstance(found, dict):
         raise InputError("model_broken", model=id, reason=f"{name} holds no object")
     return found
 
 
-def _every(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _every(config: Json) -> Iterator[tuple[str, object]]:
     """Names and values, those of parts included."""
     for name, value in config.items():
         yield str(name), value
@@ -245,15 +247,15 @@ def _every(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
                 yield str(name), part
 
 
-def _is_hub_kernel(name: str, value: Any) -> bool:
+def _is_hub_kernel(name: str, value: object) -> bool:
     """An attention or experts implementation that names a repository: its code would be downloaded and run."""
     if "implementation" not in name:
         return False
     named = value.values() if isinstance(value, dict) else [value]
-    return any(isinstance(one, str) and "/" in one for one in named)
+    return any(isinstance(v, str) and "/" in v for v in named)
 
 
-def _check_quantization(quantization: Mapping[str, Any], name: str, id: str) -> None:
+def _check_quantization(quantization: Json, name: str, id: str) -> None:
     """Only bitsandbytes needs nothing but itself: others bring kernels along, or cannot be differentiated."""
     method = str(quantization.get("quant_method") or name)[:40]
     if method != "bitsandbytes" or importlib.util.find_spec("bitsandbytes") is None:

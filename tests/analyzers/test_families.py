@@ -201,7 +201,7 @@ def test_factors_are_of_what_a_hook_on_the_named_module_sees(family: str) -> Non
         handle.remove()
     matrix = torch.cat(seen, dim=1).double()
     rows = [factor.activations[completion.n_source :] for factor in result.factors]
-    weights = torch.tensor(rows, dtype=torch.float64).T
+    weights = torch.tensor(np.stack(rows), dtype=torch.float64).T
     # W is the best there is for some H ≥ 0, so no H does better than the error that is claimed.
     best = matrix - weights @ torch.linalg.lstsq(weights, matrix).solution
     assert float(best.norm() / matrix.norm()) <= result.error + 1e-6

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import Any
 
 import altair as alt
 
@@ -15,6 +14,7 @@ from ui.charts.style import apply_theme, escape_formula, format_self_check, quot
 from ui.charts.token_strip import label_tokens
 from ui.texts import say
 from ui.theme import AGAINST_HEX, FOR_HEX
+from ui.values import Cells, Row, Value
 
 MOST_COLUMNS = 60
 CELL = 58
@@ -26,7 +26,7 @@ def layer_name(layer: int, language: Language) -> str:
     return say("layer_embedding", language) if layer < 0 else str(layer)
 
 
-def rows(result: LayerPredictions) -> list[dict[str, Any]]:
+def rows(result: LayerPredictions) -> list[Row]:
     """One row per layer and prediction: layer, rank (1 first), token, id, probability, and whether it is the token that
     stands there."""
     chosen = None if result.chosen is None else result.chosen.id
@@ -111,7 +111,7 @@ def line(result: LayerPredictions, language: Language) -> str:
     )
 
 
-def table_rows(result: LayerPredictions, language: Language) -> list[list[Any]]:
+def table_rows(result: LayerPredictions, language: Language) -> Cells:
     """Cells of the table: layer, rank, token, id, probability."""
     return [
         [layer_name(row["layer"], language), row["rank"], row["token"], row["id"], float(f"{row['probability']:.5g}")]
@@ -133,7 +133,7 @@ def csv_text(result: LayerPredictions) -> str:
     return out.getvalue()
 
 
-def overview_grid(overview: LayerOverview, language: Language, around: int | None) -> dict[str, Any]:
+def overview_grid(overview: LayerOverview, language: Language, around: int | None) -> Value:
     """The grid's value: layers down, positions across (at most 60, those around the one looked at)."""
     total = len(overview.positions)
     first = 0

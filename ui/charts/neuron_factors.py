@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from typing import Any
 
 import altair as alt
 import numpy as np
@@ -19,6 +18,7 @@ from ui.charts.style import apply_theme, escape_formula
 from ui.charts.token_strip import draw_glyphs, pack_float32
 from ui.texts import say
 from ui.theme import FOR_HEX, RANDOM_HEX
+from ui.values import Cells, Row, Value
 
 COLOURS = ("#e6761b", "#3b82f6", "#16a34a", "#c026d3", "#ca8a04", "#0d9488", "#e11d48", "#7c6cf0")
 """Fixed: factor 1 is always orange. From the ninth on they come again, and the number tells them apart."""
@@ -34,7 +34,7 @@ def activations(result: NeuronFactors) -> Float[np.ndarray, "factor position"]:
     return np.stack([factor.activations for factor in result.factors]).astype(np.float32)
 
 
-def view_value(result: NeuronFactors, language: Language, pinned: int) -> dict[str, Any]:
+def view_value(result: NeuronFactors, language: Language, pinned: int) -> Value:
     """What the factor view draws: every factor's activations over its own largest, and its share per layer."""
     rows = activations(result)
     scaled = rows / np.maximum(np.nanmax(rows, axis=1, keepdims=True), 1e-12)
@@ -94,7 +94,7 @@ def highlight_tokens(result: NeuronFactors) -> tuple[list[tuple[str, str | None]
     return pairs, {str(number + 1): colour_of(number) for number in range(len(result.factors))}
 
 
-def neuron_rows(result: NeuronFactors) -> list[list[Any]]:
+def neuron_rows(result: NeuronFactors) -> Cells:
     """Cells of the table: factor (from 1), layer, neuron, part, weight."""
     return [
         [number, neuron.layer, neuron.neuron, neuron.part, float(f"{neuron.weight:.4g}")]
@@ -175,7 +175,7 @@ def comparison_chart(runs: Sequence[NeuronFactors], language: Language) -> alt.C
     """Rows are factors of the first run, columns the runs; each cell the matched factor's activation over the tokens,
     over its own largest, with the cosine of the match."""
     columns = [say("layer_error", language, layer=run.layers[0], error=f"{run.error:.2f}") for run in runs]
-    values: list[dict[str, Any]] = []
+    values: list[Row] = []
     for column, run in zip(columns, runs, strict=True):
         matches = {match.first: match for match in match_factors(runs[0], run)}
         for number in range(len(runs[0].factors)):

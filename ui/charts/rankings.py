@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import Any
 
 import altair as alt
 
@@ -15,6 +14,7 @@ from ui.charts.style import apply_theme, escape_formula, format_self_check, quot
 from ui.charts.token_strip import position_reading, reading_strip
 from ui.texts import say
 from ui.theme import AGAINST_HEX, FOR_HEX
+from ui.values import Cells, Row, Value
 
 WIDE = 820
 """Pixels that the heat map may take before it has to be scrolled."""
@@ -23,7 +23,7 @@ LOWEST = 50_000
 """The rank axis reaches at least so far down, so that two pictures can be compared."""
 
 
-def rows(result: Rankings) -> list[dict[str, Any]]:
+def rows(result: Rankings) -> list[Row]:
     """One row per layer and output: layer, position, token, rank (1 is the likeliest), ties."""
     return [
         {
@@ -136,7 +136,7 @@ def watch_chart(result: Rankings, language: Language, text: str | None = None) -
     return apply_theme(chart)
 
 
-def commitment_strip(result: Rankings, language: Language, pinned: int | None) -> dict[str, Any]:
+def commitment_strip(result: Rankings, language: Language, pinned: int | None) -> Value:
     """Every predicted token coloured by the first layer from which it stays first: light early, dark late."""
     n_layers = len(result.ranks)
     layers, numbers = result.commitment_all, result.log_probability_all
@@ -187,7 +187,7 @@ def line(result: Rankings, language: Language) -> str:
     )
 
 
-def table_rows(result: Rankings) -> list[list[Any]]:
+def table_rows(result: Rankings) -> Cells:
     """Cells of the table: layer, position, token, rank, ties; watched tokens after the outputs."""
     cells = [[row["layer"], row["position"], row["token"], row["rank"], row["ties"]] for row in rows(result)]
     watch = result.watch
@@ -205,7 +205,7 @@ def csv_text(result: Rankings) -> str:
     writer = csv.writer(out)
     writer.writerow(["layer", "position", "token", "rank", "ties"])
     for layer, position, token, rank, ties in table_rows(result):
-        writer.writerow([layer, position, escape_formula(token), rank, ties])
+        writer.writerow([layer, position, escape_formula(str(token)), rank, ties])
     return out.getvalue()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import textwrap
-from typing import Any
 
 import altair as alt
 import numpy as np
@@ -19,11 +18,12 @@ from ui.charts.style import apply_theme, escape_formula, wrap_line
 from ui.charts.token_strip import objective_name
 from ui.texts import say, text_keys
 from ui.theme import AGAINST_HEX, FOR_HEX
+from ui.values import Cells, Row
 
 MOST_BARS = 40
 
 
-def rows(result: Saliency, position: int) -> list[dict[str, Any]]:
+def rows(result: Saliency, position: int) -> list[Row]:
     """One row per token that an explained one rests on: position, token, id, score, share (0 to 1, or None), effect
     (+1 supports, −1 works against), and the target's value when the token is hidden (occlusion, else None)."""
     row = result.row_of(position)
@@ -145,7 +145,7 @@ def highlight_tokens(result: Saliency, position: int) -> list[tuple[str, float |
     return [*pairs, (label_token(result.explained_tokens[result.row_of(position)]), None)]
 
 
-def table_rows(result: Saliency, position: int) -> list[list[Any]]:
+def table_rows(result: Saliency, position: int) -> Cells:
     """Cells of the table: position, token, id, score, share in percent, value when hidden."""
     return [
         [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -13,9 +12,10 @@ from analyzers.common.tokens import Token, label_token, show_whitespace
 from analyzers.models.completion import Completion
 from analyzers.saliency import Saliency
 from ui.texts import say
+from ui.values import Value
 
 
-def strip_value(result: Saliency, language: Language, pinned: int | None) -> dict[str, Any]:
+def strip_value(result: Saliency, language: Language, pinned: int | None) -> Value:
     """What the strip draws. `matrix` is (explained, position) float32, base64, little-endian: signed shares −1 to 1,
     or signed scores divided by `scale`."""
     if result.shares is not None:
@@ -63,7 +63,7 @@ def reading_strip(
     legend: Sequence[tuple[str, float]] = (),
     legend_title: str = "",
     next_token: bool = False,
-) -> dict[str, Any]:
+) -> Value:
     """A strip whose colours stay: each position of `readings` can be chosen, and says its line when it is looked at.
 
     `fills` are −1 to 1 per position; `legend` is (label, fill). With `next_token` a place for the token that was not
@@ -110,11 +110,11 @@ def label_tokens(tokens: Sequence[Token], answers: Sequence[Token]) -> list[str]
     return labels + [label_token(token) for token in at.values()]
 
 
-def draw_glyphs(tokens: Sequence[Token], answers: Sequence[Token], language: Language) -> list[dict[str, Any]]:
+def draw_glyphs(tokens: Sequence[Token], answers: Sequence[Token], language: Language) -> list[Value]:
     """What is drawn, in order: each run of tokens that share characters once, with the positions of its parts. A hidden
     token is a chip with what is said there; a source and a target are named and stand apart."""
     at = {token.position: token for token in answers}
-    drawn: list[dict[str, Any]] = []
+    drawn: list[Value] = []
     side: str | None = None
     for token in (*tokens, *(token for token in answers if token.position >= len(tokens))):
         answer = at.get(token.position, token)

@@ -1,4 +1,3 @@
-/* eslint no-unused-vars: "off" -- read before the script of each component */
 const FOR = "234, 88, 12", AGAINST = "37, 99, 235", STRONGEST = 0.8;
 const make = (tag, name, text) => {
   const part = document.createElement(tag);

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
 from analyzers.common.languages import Language
 from ui.texts import say
+from ui.values import Value
 
 FOLDER = Path(__file__).parent
 
@@ -26,7 +26,7 @@ class DrawnByScript(gr.HTML):
     attributes: str = ""
     """Of that element."""
 
-    def __init__(self, value: dict[str, Any] | None = None, **options: Any) -> None:
+    def __init__(self, value: Value | None = None, **options: object) -> None:
         script = "".join((FOLDER / name).read_text(encoding="utf-8") for name in ("base.js", f"{self.name}.js"))
         super().__init__(
             value=value,
@@ -44,10 +44,10 @@ class DrawnByScript(gr.HTML):
         """As text: Gradio sends what changed inside an object, and its page can miss that; a text is replaced whole."""
         return json.dumps(value) if isinstance(value, dict) else value
 
-    def api_info(self) -> dict[str, Any]:
+    def api_info(self) -> Value:
         return {"type": "object", "description": "what is drawn"}
 
 
-def empty_state(analysis: str, language: Language) -> dict[str, Any]:
+def empty_state(analysis: str, language: Language) -> Value:
     """The value of a tab's strip or view before its first run: what will stand there, and how to get it."""
     return {"empty": say(f"empty_{analysis}", language), "how": say(f"empty_{analysis}_how", language)}

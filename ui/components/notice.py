@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ui.components.base import DrawnByScript
+from ui.values import Value
 
 
 class Notice(DrawnByScript):
@@ -13,10 +12,10 @@ class Notice(DrawnByScript):
     name = "notice"
     attributes = ' role="status" aria-live="polite"'
 
-    def __init__(self, value: dict[str, Any] | None = None, **options: Any) -> None:
+    def __init__(self, value: Value | None = None, **options: object) -> None:
         super().__init__(value, elem_classes=["notice"], **options)
 
 
-def notice(kind: str, *lines: str) -> dict[str, Any]:
+def notice(kind: str, *lines: str) -> Value:
     """A `Notice` value."""
     return {"kind": kind, "lines": list(lines)}

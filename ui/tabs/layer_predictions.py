@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import gradio as gr
 
@@ -19,11 +19,12 @@ from ui.components.notice import Notice, notice
 from ui.errors import language_of
 from ui.events import index_of
 from ui.i18n import T
-from ui.runs import QUIET, Updates, on_the_model, report
+from ui.runs import QUIET, on_the_model, report
 from ui.tabs.lens_tabs import comparison_widgets, move_on_select, second_request, warn_of_norm
 from ui.tabs.results import build_results
 from ui.tabs.tab import AnyTab, Tab
 from ui.texts import say
+from ui.values import Mark, Updates, Value
 
 if TYPE_CHECKING:
     from analyzers.layer_predictions import LayerPredictions
@@ -46,7 +47,7 @@ def build_tab(runner: Runner, pinned: gr.State) -> AnyTab:
     """The widgets and the handlers that the shared Run does not serve. Called inside `gr.Tab`."""
     with gr.Accordion(T("options"), open=True), gr.Row():
         top = gr.Slider(1, MOST_PREDICTIONS, value=10, step=1, label=T("top"), min_width=180)
-        layers: list[Any] = [(T("layer_all"), "all"), (T("layer_last"), "last"), (T("layer_embedding"), -1)]
+        layers: list[Mark] = [(T("layer_all"), "all"), (T("layer_last"), "last"), (T("layer_embedding"), -1)]
         layer = gr.Dropdown([*layers, *((str(n), n) for n in range(MOST_LAYERS))], value="all", label=T("layer"))
         extras = comparison_widgets()
     strip = HoverStrip(empty_state("layer-predictions", DEFAULT), elem_id="predictions-strip")
@@ -156,7 +157,7 @@ def build_tab(runner: Runner, pinned: gr.State) -> AnyTab:
     )
 
 
-def _strip(found: PredictionsAnswer, language: Language) -> dict[str, Any]:
+def _strip(found: PredictionsAnswer, language: Language) -> Value:
     from ui.charts.token_strip import position_readings, reading_strip
 
     completion = found.completion
@@ -170,7 +171,7 @@ def _strip(found: PredictionsAnswer, language: Language) -> dict[str, Any]:
     )
 
 
-def _cell_notice(found: AnyAnswer, language: Language) -> dict[str, Any]:
+def _cell_notice(found: AnyAnswer, language: Language) -> Value:
     from analyzers.layer_predictions import LayerPredictions
     from ui.charts.layer_predictions import layer_name, rows
     from ui.charts.style import percent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 import gradio as gr
 
@@ -20,8 +20,9 @@ from ui.components.notice import Notice, notice
 from ui.errors import language_of
 from ui.events import index_of, position_of
 from ui.i18n import T
-from ui.runs import QUIET, Updates, on_the_model, report
+from ui.runs import QUIET, on_the_model, report
 from ui.texts import say
+from ui.values import Component, Event, Mark, Updates, Value
 
 LensSettings = TypeVar("LensSettings", LayerPredictionsSettings, RankingsSettings)
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ COMPARISONS = ("none", "norm", "text")
 
 def comparison_widgets() -> dict[str, gr.components.Component]:
     """What is drawn beside the picture: nothing, the reading without the final norm, or another text."""
-    choices: list[Any] = [(T(f"compare_{name}"), name) for name in COMPARISONS]
+    choices: list[Mark] = [(T(f"compare_{name}"), name) for name in COMPARISONS]
     compare = gr.Dropdown(choices, value="none", label=T("compare"), min_width=220)
     other = gr.Textbox(label=T("compare_text_box"), visible=False, max_length=LIMITS.characters, min_width=240)
     compare.change(lambda chosen: gr.update(visible=chosen == "text"), compare, other, queue=False, **QUIET)
@@ -61,11 +62,11 @@ def move_on_select(
     line: Notice,
     answer: gr.State,
     pinned: gr.State,
-    outputs: list[Any],
-    show: Callable[[Any, int | None, Language], Updates],
+    outputs: list[Component],
+    show: Callable[..., Updates],
     extras: Mapping[str, gr.components.Component],
-    show_second: Callable[[Any, Any, Language], Updates],
-) -> Any:
+    show_second: Callable[..., Updates],
+) -> Event:
     """A token chosen in the strip is read at its own position; the other tabs follow. Returns the event."""
 
     def moved(request: gr.Request, event: gr.EventData, found: AnyAnswer | None, *values: object) -> Iterator[Updates]:
@@ -95,7 +96,7 @@ def move_on_select(
     return strip.select(moved, [answer, *extras.values()], affected, **QUIET, **on_the_model(runner))
 
 
-def warn_of_norm(found: LensAnswer, language: Language) -> dict[str, Any]:
+def warn_of_norm(found: LensAnswer, language: Language) -> Value:
     """A notice beside a reading without the final norm; an empty one beside any other."""
     is_normed = found.result.final_norm
     return notice("info") if is_normed else notice("warning", say("norm_warning", language))

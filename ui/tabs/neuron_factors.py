@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import gradio as gr
 
@@ -21,10 +21,11 @@ from ui.components.notice import Notice, notice
 from ui.errors import language_of, sentence_for
 from ui.events import index_of, number_within, position_of
 from ui.i18n import T
-from ui.runs import QUIET, Updates, follow, on_the_model, report
+from ui.runs import QUIET, follow, on_the_model, report
 from ui.tabs.results import build_results
 from ui.tabs.tab import AnyTab, Tab
 from ui.texts import say
+from ui.values import Mark, Updates
 
 if TYPE_CHECKING:
     from analyzers.neuron_factors import NeuronFactors
@@ -179,10 +180,10 @@ def build_tab(runner: Runner, _pinned: gr.State) -> AnyTab:
 
 
 def _settings() -> dict[str, gr.components.Component]:
-    def choices(name: str, *values: str) -> list[Any]:
+    def choices(name: str, *values: str) -> list[Mark]:
         return [(T(f"{name}_{value}"), value) for value in values]
 
-    counts: list[Any] = [(T("factors_auto"), "auto"), *((str(n), n) for n in range(1, LIMITS.factors + 1))]
+    counts: list[Mark] = [(T("factors_auto"), "auto"), *((str(n), n) for n in range(1, LIMITS.factors + 1))]
     with gr.Accordion(T("options"), open=True), gr.Row():
         factors = gr.Dropdown(counts, value="auto", label=T("factors"), min_width=160)
         layer_sets = choices("layers", "all", "first", "middle", "last")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import gradio as gr
 
 from analyzers.common.languages import Language
@@ -13,9 +11,9 @@ from analyzers.serving.dispatch import AnyAnswer
 from analyzers.serving.table import table
 from ui.components.inputs import OptionalInteger, OptionalText, Words
 from ui.i18n import T, label_of
-from ui.runs import Updates
 from ui.tabs.results import save_document
 from ui.tabs.tab import AnyTab, Tab
+from ui.values import Mark, Updates
 
 
 def build_tab(row: Analysis) -> AnyTab:
@@ -34,8 +32,8 @@ def build_tab(row: Analysis) -> AnyTab:
 
 def build_widget(setting: Setting) -> gr.components.Component:
     """What takes the values that a setting takes."""
-    label: Any = label_of(setting.name)
-    default: Any = setting.default
+    label: Mark = label_of(setting.name)
+    default: Mark = setting.default
     if setting.type == "flag":
         return gr.Checkbox(value=default, label=label, info=setting.help)
     if setting.type == "choice":

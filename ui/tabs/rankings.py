@@ -14,11 +14,12 @@ from ui.components.hover_strip import HoverStrip
 from ui.components.inputs import Words
 from ui.components.notice import Notice, notice
 from ui.i18n import T
-from ui.runs import QUIET, Updates
+from ui.runs import QUIET
 from ui.tabs.lens_tabs import comparison_widgets, move_on_select, second_request, warn_of_norm
 from ui.tabs.results import build_results
 from ui.tabs.tab import AnyTab, Tab
 from ui.texts import say
+from ui.values import Updates
 
 if TYPE_CHECKING:
     from analyzers.rankings import Rankings

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
 import gradio as gr
 
@@ -13,8 +12,8 @@ from analyzers.serving.dispatch import AnyAnswer
 from analyzers.serving.document import document
 from ui.downloads import DOWNLOADS
 from ui.i18n import T
-from ui.runs import Updates
 from ui.texts import say
+from ui.values import Cells, Component, Updates
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +29,10 @@ class Results:
     json_file: gr.DownloadButton
 
     @property
-    def outputs(self) -> list[Any]:
+    def outputs(self) -> list[Component]:
         return [self.table, self.csv_file, self.json_file]
 
-    def show_table(self, rows: list[list[Any]], language: Language) -> Updates:
+    def show_table(self, rows: Cells, language: Language) -> Updates:
         headers = [say(key, language) for key in self.columns]
         return {self.table: gr.update(value={"headers": headers, "data": rows})}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import gradio as gr
 
@@ -22,10 +22,11 @@ from ui.components.notice import Notice, notice
 from ui.errors import language_of, sentence_for
 from ui.events import index_of, position_of
 from ui.i18n import T, label_of
-from ui.runs import QUIET, Updates, on_the_model, report
+from ui.runs import QUIET, on_the_model, report
 from ui.tabs.results import build_results
 from ui.tabs.tab import AnyTab, Tab
 from ui.texts import say
+from ui.values import Mark, Updates
 
 if TYPE_CHECKING:
     from analyzers.saliency import Saliency
@@ -177,11 +178,11 @@ def _settings() -> dict[str, gr.components.Component]:
         )
         baseline = gr.Dropdown(choices["baseline"], value="token", label=T("baseline"), min_width=200)
         aggregate = gr.Dropdown(choices["aggregate"], value="l2", label=T("aggregate"), min_width=150)
-        counts: list[Any] = [(T("points_auto"), "auto"), *((str(n), n) for n in POINTS)]
+        counts: list[Mark] = [(T("points_auto"), "auto"), *((str(n), n) for n in POINTS)]
         points = gr.Dropdown(counts, value="auto", label=T("points"), min_width=150, visible=False)
         whole_words = gr.Checkbox(label=T("whole_words"), min_width=140)
 
-    def fit(chosen: object) -> tuple[Any, ...]:
+    def fit(chosen: object) -> tuple[Updates, ...]:
         """Only what the method uses is shown."""
         row = METHODS.get(chosen) if isinstance(chosen, str) else None
         uses = (row.uses_baseline, row.integrates, row.hides_tokens) if row is not None else (True, True, True)

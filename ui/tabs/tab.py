@@ -13,7 +13,7 @@ from analyzers.common.parameters import Settings
 from analyzers.serving.dispatch import Answer, Runner
 from analyzers.serving.request import Request
 from ui.components.base import DrawnByScript
-from ui.runs import Updates
+from ui.values import Component, Event, Updates
 
 S = TypeVar("S", bound=Settings)
 R = TypeVar("R")
@@ -28,7 +28,7 @@ class Tab(Generic[S, R]):
     """Widget of each setting, by the name that the request gate knows."""
     answer: gr.State
     """Holds the tab's last `Answer`, or None."""
-    outputs: list[Any]
+    outputs: list[Component]
     """Everything that `show` may update, `answer` included."""
     show: Callable[[Answer[S, R], int | None, Language], Updates]
     """An answer, whole or not yet, as updates; the position is the token looked at in another tab, if any."""
@@ -43,7 +43,7 @@ class Tab(Generic[S, R]):
     """The component that says, before the first run, what will stand there."""
     follow_pin: bool = False
     """Whether an answer can be shown at another position without a run."""
-    events: tuple[Any, ...] = ()
+    events: tuple[Event, ...] = ()
     """Runs of the tab's own, which Stop ends too."""
 
     @property
