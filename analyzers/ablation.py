@@ -57,6 +57,11 @@ def ablate_neurons(
 
     Two forwards; probabilities in float64 over the whole vocabulary. Raises InputError for a
     neuron that the model does not have.
+
+    Arguments:
+        model: whose neurons are scaled.
+        completion: from `complete`; the token after it is predicted.
+        settings: which neurons, such as `Factor.top_neurons`, and by how much.
     """
     if completion.kind.fills_masks and not completion.outputs:
         raise InputError("no_mask", model=completion.model)

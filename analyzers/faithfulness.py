@@ -63,6 +63,11 @@ def compute_faithfulness(
     Comprehensiveness and sufficiency of DeYoung et al. (2020), averaged over the steps; a deleted token's embedding is
     the baseline's. Log-probability, because probability is flat near 0. Raises InputError for a position that is not
     explained, or a number that is not finite.
+
+    Arguments:
+        model: the one that the map is of.
+        completion: the one that the map is of.
+        settings: the map's signed scores of one explained token, its baseline, steps and random orders.
     """
     position = settings.position
     outputs = {token.position: token for token in completion.outputs}

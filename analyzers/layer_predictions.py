@@ -104,6 +104,11 @@ def predict_from_each_layer(
 
     One forward over the completion's own ids, then norm and head on the layers of that one position, in float32.
     Raises InputError for a position, layer or number of predictions that there is not, and for logits not finite.
+
+    Arguments:
+        model: whose layers are read.
+        completion: from `complete`.
+        settings: position, layer, how many predictions; see `LayerPredictionsSettings`.
     """
     position = predicted_position(completion, settings.position)
     last = model.facts.n_layers - 1
@@ -152,6 +157,11 @@ def overview_of_each_layer(
     the settings only `final_norm` counts.
 
     Raises InputError for logits that are not finite.
+
+    Arguments:
+        model: whose layers are read.
+        completion: from `complete`; every position is read.
+        settings: as for `predict_from_each_layer`; only `final_norm` counts.
     """
     positions = completion.predictable_positions
     n = len(positions)

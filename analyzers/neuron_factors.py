@@ -106,6 +106,11 @@ def factorize_neurons(
     A neuron is an input of a block's MLP down projection. Yields between chunks of iterations. Raises InputError for
     layers or a number of factors that cannot be, for fewer than 2 tokens, where nothing fires or a number is not
     finite, and for a model whose MLPs cannot be read (mixture of experts).
+
+    Arguments:
+        model: whose MLPs are read.
+        completion: from `complete`; all its tokens are rows, less those left out.
+        settings: layers, tokens, number of factors; see `NeuronFactorsSettings`.
     """
     if settings.side == "source" and not completion.n_source:
         raise InputError("no_source_side", model=completion.model)
@@ -285,6 +290,9 @@ def match_factors(first: NeuronFactors, second: NeuronFactors) -> tuple[FactorMa
 
     Each factor is in one pair at most; with unequal numbers some are in none. Common tokens are those at the same
     position, with the same id, factorised in both. Raises InputError where there are none.
+
+    Arguments:
+        first, second: runs on the same text, such as at two layers.
     """
     common = [
         position

@@ -78,6 +78,11 @@ def rank_at_each_layer(
     One forward over the completion's own ids, then norm and head in chunks, in float32. The outputs and the watched
     words are read first and yielded as an early result; then the prompt. Raises InputError for a word that is empty,
     for too many of them, for a position that there is not, and for logits that are not finite.
+
+    Arguments:
+        model: whose layers are read.
+        completion: from `complete`.
+        settings: the words to watch, and where; see `RankingsSettings`.
     """
     position = _position(completion, settings)
     watched, notes = _resolve(model, settings.watch)

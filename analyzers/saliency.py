@@ -93,6 +93,11 @@ def compute_saliency(
 
     Computed in the model's precision (float32). Yields between chunks of about a second; integrated gradients show one
     token early (`settings.first`, else the first). Raises InputError where nothing is to be explained or a number is not finite.
+
+    Arguments:
+        model: whose tokens are explained.
+        completion: from `complete`; its outputs are explained.
+        settings: method, objective, baseline, points; see `SaliencySettings`.
     """
     explained = _explained_positions(completion)
     if not completion.kind.predicts and settings.contrast is not None:

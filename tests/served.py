@@ -126,7 +126,9 @@ class Visit:
         self.foreign: list[str] = []
         self.requests: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.joined: set[str] = set()
         self.page.on("request", self._requested)
+        self.page.on("response", self._answered)
         self.page.add_init_script(WRITE_DOWN_RUNS)
         self.page.goto(address)
         # The greeting comes from the page's own script: before it stands, a click can be lost.
@@ -142,6 +144,16 @@ class Visit:
         self.requests.append(request.url)
         if not request.url.startswith(("http://127.0.0.1", "data:", "blob:")):
             self.foreign.append(request.url)
+
+    def _answered(self, response: Any) -> None:
+        if "/queue/join" in response.url and response.ok:
+            self.joined.add(response.json()["event_id"])
+
+    def settled(self) -> None:
+        """Wait until everything that was asked of the queue has ended and is drawn."""
+        self.page.wait_for_function(
+            "events => events.every(event => window.ended.has(event))", arg=sorted(self.joined), timeout=60_000
+        )
 
     def asked(self) -> list[str]:
         """What the server was asked to do since `requests` was cleared: neither its files nor the page's heartbeat."""

@@ -100,10 +100,6 @@ def test_a_forbidden_import_is_seen_wherever_it_stands(path: str, source: str) -
     assert len(broken_rules(path, source)) == 1
 
 
-def test_there_is_something_to_read() -> None:
-    assert ROOT / "analyzers" / "saliency.py" in MODULES
-
-
 def test_the_first_page_needs_neither_torch_nor_transformers() -> None:
     names = ["sources.catalog", "models.store", "common.sentences", "common.limits"]
     names += [f"serving.{name}" for name in ("request", "dispatch", "document", "table")]

@@ -145,7 +145,7 @@ def _example_buttons(runner: Runner) -> tuple[gr.Button, ...]:
 
 
 def model_choices(runner: Runner) -> list[tuple[str, str]]:
-    """✓ is at hand, ↓ is downloaded when first used, ⊘ cannot be while the Hub does not answer."""
+    """✓ is on this machine, ↓ is downloaded when first used, ⊘ cannot be while the Hub does not answer."""
     choices, names = [], runner.store.resolver.names()
     for row in catalog.CATALOG:
         if row.id in names and (not row.bundled or local_files.is_on_this_machine(row)):

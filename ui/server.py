@@ -5,23 +5,26 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from analyzers.common.errors import InputError
 from analyzers.common.limits import LIMITS
+from analyzers.common.threads import start
 from analyzers.models.placement import PRECISIONS, check_precision
-from analyzers.models.store import ModelStore, Store
-from analyzers.serving.dispatch import Dispatcher, Runner
 from analyzers.sources import catalog, hub_probe
 from analyzers.sources.resolver import Resolver
+
+if TYPE_CHECKING:
+    from analyzers.models.store import Store
+    from analyzers.serving.dispatch import Runner
 
 
 def serve(arguments: list[str] | None = None) -> int:
     """Serve until interrupted. Exit status 2, with a sentence, for options that cannot be."""
     given = _options().parse_args(arguments)
     # Asked now, so that the answer is there when gradio, which takes seconds, is imported.
-    threading.Thread(target=hub_probe.HUB.answers, name="hub-question", daemon=True).start()
+    start(hub_probe.HUB.answers, "hub-question")
     if given.models_dir is not None and not given.models_dir.is_dir():
         print(f"There is no folder {given.models_dir}. Give --models-dir a folder of model folders.", file=sys.stderr)
         return 2
@@ -29,6 +32,9 @@ def serve(arguments: list[str] | None = None) -> int:
     if on_zero_gpu:
         runner: Runner = _shared_gpu(given.models_dir)
     else:
+        from analyzers.models.store import ModelStore
+        from analyzers.serving.dispatch import Dispatcher
+
         store = ModelStore(
             Resolver(models_folder=given.models_dir, any_hub_id=_any_model(given)),
             precision=given.precision,
@@ -64,7 +70,7 @@ def serve(arguments: list[str] | None = None) -> int:
     )
     print(f"Eccolens is at http://{given.host}:{app.server_port}", flush=True)
     if not on_zero_gpu:
-        threading.Thread(target=_warm_up, args=(runner.store,), name="warm-up", daemon=True).start()
+        start(lambda: _warm_up(runner.store), "warm-up")
     app.block_thread()
     return 0
 

@@ -5,7 +5,6 @@ A further language is two files. What it leaves out is said in English.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -24,6 +23,8 @@ LANGUAGES: tuple[Language, ...] = (
 @cache
 def read_texts(folder: Path, language: Language) -> Mapping[str, str]:
     """Every text by its key, those of the default language where the file has none."""
+    import tomllib  # 9 ms that importing the app need not wait for
+
     texts = tomllib.loads((folder / f"{DEFAULT}.toml").read_text(encoding="utf-8"))
     file = folder / f"{language}.toml"
     if language != DEFAULT and file.is_file():

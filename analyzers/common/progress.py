@@ -20,7 +20,11 @@ class Progress(Generic[Result]):
 
 
 def finish(steps: Iterator[Progress[Result]]) -> Result:
-    """Run to the end; the result. Raises RuntimeError for a computation that ends without one."""
+    """Run to the end; the result. Raises RuntimeError for a computation that ends without one.
+
+    Arguments:
+        steps: what an analysis returned.
+    """
     result: Result | None = None
     for step in steps:
         result = step.result if step.result is not None else result

@@ -135,7 +135,13 @@ def read_prompt(model: LanguageModel, text: str, generation: Generation) -> Prom
 
 def complete(model: LanguageModel, text: str, generation: Generation) -> Iterator[Completion]:
     """The prompt, then the same with one more token each time; the last one yielded is the whole. Raises InputError as
-    `read_prompt`."""
+    `read_prompt`.
+
+    Arguments:
+        model: what continues the text.
+        text: the prompt; its leading space counts.
+        generation: how many tokens, how they are chosen, or what is scored instead.
+    """
     yield from continue_prompt(model, read_prompt(model, text, generation), generation)
 
 

@@ -28,7 +28,7 @@ class Source:
 
 
 def inspect_files(source: Source, folder: Path) -> ModelFiles:
-    """Of a model at hand. A GGUF file that was converted before is read from its copy. Raises InputError."""
+    """Of a model on this machine. A GGUF file that was converted before is read from its copy. Raises InputError."""
     if source.gguf_file is None:
         return inspect_folder(folder, source.id)
     copy = converted_folder(folder, source.gguf_file)

@@ -1,4 +1,4 @@
-"""The headless door: exit status, what is on which stream, and nothing else there."""
+"""The command line: exit status, what is on which stream, and nothing else there."""
 
 from __future__ import annotations
 

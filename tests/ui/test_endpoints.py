@@ -307,9 +307,9 @@ def test_neuron_factors_take_their_settings(client: Client) -> None:
 
 
 def test_the_position_that_was_not_written_can_be_read(client: Client) -> None:
-    document = client.predict("the keys", position=2, generate=0, api_name="/layer_predictions")
-    assert document["n_prompt"] == 2 or document["position"] == 2
-    assert document["chosen"] is None or document["n_prompt"] > 2
+    n = client.predict("the keys", generate=0, api_name="/rankings")["n_prompt"]
+    document = client.predict("the keys", position=n, generate=0, api_name="/layer_predictions")
+    assert (document["n_prompt"], document["position"], document["chosen"]) == (n, n, None)
 
 
 def test_sixteen_words_can_be_watched(client: Client) -> None:

@@ -44,7 +44,7 @@ def hover_all(seen: Any, selector: str, most: int = 60) -> None:
     )
 
 
-def is_complete(drawn: str) -> None:
+def is_whole(drawn: str) -> None:
     for payload in PAYLOADS:
         assert show_whitespace(payload) in drawn, payload
 
@@ -67,7 +67,7 @@ def test_prompt_contrast_and_continuation_are_text_in_the_saliency_tab(hostile: 
     seen.write("".join(PAYLOADS), 1)
     seen.press_run()
     assert "Done in " in seen.status()
-    is_complete(seen.drawn("saliency"))
+    is_whole(seen.drawn("saliency"))
     assert NAME in seen.status()
     hover_all(seen, "#saliency-strip .output, #saliency-strip .fill")
     before = seen.said("saliency-line")
@@ -93,7 +93,7 @@ def test_tokens_watched_words_and_the_other_text_are_text_in_the_lens_tabs(hosti
         seen.press_run()
         chips = seen.said("rankings-chips")
         assert all(f"“{show_whitespace(word)}” = id " in chips for word in words)
-    is_complete(seen.drawn("rankings"))
+    is_whole(seen.drawn("rankings"))
     seen.page.wait_for_selector("#watch-chart svg.marks")
     is_unhurt(seen)
     seen.go_to("Layer Predictions")
@@ -104,7 +104,7 @@ def test_tokens_watched_words_and_the_other_text_are_text_in_the_lens_tabs(hosti
     seen.page.keyboard.press("Tab")
     seen.press_run()
     seen.page.wait_for_selector("#predictions-beside svg.marks")
-    is_complete(seen.drawn("predictions"))
+    is_whole(seen.drawn("predictions"))
     seen.page.get_by_text("Whole text: the top token").click()
     seen.press("overview-run")
     seen.page.locator("#overview-grid tbody button").first.click()
@@ -118,7 +118,7 @@ def test_tokens_are_text_in_the_factors(hostile: Any) -> None:
     seen.write("".join(PAYLOADS), 1)
     seen.go_to("Neuron Factors")
     seen.press_run()
-    is_complete("".join(seen.page.locator("#factor-view .text .shown").all_text_contents()))
+    is_whole("".join(seen.page.locator("#factor-view .text .shown").all_text_contents()))
     hover_all(seen, "#factor-view .row, #factor-view .fill")
     seen.page.locator("#cause").get_by_text("From seeing to cause").click()
     seen.press("cause-run")

@@ -63,8 +63,9 @@ def test_opening_a_tab_answers_for_the_same_text(used: Any) -> None:
 
 def test_before_the_first_run_opening_a_tab_runs_nothing(visit: Any) -> None:
     seen = visit()
-    seen.open_tab(PREDICTIONS)
-    seen.page.wait_for_timeout(1_000)
+    with seen.page.expect_response(lambda reply: "/queue/join" in reply.url):
+        seen.open_tab(PREDICTIONS)
+    seen.settled()
     assert seen.page.locator("#predictions-strip .output").count() == 0
     assert "What each layer would have said" in seen.page.inner_text("#predictions-strip")
 
@@ -78,7 +79,6 @@ def test_a_tab_that_has_answered_does_not_run_again(used: Any) -> None:
     seen.answered("predictions")
     seen.go_to("Saliency")
     seen.go_to(PREDICTIONS)
-    seen.page.wait_for_timeout(500)
     assert seen.runs() == before + 2
 
 
@@ -89,7 +89,7 @@ def test_an_example_that_opens_its_tab_runs_once(used: Any) -> None:
     before = seen.runs()
     seen.page.click("#example-7-layer-predictions")
     seen.answered("predictions", "The·capital")
-    seen.page.wait_for_timeout(2_000)
+    seen.settled()
     assert seen.runs() == before + 1
 
 
@@ -196,9 +196,9 @@ def test_the_other_spacing_is_added_once(used: Any) -> None:
     watch(seen, "is\n are")
     both = "is\n is\n are\nare"
     for _ in range(2):
-        seen.page.get_by_role("button", name="other spacing").click()
+        with seen.page.expect_response(lambda reply: "/run/" in reply.url):
+            seen.page.get_by_role("button", name="other spacing").click()
         seen.page.wait_for_function("text => document.querySelector('#watch textarea').value === text", arg=both)
-    seen.page.wait_for_timeout(700)
     assert seen.page.input_value("#watch textarea") == both
     watch(seen, "")
 
@@ -367,7 +367,7 @@ def test_stop_gives_the_buttons_back(used: Any) -> None:
     seen.page.wait_for_selector("#status :text('Stopped')", timeout=10_000)
     seen.page.wait_for_selector("#run", state="visible", timeout=1_000)
     seen.page.wait_for_selector("#stop", state="hidden", timeout=1_000)
-    seen.page.wait_for_timeout(1_500)
+    seen.page.wait_for_timeout(1_500)  # a late word of the stopped run would come by then; there is nothing to wait for
     assert seen.status() == "Stopped. What was ready stays."
     seen.choose("Method", "Occlusion (leave one out)")
     seen.run("the keys", 1)

@@ -99,7 +99,6 @@ def type_model(seen: Visit, model: str) -> None:
 
 
 @pytest.mark.xdist_group("app")
-@pytest.mark.flaky(reruns=2)
 def test_a_typed_id_is_told_downloaded_in_sight_and_answered(browser: Any, own_machine: tuple[str, StubHub]) -> None:
     address, hub = own_machine
     seen = Visit(browser, address)

@@ -104,7 +104,7 @@ def position_reading(name: str, position: int, offset: int, language: Language) 
 
 
 def label_tokens(tokens: Sequence[Token], answers: Sequence[Token]) -> list[str]:
-    """Each token as a label; at a hidden position what is said there, after the last one the likeness of two texts."""
+    """Each token as a label; at a hidden position what is said there, after the last one the similarity of two texts."""
     at = {token.position: token for token in answers}
     labels = [label_token(at.pop(token.position, token)) for token in tokens]
     return labels + [label_token(token) for token in at.values()]

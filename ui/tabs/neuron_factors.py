@@ -190,7 +190,7 @@ def _settings() -> dict[str, gr.components.Component]:
         layers = gr.Dropdown(layer_sets, value="all", label=T("layers"), min_width=130)
         first = OptionalInteger(label=T("first_layer"), max_lines=1, max_length=6, min_width=110)
         last = OptionalInteger(label=T("last_layer"), max_lines=1, max_length=6, min_width=110)
-        parts = gr.Dropdown(choices("parts", "positive", "split"), value="positive", label=T("parts"), min_width=220)
+        parts = gr.Dropdown(choices("parts", "positive", "split"), value="positive", label=T("parts"), min_width=240)
         side = gr.Dropdown(
             choices("side", "target", "source"), value="target", label=T("side"), visible=False, elem_id="side"
         )

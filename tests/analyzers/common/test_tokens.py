@@ -68,9 +68,9 @@ def test_a_split_japanese_character_is_one_glyph() -> None:
 def test_a_joined_picture_is_one_glyph(picture: str) -> None:
     raw = picture.encode()
     tokens = reader().tokens_of(byte_ids(raw))
-    if len(raw) <= 16:
-        assert {token.glyph_text for token in tokens} == {picture}
-        assert {token.glyph_start for token in tokens} == {0}
+    assert len(raw) <= 16
+    assert {token.glyph_text for token in tokens} == {picture}
+    assert {token.glyph_start for token in tokens} == {0}
 
 
 def test_two_flags_are_two_glyphs() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from conftest import TEXT
-from families import CAUSAL, tiny_model, tiny_module
+from families import tiny_model, tiny_module
 from torch import Tensor, nn
 from toys import copy_module, linear_module, loaded
 
@@ -133,8 +133,3 @@ def test_weights_are_frozen_and_the_model_is_in_evaluation_mode(any_model: Langu
 def test_the_toys_are_read_too_and_have_no_final_norm() -> None:
     assert loaded(linear_module()).anatomy.final_norm is None
     assert loaded(copy_module(1)).facts.self_check == 0.0
-
-
-def test_every_family_of_the_tests_is_causal_and_small() -> None:
-    assert len(CAUSAL) >= 8
-    assert all(tiny_model(family).n_bytes < 2_000_000 for family in CAUSAL)

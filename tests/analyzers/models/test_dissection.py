@@ -20,7 +20,7 @@ from analyzers.rankings import rank_at_each_layer
 from analyzers.saliency import compute_saliency
 
 
-def to_input_error(module: Any) -> str:
+def refusal_of(module: Any) -> str:
     with pytest.raises(InputError) as caught:
         loaded(module, "strange")
     return str(caught.value)
@@ -29,7 +29,7 @@ def to_input_error(module: Any) -> str:
 def test_a_model_that_adds_something_only_with_ids_is_refused_with_the_difference() -> None:
     module = linear_module()
     module.extra_with_ids = 0.5
-    assert to_input_error(module).startswith(
+    assert refusal_of(module).startswith(
         "strange cannot be read: its last layer through our norm and head differs from its own logits by 0.5."
     )
 
@@ -37,19 +37,19 @@ def test_a_model_that_adds_something_only_with_ids_is_refused_with_the_differenc
 def test_a_difference_that_is_not_a_number_is_refused() -> None:
     module = linear_module()
     module.extra_with_ids = float("nan")
-    assert "differs from its own logits by nan" in to_input_error(module)
+    assert "differs from its own logits by nan" in refusal_of(module)
 
 
 def test_a_model_whose_blocks_run_out_of_order_is_refused() -> None:
     module = linear_module()
     module.backwards = True
-    assert "its list of blocks that run one after the other was not found" in to_input_error(module)
+    assert "its list of blocks that run one after the other was not found" in refusal_of(module)
 
 
 def test_a_model_without_blocks_is_refused() -> None:
     module = linear_module()
     module.blocks = nn.ModuleList()
-    assert "its list of blocks was not found" in to_input_error(module)
+    assert "its list of blocks was not found" in refusal_of(module)
 
 
 @pytest.mark.parametrize("part", ["head", "embed"])
@@ -57,7 +57,7 @@ def test_a_model_without_a_head_or_an_embedding_is_refused(part: str) -> None:
     module = linear_module()
     getter = {"head": "get_output_embeddings", "embed": "get_input_embeddings"}[part]
     setattr(module, getter, lambda: None)
-    said = to_input_error(module)
+    said = refusal_of(module)
     assert {"head": "language-model head", "embed": "token embedding"}[part] in said
 
 
@@ -107,7 +107,7 @@ def test_one_step_of_foresight_is_enough_to_be_refused() -> None:
 
     module = linear_module()
     module.blocks = nn.ModuleList([Peeking(), Peeking()]).double()
-    assert "its predictions change by" in to_input_error(module)
+    assert "its predictions change by" in refusal_of(module)
 
 
 def test_the_ids_alone_must_not_reach_what_embeddings_do_not() -> None:
@@ -121,20 +121,20 @@ def test_the_ids_alone_must_not_reach_what_embeddings_do_not() -> None:
 
     module = linear_module()
     module.__class__ = WithIds
-    assert to_input_error(module).startswith("strange cannot be read: with the embeddings of other tokens it answers")
+    assert refusal_of(module).startswith("strange cannot be read: with the embeddings of other tokens it answers")
 
 
 def test_what_fails_while_a_model_is_taken_apart_is_named() -> None:
     module = linear_module()
     module.get_input_embeddings = lambda: nn.Linear(2, 2)
-    assert to_input_error(module).startswith("strange cannot be read: its embeddings failed (")
+    assert refusal_of(module).startswith("strange cannot be read: its embeddings failed (")
 
     def stumble(*_args: Any) -> None:
         raise KeyError("rows")
 
     module = linear_module()
     module.blocks[1].register_forward_hook(stumble)
-    assert to_input_error(module) == (
+    assert refusal_of(module) == (
         "strange cannot be read: its forward pass failed ('rows'). The model in use is unchanged."
     )
 

@@ -111,7 +111,7 @@ TEXTS = st.text(
 )
 
 
-def draw_glyphs(reader: TokenReader, ids: list[int]) -> str:
+def spelled(reader: TokenReader, ids: list[int]) -> str:
     """The drawn glyphs of all but special tokens."""
     tokens = reader.tokens_of(ids)
     return "".join(t.glyph_text for t in tokens if t.glyph_start == t.position and not t.special)
@@ -120,7 +120,7 @@ def draw_glyphs(reader: TokenReader, ids: list[int]) -> str:
 def check(tokenizer: Any, reader: TokenReader, text: str) -> None:
     ids = list(tokenizer(text, add_special_tokens=False).input_ids)
     said = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    drawn = draw_glyphs(reader, ids)
+    drawn = spelled(reader, ids)
     if reader.is_word_piece:  # a vocabulary that does not know white space: none between characters of such a script
         said = re.sub(f"(?<={UNSPACED}) (?={UNSPACED})", "", said)
     assert BYTES.sub(lambda found: bytes.fromhex(found[1]).decode(errors="replace"), drawn) == said
@@ -164,7 +164,7 @@ def test_the_glyphs_of_any_text_joined_are_what_the_bundled_model_decodes(smollm
                 smollm2.encode(text)
             return
         ids = smollm2.encode(text)
-        assert draw_glyphs(smollm2.reader, ids) == text or smollm2.dropped(text)
+        assert spelled(smollm2.reader, ids) == text or smollm2.dropped(text)
         check(smollm2.tokenizer, smollm2.reader, text)
 
     law()

@@ -150,17 +150,24 @@ def test_good_values_arrive_in_their_places() -> None:
     assert (request.model, request.device, request.text) == ("gpt2", "cpu", "café")
 
 
+def value_of(name: str, value: Any) -> Any:
+    """What a request holds of this setting."""
+    request = parse_request("saliency", {"text": "a", name: value})
+    holder = next(part for part in (request.settings, request.generation, request) if hasattr(part, name))
+    return getattr(holder, name)
+
+
 @pytest.mark.parametrize("name", [n for n, s in TABLE.items() if s.type in ("integer", "number")])
 def test_both_ends_of_a_range_are_taken(name: str) -> None:
     setting = TABLE[name]
     for value in (setting.low, setting.high):
-        parse_request("saliency", {"text": "a", name: value})
+        assert value_of(name, value) == value
 
 
 @pytest.mark.parametrize("name", [n for n, s in TABLE.items() if s.type == "choice"])
 def test_every_listed_choice_is_taken(name: str) -> None:
     for value in TABLE[name].choices:
-        parse_request("saliency", {"text": "a", name: value})
+        assert value_of(name, value) == value
 
 
 def test_settings_that_contradict_each_other_are_refused() -> None:

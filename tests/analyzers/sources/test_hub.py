@@ -42,7 +42,7 @@ def tiny(stub_hub: StubHub, save_model: Save) -> StubHub:
     return stub_hub
 
 
-def to_input_error(of: Callable[..., Any], *given: Any) -> InputError:
+def refusal_of(of: Callable[..., Any], *given: Any) -> InputError:
     """What is said, and that it is said within six seconds."""
     started = time.perf_counter()
     with pytest.raises(InputError) as caught:
@@ -90,7 +90,7 @@ def test_what_was_fetched_is_used_when_the_hub_is_gone(tiny: StubHub, monkeypatc
 def test_a_revision_is_fetched_as_it_is_named(tiny: StubHub) -> None:
     loaded = ModelStore(Resolver(any_hub_id=True)).load(f"{ID}@{COMMIT}", "cpu")
     assert loaded.facts.id == f"{ID}@{COMMIT}"
-    said = to_input_error(ModelStore(Resolver(any_hub_id=True)).load, f"{ID}@v9", "cpu")
+    said = refusal_of(ModelStore(Resolver(any_hub_id=True)).load, f"{ID}@v9", "cpu")
     assert said.sentence.key == "hub_no_revision"
     assert "v9" in str(said)
 
@@ -185,9 +185,9 @@ def test_a_second_visitor_takes_over_when_the_first_one_stops(slow: StubHub) -> 
 def test_what_the_hub_answers_is_a_sentence(tiny: StubHub, status: int, key: str) -> None:
     offer = ModelStore(Resolver(any_hub_id=True))
     tiny.status = status
-    said = to_input_error(offer.describe, ID, "cpu")
+    said = refusal_of(offer.describe, ID, "cpu")
     assert said.sentence.key == key
-    assert to_input_error(offer.load, ID, "cpu").sentence.key == key
+    assert refusal_of(offer.load, ID, "cpu").sentence.key == key
     tiny.status = None
     assert offer.load(ID, "cpu").facts.id == ID, "an answer in trouble is not remembered"
 
@@ -199,12 +199,12 @@ def test_files_that_the_hub_does_not_give_are_a_sentence_too(tiny: StubHub, stat
     offer = ModelStore(Resolver(any_hub_id=True))
     offer.describe(ID, "cpu")
     tiny.file_status = status
-    assert to_input_error(offer.load, ID, "cpu").sentence.key == key
+    assert refusal_of(offer.load, ID, "cpu").sentence.key == key
 
 
 def test_a_slow_hub_is_given_up_within_six_seconds(tiny: StubHub) -> None:
     tiny.delay = 20
-    said = to_input_error(ModelStore(Resolver(any_hub_id=True)).describe, ID, "cpu")
+    said = refusal_of(ModelStore(Resolver(any_hub_id=True)).describe, ID, "cpu")
     assert said.sentence.key == "hub_slow"
     assert "smollm2-135m-instruct" in str(said)
 
@@ -212,13 +212,13 @@ def test_a_slow_hub_is_given_up_within_six_seconds(tiny: StubHub) -> None:
 def test_a_hub_that_is_not_there_is_a_sentence(tiny: StubHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_probe, "HUB", HubProbe(ask=lambda _seconds: True))  # it was there a moment ago
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    assert to_input_error(ModelStore(Resolver(any_hub_id=True)).load, ID, "cpu").sentence.key == "hub_unreachable"
+    assert refusal_of(ModelStore(Resolver(any_hub_id=True)).load, ID, "cpu").sentence.key == "hub_unreachable"
 
 
 def test_a_model_that_does_not_exist_and_a_private_one_get_the_same_sentence(tiny: StubHub) -> None:
     tiny.add("someone/secret", Path(__file__).parent / "nothing", private=True)
     for name in ("someone/nothing", "someone/secret"):
-        said = to_input_error(ModelStore(Resolver(any_hub_id=True)).load, name, "cpu")
+        said = refusal_of(ModelStore(Resolver(any_hub_id=True)).load, name, "cpu")
         assert said.sentence.key == "hub_not_found"
         assert "it does not exist, or it is private" in str(said)
 
@@ -226,7 +226,7 @@ def test_a_model_that_does_not_exist_and_a_private_one_get_the_same_sentence(tin
 @pytest.mark.parametrize("gated", ["auto", "manual", True])
 def test_a_gated_model_is_explained_and_no_token_is_tried(tiny: StubHub, gated: Any) -> None:
     tiny.repositories[ID].info["gated"] = gated
-    said = to_input_error(ModelStore(Resolver(any_hub_id=True)).load, ID, "cpu")
+    said = refusal_of(ModelStore(Resolver(any_hub_id=True)).load, ID, "cpu")
     assert said.sentence.key == "hub_gated"
     assert tiny.sent(".safetensors") == tiny.sent(".json") == 0
 
@@ -234,7 +234,7 @@ def test_a_gated_model_is_explained_and_no_token_is_tried(tiny: StubHub, gated: 
 def test_a_download_that_stands_still_is_given_up(slow: StubHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "STALLED_SECONDS", 1.0)
     slow.ends_after = 1_000_000
-    said = to_input_error(ModelStore(Resolver(any_hub_id=True)).load, ID, "cpu")
+    said = refusal_of(ModelStore(Resolver(any_hub_id=True)).load, ID, "cpu")
     assert said.sentence.key == "download_stalled"
 
 
@@ -242,7 +242,7 @@ def test_a_disk_that_is_too_small_is_refused_before_the_download(
     tiny: StubHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "free_disk", lambda _folder: 150 * 10**6)
-    said = to_input_error(ModelStore(Resolver(any_hub_id=True)).load, ID, "cpu")
+    said = refusal_of(ModelStore(Resolver(any_hub_id=True)).load, ID, "cpu")
     assert said.sentence.key == "disk_too_small"
     assert "150 MB free" in str(said)
     assert tiny.sent(".safetensors") == 0
@@ -258,7 +258,7 @@ def test_a_disk_that_fills_up_on_the_way_is_a_sentence(slow: StubHub, monkeypatc
             raise OSError(errno.ENOSPC, "No space left on device", "/root/somewhere")
 
     monkeypatch.setattr(download._Progress, "add", full)
-    said = to_input_error(ModelStore(Resolver(any_hub_id=True)).load, ID, "cpu")
+    said = refusal_of(ModelStore(Resolver(any_hub_id=True)).load, ID, "cpu")
     assert said.sentence.key == "disk_full"
     assert "/root" not in str(said)
 
@@ -282,14 +282,14 @@ def test_a_configuration_that_asks_for_what_is_refused_is_seen_before_any_weight
     files = tiny.repositories[ID].files
     files["config.json"] = json.dumps(json.loads(files["config.json"]) | change).encode()
     offer = ModelStore(Resolver(any_hub_id=True))
-    assert to_input_error(offer.describe, ID, "cpu").sentence.key == key
-    assert to_input_error(offer.load, ID, "cpu").sentence.key == key
+    assert refusal_of(offer.describe, ID, "cpu").sentence.key == key
+    assert refusal_of(offer.load, ID, "cpu").sentence.key == key
     assert tiny.sent(".safetensors") == 0
 
 
 def test_weights_that_another_tool_made_integers_of_are_seen_before_they_are_fetched(tiny: StubHub) -> None:
     tiny.repositories[ID].info["safetensors"] = {"parameters": {"U32": 10_000, "BF16": 5_000}, "total": 15_000}
-    said = to_input_error(ModelStore(Resolver(any_hub_id=True)).load, ID, "cpu")
+    said = refusal_of(ModelStore(Resolver(any_hub_id=True)).load, ID, "cpu")
     assert said.sentence.key == "model_quantized"
     assert "(U32)" in str(said)
     assert tiny.sent(".safetensors") == 0
@@ -307,20 +307,20 @@ def test_weights_that_another_tool_made_integers_of_are_seen_before_they_are_fet
 def test_a_repository_that_lacks_what_is_needed_is_refused_by_name(tiny: StubHub, absent: list[str], key: str) -> None:
     for name in absent:
         del tiny.repositories[ID].files[name]
-    assert to_input_error(ModelStore(Resolver(any_hub_id=True)).load, ID, "cpu").sentence.key == key
+    assert refusal_of(ModelStore(Resolver(any_hub_id=True)).load, ID, "cpu").sentence.key == key
 
 
 @pytest.mark.parametrize("text", [b"{", b"[]", b"\xff\xfe", b'{"a":' * 50_000])
 def test_a_configuration_that_is_none_is_a_sentence(tiny: StubHub, text: bytes) -> None:
     tiny.repositories[ID].files["config.json"] = text
-    assert to_input_error(ModelStore(Resolver(any_hub_id=True)).load, ID, "cpu").sentence.key == "model_broken"
+    assert refusal_of(ModelStore(Resolver(any_hub_id=True)).load, ID, "cpu").sentence.key == "model_broken"
 
 
 def test_a_model_larger_than_the_memory_is_refused_with_the_figures_and_nothing_is_fetched(tiny: StubHub) -> None:
     files = tiny.repositories[ID].files
     large = json.loads(files["config.json"]) | {"n_embd": 8192, "n_layer": 86}
     files["config.json"] = json.dumps(large).encode()
-    said = to_input_error(ModelStore(Resolver(any_hub_id=True)).load, ID, "cpu")
+    said = refusal_of(ModelStore(Resolver(any_hub_id=True)).load, ID, "cpu")
     assert said.sentence.key == "model_too_large"
     n = 384 * 8192 + 128 * 8192 + 86 * (12 * 8192**2 + 13 * 8192) + 2 * 8192
     assert f"{n:,} parameters" in str(said)
@@ -332,7 +332,7 @@ def test_a_model_in_use_still_answers_when_another_cannot_be_had(tiny: StubHub, 
     offer = ModelStore(Resolver(any_hub_id=True))
     used = offer.load(ID, "cpu")
     tiny.status = 503
-    to_input_error(offer.load, "someone/else", "cpu")
+    refusal_of(offer.load, "someone/else", "cpu")
     assert offer.load(ID, "cpu") is used
     assert steps(offer)[-1].phase == "done"
 

@@ -31,7 +31,7 @@ from analyzers.sources.model_files import (
 Save = Callable[..., Path]
 
 
-def to_input_error(of: Callable[..., Any], *given: Any) -> str:
+def refusal_of(of: Callable[..., Any], *given: Any) -> str:
     with pytest.raises(InputError) as caught:
         of(*given)
     return caught.value.sentence.key
@@ -66,20 +66,19 @@ def test_weights_in_several_files_are_added_up(save_model: Save) -> None:
 @pytest.mark.parametrize("name", ["../../secret.safetensors", "/etc/passwd", "sub/x.safetensors", None, 3])
 def test_an_index_leads_to_files_that_are_there_and_nowhere_else(name: Any) -> None:
     assert (
-        to_input_error(choose_weights, {"model.safetensors.index.json"}, {"weight_map": {"a": name}}, "x")
-        == "model_broken"
+        refusal_of(choose_weights, {"model.safetensors.index.json"}, {"weight_map": {"a": name}}, "x") == "model_broken"
     )
 
 
 @pytest.mark.parametrize("index", [{}, {"weight_map": {}}, {"weight_map": []}, {"weight_map": "x"}])
 def test_an_index_that_lists_nothing_is_refused(index: dict[str, Any]) -> None:
-    assert to_input_error(choose_weights, {"model.safetensors.index.json"}, index, "x") == "model_broken"
+    assert refusal_of(choose_weights, {"model.safetensors.index.json"}, index, "x") == "model_broken"
 
 
 def test_pickles_are_refused_by_name_and_an_empty_repository_by_another() -> None:
-    assert to_input_error(choose_weights, {"config.json", "pytorch_model.bin"}, None, "x") == "model_pickles_only"
-    assert to_input_error(choose_weights, {"config.json", "tf_model.h5"}, None, "x") == "model_pickles_only"
-    assert to_input_error(choose_weights, {"config.json"}, None, "x") == "model_no_weights"
+    assert refusal_of(choose_weights, {"config.json", "pytorch_model.bin"}, None, "x") == "model_pickles_only"
+    assert refusal_of(choose_weights, {"config.json", "tf_model.h5"}, None, "x") == "model_pickles_only"
+    assert refusal_of(choose_weights, {"config.json"}, None, "x") == "model_no_weights"
     assert choose_weights({"pytorch_model.bin", "model.safetensors"}, None, "x") == ("model.safetensors",)
 
 
@@ -91,9 +90,9 @@ def test_a_header_is_checked_against_the_file(tmp_path: Path) -> None:
     (length,) = struct.unpack("<Q", whole[:8])
     for n in (0, 4, 8, 8 + length // 2, 8 + length, len(whole) - 1):
         file.write_bytes(whole[:n])
-        assert to_input_error(read_header, file, "x") == "model_cut_short", n
+        assert refusal_of(read_header, file, "x") == "model_cut_short", n
     file.write_bytes(struct.pack("<Q", 2**62) + whole[8:])
-    assert to_input_error(read_header, file, "x") == "model_cut_short"
+    assert refusal_of(read_header, file, "x") == "model_cut_short"
     for header in (
         b"[]",
         b'{"a": 1}',
@@ -102,7 +101,7 @@ def test_a_header_is_checked_against_the_file(tmp_path: Path) -> None:
         b"{nope",
     ):
         file.write_bytes(struct.pack("<Q", len(header)) + header + bytes(64))
-        assert to_input_error(read_header, file, "x") == "model_broken", header
+        assert refusal_of(read_header, file, "x") == "model_broken", header
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
@@ -152,7 +151,7 @@ def test_the_defaults_of_every_type_that_transformers_knows_are_within_the_bound
     ],
 )
 def test_what_a_configuration_may_not_ask_for(config: dict[str, Any], key: str) -> None:
-    assert to_input_error(check_config, config, "x") == key
+    assert refusal_of(check_config, config, "x") == key
 
 
 @pytest.mark.parametrize(
@@ -170,10 +169,10 @@ def test_what_a_configuration_may_say(config: dict[str, Any]) -> None:
 def test_a_type_that_is_known_needs_no_code_of_its_own() -> None:
     mapped = {"auto_map": {"AutoModelForCausalLM": "evil.Model"}}
     check_type({"model_type": "gpt2"} | mapped, "x", {"gpt2"})
-    assert to_input_error(check_type, {"model_type": "mine"} | mapped, "x", {"gpt2"}) == "model_remote_code"
-    assert to_input_error(check_type, {"model_type": "mine"}, "x", {"gpt2"}) == "model_type_unknown"
-    assert to_input_error(check_type, {"model_type": ["gpt2"]}, "x", {"gpt2"}) == "model_type_unknown"
-    assert to_input_error(check_type, {}, "x", {"gpt2"}) == "model_type_unknown"
+    assert refusal_of(check_type, {"model_type": "mine"} | mapped, "x", {"gpt2"}) == "model_remote_code"
+    assert refusal_of(check_type, {"model_type": "mine"}, "x", {"gpt2"}) == "model_type_unknown"
+    assert refusal_of(check_type, {"model_type": ["gpt2"]}, "x", {"gpt2"}) == "model_type_unknown"
+    assert refusal_of(check_type, {}, "x", {"gpt2"}) == "model_type_unknown"
 
 
 @pytest.mark.parametrize(
