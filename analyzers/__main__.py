@@ -20,7 +20,7 @@ from analyzers.serving.document import document
 from analyzers.serving.request import AnyRequest, parameters_of, parse_request
 from analyzers.serving.table import table
 from analyzers.sources import catalog, local_files
-from analyzers.sources.gguf_cache import converted_folder, is_complete
+from analyzers.sources.gguf_cache import find_converted_folder, is_complete
 from analyzers.sources.resolver import Resolver
 
 
@@ -158,7 +158,7 @@ def _prepare() -> int:
             continue
         folder = local_files.find_bundled_folder(row)
         try:
-            if folder is None or row.gguf_file is None or not is_complete(converted_folder(folder, row.gguf_file)):
+            if folder is None or row.gguf_file is None or not is_complete(find_converted_folder(folder, row.gguf_file)):
                 ModelStore().load(row.id, "cpu")
         except InputError as error:
             print(error.say(_language()), file=sys.stderr)

@@ -82,7 +82,7 @@ def ablate_neurons(
             raise InputError("no_such_neuron", neuron=neuron.neuron, layer=neuron.layer, model=model.facts.id)
     before = logits[0].double().log_softmax(-1)
     yield Progress(0.5)
-    with scaled_neurons(projections, settings.neurons, settings.scale):
+    with scale_neurons(projections, settings.neurons, settings.scale):
         after = next_logits().double().log_softmax(-1)
     if not bool(torch.isfinite(after).all()):
         raise InputError("not_finite", what="probability")
@@ -95,7 +95,7 @@ def ablate_neurons(
 
 
 @contextmanager
-def scaled_neurons(
+def scale_neurons(
     down_projections: Sequence[nn.Module], neurons: Sequence[FactorNeuron], scale: float
 ) -> Iterator[None]:
     """While open, the positive or the negative part of each neuron's activation is multiplied by `scale`."""
@@ -104,20 +104,20 @@ def scaled_neurons(
             positive = [n.neuron for n in neurons if n.layer == layer and n.part == "positive"]
             negative = [n.neuron for n in neurons if n.layer == layer and n.part == "negative"]
 
-            def scaled(
+            def scale_input(
                 _module: nn.Module,
                 args: Args,
                 positive: list[int] = positive,
                 negative: list[int] = negative,
             ) -> Args:
-                return (_scaled(args[0], positive, negative, scale), *args[1:])
+                return (_scale(args[0], positive, negative, scale), *args[1:])
 
             if positive or negative:
-                stack.callback(projection.register_forward_pre_hook(scaled).remove)
+                stack.callback(projection.register_forward_pre_hook(scale_input).remove)
         yield
 
 
-def _scaled(
+def _scale(
     activations: Float[Tensor, "*rows neuron"], positive: list[int], negative: list[int], scale: float
 ) -> Float[Tensor, "*rows neuron"]:
     factors = torch.ones_like(activations)

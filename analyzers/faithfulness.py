@@ -71,7 +71,7 @@ def compute_faithfulness(
     """
     position = settings.position
     outputs = {token.position: token for token in completion.outputs}
-    seen = completion.seen_from(position) if position in outputs else ()
+    seen = completion.positions_seen_from(position) if position in outputs else ()
     if position not in outputs or len(settings.scores) != len(seen):
         first, last = min(outputs, default=0), max(outputs, default=0)
         raise InputError("position_not_explained", position=position, first=first, last=last)

@@ -17,9 +17,9 @@ from analyzers.common.tokens import Token
 from analyzers.methods.lens import (
     check_integer,
     entropy,
+    find_predicted_position,
     kl_divergence,
     lens_logits,
-    predicted_position,
     rank_and_ties,
 )
 from analyzers.models.completion import Completion
@@ -110,7 +110,7 @@ def predict_from_each_layer(
         completion: from `complete`.
         settings: position, layer, how many predictions; see `LayerPredictionsSettings`.
     """
-    position = predicted_position(completion, settings.position)
+    position = find_predicted_position(completion, settings.position)
     last = model.facts.n_layers - 1
     if settings.layer == "all":
         layers = tuple(range(EMBEDDING, last + 1))

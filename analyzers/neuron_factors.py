@@ -196,8 +196,8 @@ def _build_result(
     matrix: ActivationMatrix,
     found: Factorization,
 ) -> NeuronFactors:
-    strongest = [_strongest(pattern, layers, matrix.widths, settings.parts) for pattern in found.patterns]
-    promoted = _promoted(model, layers, matrix, settings, strongest)
+    strongest = [_find_strongest(pattern, layers, matrix.widths, settings.parts) for pattern in found.patterns]
+    promoted = _promote_tokens(model, layers, matrix, settings, strongest)
     factors = []
     for weights, pattern, neurons, tokens in zip(found.weights.T, found.patterns, strongest, promoted, strict=True):
         row = np.full(completion.n_positions, np.nan)
@@ -223,7 +223,7 @@ def _build_result(
     )
 
 
-def _strongest(
+def _find_strongest(
     pattern: Float[Tensor, " column"], layers: tuple[int, ...], widths: tuple[int, ...], parts: Parts
 ) -> tuple[FactorNeuron, ...]:
     columns = pattern.argsort(descending=True, stable=True)[:STRONGEST].tolist()
@@ -242,7 +242,7 @@ def _strongest(
 
 
 @torch.no_grad()
-def _promoted(
+def _promote_tokens(
     model: LanguageModel,
     layers: tuple[int, ...],
     matrix: ActivationMatrix,

@@ -15,7 +15,7 @@ from analyzers.common.progress import Progress
 from analyzers.common.sentences import Sentence
 from analyzers.common.settings import RankingsSettings
 from analyzers.common.tokens import Token
-from analyzers.methods.lens import LensChunk, lens_logits, log_probability, predicted_position, rank_and_ties
+from analyzers.methods.lens import LensChunk, find_predicted_position, lens_logits, log_probability, rank_and_ties
 from analyzers.models.completion import Completion, NamedToken, resolve_token
 from analyzers.models.language_model import LanguageModel
 
@@ -120,7 +120,7 @@ def _position(completion: Completion, settings: RankingsSettings) -> int:
     """Where words are watched. A text that hides nothing is ranked all the same, so there it need not be anywhere."""
     if completion.kind.fills_masks and not completion.outputs and settings.position is None and not settings.watch:
         return 0
-    return predicted_position(completion, settings.position)
+    return find_predicted_position(completion, settings.position)
 
 
 def _resolve(model: LanguageModel, words: tuple[str, ...]) -> tuple[tuple[NamedToken, ...], tuple[Sentence, ...]]:

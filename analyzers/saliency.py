@@ -141,7 +141,7 @@ def _ask(
     settings: SaliencySettings,
     contrast: NamedToken | None,
 ) -> Question:
-    seen = tuple(completion.seen_from(position) for position in explained)
+    seen = tuple(completion.positions_seen_from(position) for position in explained)
     ids = completion.ids
     if not completion.kind.fills_masks:  # nothing after the last explained token's predecessor matters
         ids = ids[: max(map(max, seen)) + 1]
@@ -180,7 +180,7 @@ def _objective(
     if not completion.kind.predicts:
         second = torch.tensor([[token.id for token in completion.second]], device=model.device)
         with torch.no_grad():
-            return SimilarityObjective(text, model.pooled(second)[0])
+            return SimilarityObjective(text, model.pool(second)[0])
     ids_at = {token.position: token.id for token in completion.outputs}
     rows = torch.tensor([completion.row_of(p) for p in explained], device=model.device)
     targets = torch.tensor([ids_at[p] for p in explained], device=model.device)
@@ -231,7 +231,7 @@ class PartialSaliency:
     ) -> None:
         self._model, self._completion, self._settings, self._contrast = model, completion, settings, contrast
         self._explained = explained
-        self._seen = tuple(completion.seen_from(position) for position in explained)
+        self._seen = tuple(completion.positions_seen_from(position) for position in explained)
         shape = len(explained), max(map(max, self._seen)) + 1
         self._is_ready = np.zeros(shape[0], dtype=bool)
         self._scores, self._hidden, self._values = np.zeros(shape), np.zeros(shape), np.zeros(shape[0])

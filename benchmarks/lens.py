@@ -22,7 +22,7 @@ from resident import peak_above
 from analyzers.common.progress import finish
 from analyzers.common.settings import LayerPredictionsSettings, RankingsSettings
 from analyzers.layer_predictions import overview_of_each_layer
-from analyzers.models.anatomy import observed
+from analyzers.models.anatomy import observe_blocks
 from analyzers.models.completion import Completion
 from analyzers.models.language_model import LanguageModel
 from analyzers.rankings import rank_at_each_layer
@@ -36,7 +36,7 @@ MEMORY_BAR = 1.5e9
 def ranks_cell_by_cell(model: LanguageModel, completion: Completion) -> np.ndarray:
     """ecco's way, with the right norm: for each layer and position one call of norm and head, and one argsort."""
     kept: dict[int, torch.Tensor] = {}
-    with observed(model.anatomy, lambda layer, hidden: kept.update({layer: hidden[0]})):
+    with observe_blocks(model.anatomy, lambda layer, hidden: kept.update({layer: hidden[0]})):
         model.module(input_ids=torch.tensor([completion.ids]), use_cache=False)
     norm, head = model.module.model.norm, model.module.lm_head
     ranks = np.zeros((model.facts.n_layers, completion.n_positions - 1), dtype=np.int64)

@@ -30,7 +30,7 @@ def serve(arguments: list[str] | None = None) -> int:
         return 2
     on_zero_gpu = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
     if on_zero_gpu:
-        runner: Runner = _shared_gpu(given.models_dir)
+        runner: Runner = _build_shared_gpu(given.models_dir)
     else:
         from analyzers.models.store import ModelStore
         from analyzers.serving.dispatch import Dispatcher
@@ -82,7 +82,7 @@ def _any_model(given: argparse.Namespace) -> bool:
     return not given.share and "SPACE_ID" not in os.environ and given.host in ("127.0.0.1", "localhost", "::1")
 
 
-def _shared_gpu(models_folder: Path | None) -> Runner:
+def _build_shared_gpu(models_folder: Path | None) -> Runner:
     """For ZeroGPU, where the models are loaded before the page is served: what is loaded later no worker has."""
     from ui.zero_gpu import SharedGPU  # isort: skip  # before anything imports torch
     from analyzers.models.preloaded import PreloadedStore

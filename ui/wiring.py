@@ -141,7 +141,7 @@ def connect(
         button.click(None, js=FOLD_ON_PHONE)
 
     def opener(tab: AnyTab) -> Callable[..., Iterator[Updates]]:
-        def opened(request: gr.Request, values: Updates) -> Iterator[Updates]:
+        def open_tab(request: gr.Request, values: Updates) -> Iterator[Updates]:
             """A tab that is opened after a run answers for the same text and token, unless it has already."""
             last, before, position = values[last_shared], values[tab.answer], values[pinned]
             nothing = {last_shared: last}
@@ -158,7 +158,7 @@ def connect(
             else:
                 yield from run_tab(tab, requests, position, language_of(request))
 
-        return opened
+        return open_tab
 
     for tab, item in zip(tabs, items, strict=True):
         chosen_tab = item.select(lambda name=tab.analysis: name, None, selected, queue=False, **QUIET)
@@ -166,13 +166,13 @@ def connect(
             chosen_tab.success(opener(tab), {last_shared, tab.answer, pinned, *widgets}, outputs, **QUIET, **alone)
         )
 
-    def stopped(request: gr.Request) -> Updates:
+    def say_stopped(request: gr.Request) -> Updates:
         return {controls.status: notice("info", say("stopped", language_of(request))), **idle}
 
     # Cancelled first and said after it, or a last word of the run would come after "Stopped".
     for stop in stops:
         cancelled = stop.click(None, cancels=[*runs, *(event for tab in tabs for event in tab.events)])
-        cancelled.then(stopped, None, [*buttons, controls.status], queue=False, **QUIET)
+        cancelled.then(say_stopped, None, [*buttons, controls.status], queue=False, **QUIET)
 
 
 def is_answered(before: AnyAnswer, asked: AnyRequest, position: int | None) -> bool:

@@ -18,7 +18,7 @@ import spaces
 from analyzers.common.errors import InputError
 from analyzers.common.limits import LIMITS
 from analyzers.models.preloaded import PreloadedStore
-from analyzers.serving.cost import expected_seconds
+from analyzers.serving.cost import expect_seconds
 from analyzers.serving.dispatch import AnyAnswer, Dispatcher, Step
 from analyzers.serving.request import AnyRequest
 from ui.errors import log_fault
@@ -59,7 +59,7 @@ class SharedGPU:
         limit = LIMITS.seconds if seconds is None else seconds
         prompt = read_prompt(model, request.text, request.generation)
         last: AnyAnswer | None = None
-        arrived = self._in_worker(request, seconds_to_ask(expected_seconds(model, request, prompt), limit))
+        arrived = self._in_worker(request, seconds_to_ask(expect_seconds(model, request, prompt), limit))
         try:
             for step in arrived:
                 if isinstance(step, InputError):

@@ -89,7 +89,7 @@ class SimilarityObjective:
         self, model: LanguageModel, embedded: Float[Tensor, "batch position d_model"]
     ) -> Float[Tensor, "batch target"]:
         """The cosine, −1 to 1, as a batch of one target."""
-        vectors = model.pooled(self.text.expand(len(embedded), -1), embedded)
+        vectors = model.pool(self.text.expand(len(embedded), -1), embedded)
         return torch.cosine_similarity(vectors, self.other, dim=-1).unsqueeze(-1)
 
 

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from analyzers.common.errors import InputError
-from analyzers.models.anatomy import observed, unembed
+from analyzers.models.anatomy import observe_blocks, unembed
 from analyzers.models.completion import Completion
 from analyzers.models.dissection import is_rounding
 from analyzers.models.language_model import LanguageModel
@@ -78,7 +78,9 @@ def stream_logits(
         _refuse_infinite(logits, rows[batch], layers)
         for i in range(batch.start, batch.stop):
             if i in own_of:
-                self_check = max(self_check, _checked(model, logits[i - start, -1], own_of[i].to(logits.device)))
+                self_check = max(
+                    self_check, _check_difference(model, logits[i - start, -1], own_of[i].to(logits.device))
+                )
         yield LensChunk(batch, logits, self_check, batch.stop / len(rows))
 
 
@@ -95,7 +97,7 @@ def lens_logits(
     return stream_logits(model, completion.ids, rows, layers, n_source=completion.n_source, final_norm=final_norm)
 
 
-def predicted_position(completion: Completion, position: int | None) -> int:
+def find_predicted_position(completion: Completion, position: int | None) -> int:
     """The position of the predicted token that is asked for: by default the first after the prompt, or the first hidden.
 
     A causal model predicts position 0 from nothing; position n_positions is the token that would have come next.
@@ -160,7 +162,7 @@ def _observe(
         if layer in wanted:
             kept[layer] = hidden[0, list(rows)].to(model.device)
 
-    with observed(model.anatomy, see):
+    with observe_blocks(model.anatomy, see):
         given = torch.tensor([list(ids)], device=model.device)
         own = model.run(given, torch.tensor(list(checked), device=model.device), n_source=n_source)
     return torch.stack([kept[layer] for layer in layers], dim=1), own[0].float()
@@ -188,7 +190,7 @@ def _refuse_infinite(logits: Float[Tensor, "row layer vocab"], rows: Sequence[in
         raise InputError("not_finite", what=f"logit (layer {layers[layer]}, position {rows[row]})")
 
 
-def _checked(model: LanguageModel, lens: Float[Tensor, " vocab"], own: Float[Tensor, " vocab"]) -> float:
+def _check_difference(model: LanguageModel, lens: Float[Tensor, " vocab"], own: Float[Tensor, " vocab"]) -> float:
     difference = float((lens - own).abs().max())
     if not is_rounding(difference, own):
         raise InputError("lens_disproved", model=model.facts.id, difference=f"{difference:.3g}")

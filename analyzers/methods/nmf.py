@@ -80,17 +80,17 @@ def factorize(matrix: Float[Tensor, "token neuron"], factors: int) -> Iterator[P
         for number in range(0, len(starts), threads):
             yield Progress(0.4 * number / len(starts))
             with one_thread():  # nothing runs while this waits to be asked for more
-                for trial in pool.map(lambda start: _tried(strongest, start), starts[number : number + threads]):
+                for trial in pool.map(lambda start: _try_start(strongest, start), starts[number : number + threads]):
                     if best is None or trial.squared_error < best.squared_error:
                         best = trial
         assert best is not None
         whole = _State(scaled, best.weights, pool.map)
-        while not whole.settled(TOLERANCE):
+        while not whole.is_settled(TOLERANCE):
             with one_thread():
                 whole.advance()
             yield Progress(0.4 + 0.5 * whole.iterations / (whole.iterations + 8 * STEP))
         with one_thread():
-            result = whole.finished(size)
+            result = whole.finish(size)
     finally:
         pool.shutdown()
         torch.set_num_threads(threads)  # what a thread of the pool sets is what a new thread begins with
@@ -131,7 +131,7 @@ class _State:
         self.squared_error = float("inf")
         self._decrease = float("inf")
 
-    def settled(self, tolerance: float) -> bool:
+    def is_settled(self, tolerance: float) -> bool:
         return self._decrease <= tolerance or self.iterations >= MAX_ITERATIONS
 
     def advance(self) -> None:
@@ -163,7 +163,7 @@ class _State:
             self.ahead = (improved + self.momentum * (improved - self.weights)).clamp_min_(0)
         self.weights, self.squared_error = improved, squared_error
 
-    def finished(self, size: float) -> Factorization:
+    def finish(self, size: float) -> Factorization:
         patterns = torch.cat(self.patterns, dim=1)
         left = self._each(lambda *of: _squares_left(self.weights, *of), self.blocks, self.patterns)
         squared_error = sum(square for squares in left for square in squares)
@@ -175,10 +175,10 @@ class _State:
         return Factorization(weights[order].T, unit[order], error, self.iterations, self._decrease <= TOLERANCE)
 
 
-def _tried(matrix: Float[Tensor, "token neuron"], start: Float[Tensor, "factor token"]) -> _State:
+def _try_start(matrix: Float[Tensor, "token neuron"], start: Float[Tensor, "factor token"]) -> _State:
     """A start, followed until it is clear where it leads."""
     trial = _State(matrix, start)
-    while not trial.settled(TRIAL_TOLERANCE):
+    while not trial.is_settled(TRIAL_TOLERANCE):
         trial.advance()
     return trial
 

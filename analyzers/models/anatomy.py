@@ -45,12 +45,12 @@ class Anatomy:
 
 
 @contextmanager
-def entering(anatomy: Anatomy, *given: Float[Tensor, "batch _ d_model"]) -> Iterator[None]:
+def enter_embeddings(anatomy: Anatomy, *given: Float[Tensor, "batch _ d_model"]) -> Iterator[None]:
     """While open, for one forward: `given` enters in the place of what the embedding makes of the ids, a seq2seq model's
     source, then its target. Positions, and all else that a model reads off its ids (RoBERTa's padding), stay theirs."""
     waiting = list(given)
 
-    def exchanged(_module: nn.Module, _args: object, output: Tensor) -> Tensor | None:
+    def exchange(_module: nn.Module, _args: object, output: Tensor) -> Tensor | None:
         if not waiting or output.shape[1] < waiting[0].shape[1]:
             return None
         own = waiting.pop(0).to(output)
@@ -61,7 +61,7 @@ def entering(anatomy: Anatomy, *given: Float[Tensor, "batch _ d_model"]) -> Iter
         if given:
             tables = {anatomy.embedding, anatomy.target_embedding or anatomy.embedding}
             for table in tables:
-                stack.callback(table.register_forward_hook(exchanged).remove)
+                stack.callback(table.register_forward_hook(exchange).remove)
         yield
 
 
@@ -73,14 +73,14 @@ def run_at(module: Module, anatomy: Anatomy, rows: Tensor | None, **inputs: obje
     if rows is None or anatomy.head is None:
         return module(**inputs)
 
-    hook = anatomy.head.register_forward_pre_hook(partial(_chosen, rows))
+    hook = anatomy.head.register_forward_pre_hook(partial(_choose_rows, rows))
     try:
         return module(**inputs)
     finally:
         hook.remove()
 
 
-def _chosen(rows: Tensor, _head: nn.Module, args: Args) -> Args:
+def _choose_rows(rows: Tensor, _head: nn.Module, args: Args) -> Args:
     return (args[0][:, rows.to(args[0].device)], *args[1:])
 
 
@@ -94,13 +94,13 @@ def unembed(
     """
     silent: list[tuple[nn.Module, Callable[..., Output]]] = []
     for block, length in zip(anatomy.blocks, anatomy.tuple_lengths, strict=True):
-        silent.append((block, partial(_given, hidden, length)))
+        silent.append((block, partial(_return_hidden, hidden, length)))
     if not final_norm and anatomy.final_norm is not None:
-        silent.append((anatomy.final_norm, _unchanged))
+        silent.append((anatomy.final_norm, _return_unchanged))
     # What enters is thrown away by the silenced blocks; only its shape counts, and it can be narrower than d_model (OPT).
     embedding = anatomy.target_embedding or anatomy.embedding
     entering = hidden.new_zeros(*hidden.shape[:2], next(embedding.parameters()).shape[-1])
-    with _replaced(silent):
+    with _replace_forwards(silent):
         if anatomy.target_embedding is None:
             logits: Tensor = run_at(module, anatomy, None, inputs_embeds=entering).logits
         else:
@@ -110,43 +110,43 @@ def unembed(
 
 
 @contextmanager
-def observed(anatomy: Anatomy, see: Callable[[int, Tensor], None]) -> Iterator[None]:
+def observe_blocks(anatomy: Anatomy, see: Callable[[int, Tensor], None]) -> Iterator[None]:
     """While open, `see(layer, hidden)` is called with each block's output, (batch, position, d_model), and with the
     input of the first block as layer −1. For one forward: layers are counted as they run. The hooks are always removed."""
     layers = iter(range(len(anatomy.blocks)))
 
-    def entering(_module: nn.Module, args: Args, kwargs: Kwargs) -> None:
+    def see_input(_module: nn.Module, args: Args, kwargs: Kwargs) -> None:
         first.remove()
         see(-1, args[0] if args else kwargs["hidden_states"])
 
-    def leaving(_module: nn.Module, _args: object, output: Output) -> None:
-        see(next(layers), first_of(output))
+    def see_output(_module: nn.Module, _args: object, output: Output) -> None:
+        see(next(layers), first_output(output))
 
     with ExitStack() as stack:
-        first = anatomy.blocks[0].register_forward_pre_hook(entering, with_kwargs=True)
+        first = anatomy.blocks[0].register_forward_pre_hook(see_input, with_kwargs=True)
         stack.callback(first.remove)
         for block in dict.fromkeys(anatomy.blocks):
-            stack.callback(block.register_forward_hook(leaving).remove)
+            stack.callback(block.register_forward_hook(see_output).remove)
         yield
 
 
-def first_of(output: Output) -> Tensor:
+def first_output(output: Output) -> Tensor:
     hidden = output[0] if isinstance(output, (tuple, list)) else output
     if not isinstance(hidden, Tensor):
         raise TypeError(f"a block returned {type(hidden).__name__}, not a tensor")
     return hidden
 
 
-def _given(hidden: Tensor, length: int, *_args: object, **_kwargs: object) -> Output:
+def _return_hidden(hidden: Tensor, length: int, *_args: object, **_kwargs: object) -> Output:
     return (hidden, *[None] * (length - 1)) if length else hidden
 
 
-def _unchanged(hidden: Tensor, *_args: object, **_kwargs: object) -> Tensor:
+def _return_unchanged(hidden: Tensor, *_args: object, **_kwargs: object) -> Tensor:
     return hidden
 
 
 @contextmanager
-def _replaced(forwards: list[tuple[nn.Module, Callable[..., Output]]]) -> Iterator[None]:
+def _replace_forwards(forwards: list[tuple[nn.Module, Callable[..., Output]]]) -> Iterator[None]:
     """Each module's `forward` exchanged while open. An instance's own `forward` (accelerate's hooks) is put back."""
     before = [(part, part.__dict__.get("forward")) for part, _ in forwards]
     try:

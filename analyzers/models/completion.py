@@ -73,7 +73,7 @@ class Completion:
         answer = next((token for token in self.answers if token.position == position), None)
         return answer or (self.tokens[position] if position < self.n_positions else None)
 
-    def seen_from(self, position: int) -> tuple[int, ...]:
+    def positions_seen_from(self, position: int) -> tuple[int, ...]:
         """Positions whose tokens a prediction rests on: the earlier ones, or all that is not hidden."""
         if not self.kind.fills_masks:
             return tuple(range(position))
@@ -119,7 +119,7 @@ def read_prompt(model: LanguageModel, text: str, generation: Generation) -> Prom
         read = _read_masked if kind.fills_masks else _read_compared
         return read(model, text, ids, generation)
     n_source = len(ids) if kind.has_source else 0
-    notes = reading_notes(model, text, ids)
+    notes = note_reading(model, text, ids)
     ids = [*ids, *model.opening]
     continuation: tuple[int, ...] | None = None
     if generation.target_text is not None:
@@ -193,7 +193,7 @@ def _check_length(model: LanguageModel, n: int, wanted: int) -> None:
 def _read_masked(model: LanguageModel, text: str, ids: list[int], generation: Generation) -> Prompt:
     """A masked model's text: its masks, or the token that `hide` takes away, or the words of `target_text`."""
     assert model.mask_id is not None
-    notes = reading_notes(model, text, ids)
+    notes = note_reading(model, text, ids)
     tokens = model.tokens_of(ids, text=text)
     answers: dict[int, int] = {}
     if generation.hide is not None:
@@ -225,7 +225,7 @@ def _read_compared(model: LanguageModel, text: str, ids: list[int], generation: 
         other = model.encode(generation.target_text, name="target_text")
         _check_length(model, len(other), 0)
         second = model.tokens_of(other, text=generation.target_text)
-    return Prompt(text, tuple(ids), second=second, notes=reading_notes(model, text, ids))
+    return Prompt(text, tuple(ids), second=second, notes=note_reading(model, text, ids))
 
 
 def _fill_masks(model: LanguageModel, prompt: Prompt, generation: Generation) -> Completion:
@@ -262,7 +262,7 @@ def _words_for(model: LanguageModel, text: str, tokens: tuple[Token, ...], gener
     return model.encode_word(word if word[:1].isspace() else space + word, "target_text", before=before)
 
 
-def reading_notes(model: LanguageModel, text: str, ids: list[int]) -> tuple[Sentence, ...]:
+def note_reading(model: LanguageModel, text: str, ids: list[int]) -> tuple[Sentence, ...]:
     """What is to be said of how a text was read as `ids`: a closing token left out, an opening one that stands there twice,
     characters that the tokenizer drops."""
     opening, closing = model.around
@@ -272,7 +272,7 @@ def reading_notes(model: LanguageModel, text: str, ids: list[int]) -> tuple[Sent
         notes.append(Sentence.of("closing_left_out", tokens=closed, model=model.facts.id))
     if opening and tuple(ids[: 2 * len(opening)]) == 2 * opening:
         notes.append(Sentence.of("opening_twice", token="".join(model.reader.text_of(id) for id in opening)))
-    dropped = model.dropped(text)
+    dropped = model.find_dropped(text)
     if dropped:
         shown = " ".join(show_whitespace(character) for character in dropped[:16])
         notes.append(Sentence.of("characters_dropped", characters=shown, model=model.facts.id))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from analyzers.common.errors import InputError, reason_of
 from analyzers.common.memory import is_out_of_memory
-from analyzers.models.anatomy import Anatomy, entering, first_of, run_at, unembed
+from analyzers.models.anatomy import Anatomy, enter_embeddings, first_output, run_at, unembed
 from analyzers.models.library import Module, Output
 
 TOLERANCE = 1e-4
@@ -42,16 +42,16 @@ def dissect(
     InputError, naming the part, where one is not found or a proof fails.
     """
     texts = _texts(probe, target)
-    with torch.no_grad(), _naming("forward pass", name):
-        anatomy, own, last = _found(module, texts, name, has_head)
-    with torch.no_grad(), _naming("norm and head after the last layer", name):
+    with torch.no_grad(), _name_part("forward pass", name):
+        anatomy, own, last = _find_parts(module, texts, name, has_head)
+    with torch.no_grad(), _name_part("norm and head after the last layer", name):
         difference = _difference(_after(module, anatomy, last), own)
         alone = _difference(_after(module, anatomy, last[:1, -1:]), own[:1, -1:])  # nothing there mixes the positions
     for found in (difference, alone):
         if not is_rounding(found, own):
             raise InputError("anatomy_disproved", model=name, difference=f"{found:.3g}")
-    with torch.no_grad(), _naming("embeddings", name):
-        entered, answer = _entered(module, anatomy, texts, own)
+    with torch.no_grad(), _name_part("embeddings", name):
+        entered, answer = _answer_embedded(module, anatomy, texts, own)
     if not is_rounding(found := _difference(entered, answer), own):
         raise InputError("embedding_disproved", model=name, difference=f"{found:.3g}")
     if is_causal and not is_rounding(found := _difference(own[0, :-1], own[1, :-1]), own):
@@ -63,26 +63,26 @@ def _texts(probe: Tensor, target: Tensor | None) -> dict[str, Tensor]:
     """The probe, and one with another token at its end, which must move nothing before it where a model is causal. A model
     with two stacks has another source in a third."""
     if target is None:
-        return {"input_ids": torch.cat([probe, _ending_differently(probe)])}
-    other = _ending_differently(target)
+        return {"input_ids": torch.cat([probe, _find_other_endings(probe)])}
+    other = _find_other_endings(target)
     return {
-        "input_ids": torch.cat([probe, probe, _ending_differently(probe)]),
+        "input_ids": torch.cat([probe, probe, _find_other_endings(probe)]),
         "decoder_input_ids": torch.cat([target, other, other]),
     }
 
 
-def _entered(module: Module, anatomy: Anatomy, texts: dict[str, Tensor], own: Tensor) -> tuple[Tensor, Tensor]:
+def _answer_embedded(module: Module, anatomy: Anatomy, texts: dict[str, Tensor], own: Tensor) -> tuple[Tensor, Tensor]:
     """What the model answers to the first text with the embeddings of the last in the place of its own, the head run at two
     rows alone; and what it answers to the last."""
     rows = torch.tensor([own.shape[1] // 2, own.shape[1] - 1], device=own.device)
     tables = (anatomy.embedding, anatomy.target_embedding)
     given = [table(ids[-1:]) for table, ids in zip(tables, texts.values(), strict=False) if table is not None]
-    with entering(anatomy, *given):
+    with enter_embeddings(anatomy, *given):
         answered = run_at(module, anatomy, rows, **{side: ids[:1] for side, ids in texts.items()})
     return _answer(answered, anatomy), own[-1:] if anatomy.head is None else own[-1:, rows]
 
 
-def _found(module: Module, texts: dict[str, Tensor], name: str, has_head: bool) -> tuple[Anatomy, Tensor, Tensor]:
+def _find_parts(module: Module, texts: dict[str, Tensor], name: str, has_head: bool) -> tuple[Anatomy, Tensor, Tensor]:
     """The parts as one forward shows them, what the model answered, and the output of its last block."""
     is_pair = "decoder_input_ids" in texts
     embedding = _table(module.get_encoder() if is_pair else module)
@@ -109,7 +109,7 @@ def _found(module: Module, texts: dict[str, Tensor], name: str, has_head: bool) 
         target_embedding=None if target_embedding is None else _that_ran(target_embedding, calls),
         source_blocks=_blocks(module.get_encoder(), calls, name) if is_pair else (),
     )
-    return anatomy, _answer(answered, anatomy), first_of(outputs[blocks[-1]])
+    return anatomy, _answer(answered, anatomy), first_output(outputs[blocks[-1]])
 
 
 def _after(module: Module, anatomy: Anatomy, last: Tensor) -> Tensor:
@@ -135,11 +135,11 @@ def _that_ran(embedding: nn.Module, calls: list[nn.Module]) -> nn.Module:
 
 
 def _n_positions(output: Output) -> int:
-    hidden = first_of(output)
+    hidden = first_output(output)
     return int(hidden.shape[1]) if hidden.dim() == 3 else 0
 
 
-def _ending_differently(ids: Tensor) -> Tensor:
+def _find_other_endings(ids: Tensor) -> Tensor:
     """The same text with an ordinary token of its own, one from its middle, at its end."""
     other = ids.clone()
     middle = ids.shape[1] // 2
@@ -153,7 +153,7 @@ def _answer(answered: Output, anatomy: Anatomy) -> Tensor:
 
 
 @contextmanager
-def _naming(part: str, name: str) -> Iterator[None]:
+def _name_part(part: str, name: str) -> Iterator[None]:
     """Whatever fails inside is told with the part of the model that was being looked at."""
     try:
         yield
@@ -192,17 +192,17 @@ def _block_lists(module: nn.Module) -> list[tuple[nn.Module, ...]]:
 
 
 def _watch(module: Module, inputs: dict[str, Tensor]) -> tuple[Output, list[nn.Module], dict[nn.Module, Output]]:
-    """One forward: the answer, the modules in the order in which they finished, and what each returned."""
+    """One forward: the answer, the modules in the order in which they note_output, and what each returned."""
     calls: list[nn.Module] = []
     outputs: dict[nn.Module, Output] = {}
 
-    def finished(part: nn.Module, _args: object, output: Output) -> None:
+    def note_output(part: nn.Module, _args: object, output: Output) -> None:
         calls.append(part)
         outputs[part] = output
 
     with ExitStack() as stack:
         for part in module.modules():
-            stack.callback(part.register_forward_hook(finished).remove)
+            stack.callback(part.register_forward_hook(note_output).remove)
         answered = module(**inputs)
     return answered, calls, outputs
 
@@ -221,7 +221,7 @@ def _norm_between(
 ) -> nn.Module | None:
     """The leaf that ran first after the last block and before the head, if it keeps the shape and holds no matrix: what
     comes after a matrix (BERT's transform) is no final norm."""
-    shape = first_of(outputs[last_block]).shape
+    shape = first_output(outputs[last_block]).shape
     after = calls[len(calls) - calls[::-1].index(last_block) :]
     for part in after[: after.index(head)] if head is not None and head in after else after:
         is_leaf = not any(True for _ in part.children())

@@ -15,12 +15,12 @@ from analyzers.common.errors import InputError
 from analyzers.common.kinds import Kind
 from analyzers.common.limits import LIMITS
 from analyzers.common.tokens import Token
-from analyzers.models.anatomy import Anatomy, entering, run_at
+from analyzers.models.anatomy import Anatomy, enter_embeddings, run_at
 from analyzers.models.dissection import dissect
 from analyzers.models.library import Config, Kwargs, Module, Output, Tokenizer
 from analyzers.models.neurons import find_down_projections
 from analyzers.models.token_reader import TokenReader
-from analyzers.models.weights import device_of, dtype_of, held_bytes
+from analyzers.models.weights import count_bytes, device_of, dtype_of
 
 State: TypeAlias = tuple[int, Output, Output]
 """How many ids were seen, what is kept of them, and what a source became."""
@@ -69,7 +69,7 @@ class LanguageModel:
             raise InputError("anatomy_part_missing", model=id, part="mask token")
         config = module.config.get_text_config(decoder=True) if kind.has_source else module.config.get_text_config()
         generation = getattr(module, "generation_config", None)
-        self.opening: tuple[int, ...] = _opening(generation, module.config) if kind.has_source else ()
+        self.opening: tuple[int, ...] = _find_opening(generation, module.config) if kind.has_source else ()
         """What a decoder starts from."""
         source = tokenizer(PROBE, return_tensors="pt").input_ids[:, :15].to(device_of(module))
         target = None
@@ -89,7 +89,7 @@ class LanguageModel:
             (id for id in candidates if id is not None and id < _n_rows(self.anatomy.embedding)), 0
         )
         """The token that stands for absence: padding, else end of text."""
-        self.around = _around(tokenizer)
+        self.around = _find_around(tokenizer)
         """What the tokenizer puts before and after every text."""
         self.facts = ModelFacts(
             id=id,
@@ -111,7 +111,7 @@ class LanguageModel:
     @property
     def n_bytes(self) -> int:
         """Memory of the weights, counted once where they are tied."""
-        return held_bytes(self.module)
+        return count_bytes(self.module)
 
     @property
     def n_block_parameters(self) -> int:
@@ -175,10 +175,10 @@ class LanguageModel:
 
     def _is_spaced(self, whole: Sequence[int], head: Sequence[int]) -> bool:
         """Whether there is white space where `head` ends."""
-        n_before = len(self._decoded(head))
-        return self._decoded(whole)[n_before : n_before + 1].isspace()
+        n_before = len(self._decode(head))
+        return self._decode(whole)[n_before : n_before + 1].isspace()
 
-    def dropped(self, text: str) -> str:
+    def find_dropped(self, text: str) -> str:
         """The characters of a text that its ids hold nothing of, or only a part, in their order; white space aside, which
         Python takes some control characters for."""
         characters = [c for c in dict.fromkeys(text) if not c.isspace() or c in "\x0b\x0c\x1c\x1d\x1e\x1f\x85"]
@@ -188,10 +188,10 @@ class LanguageModel:
         return "".join(
             c
             for c, ids in zip(characters, read, strict=True)
-            if not ids or ("\ufffd" in self._decoded(ids) and c != "\ufffd")
+            if not ids or ("\ufffd" in self._decode(ids) and c != "\ufffd")
         )
 
-    def _decoded(self, ids: Sequence[int]) -> str:
+    def _decode(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(ids, clean_up_tokenization_spaces=False))
 
     def with_mask(self, text: str) -> str:
@@ -262,7 +262,7 @@ class LanguageModel:
         if n_source:
             sides = {"input_ids": ids[:, :n_source], "decoder_input_ids": ids[:, n_source:]}
         given = [] if embedded is None else [embedded[:, :n_source], embedded[:, n_source:]] if n_source else [embedded]
-        with entering(self.anatomy, *given):
+        with enter_embeddings(self.anatomy, *given):
             if not self.facts.kind.predicts:
                 return self.module(**sides)
             if rows is None:
@@ -289,7 +289,7 @@ class LanguageModel:
         cache = out.get("past_key_values")
         return out.logits[0, -1].float(), None if cache is None else (len(ids), cache, source)
 
-    def pooled(
+    def pool(
         self, ids: Int[Tensor, "batch position"], embedded: Float[Tensor, "batch position d_embedding"] | None = None
     ) -> Float[Tensor, "batch d_model"]:
         """An encoder's vector of a text: the mean of its last hidden states over all tokens (Reimers & Gurevych 2019)."""
@@ -301,7 +301,7 @@ def _n_rows(table: torch.nn.Module) -> int:
     return int(next(table.parameters()).shape[0])
 
 
-def _around(tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _find_around(tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """What a tokenizer puts before and after a text."""
     text, bare = (tuple(tokenizer(PROBE, add_special_tokens=added).input_ids) for added in (True, False))
     starts = range(len(text) - len(bare) + 1)
@@ -309,7 +309,7 @@ def _around(tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return text[:start], text[start + len(bare) :] if text[start : start + len(bare)] == bare else ()
 
 
-def _opening(generation: Config, config: Config) -> tuple[int, ...]:
+def _find_opening(generation: Config, config: Config) -> tuple[int, ...]:
     """The token that a decoder starts from, and the one it is made to write first, if any (BART)."""
     of = {name: getattr(generation, name, None) for name in ("decoder_start_token_id", "forced_bos_token_id")}
     start = of["decoder_start_token_id"]

@@ -43,8 +43,8 @@ from analyzers.models.language_model import PROBE, LanguageModel, pick_device
 from analyzers.models.library import Kwargs, Module, Tokenizer
 from analyzers.models.placement import Placement
 from analyzers.models.tokenizing import load_tokenizer
-from analyzers.models.weights import each_weight, upcast_tail_to_float32
-from analyzers.sources.gguf_cache import converted_folder, is_complete
+from analyzers.models.weights import iterate_weights, upcast_tail_to_float32
+from analyzers.sources.gguf_cache import find_converted_folder, is_complete
 from analyzers.sources.gguf_header import read_gguf_header
 from analyzers.sources.model_files import Json, ModelFiles, check_config, check_type, read_config
 from analyzers.sources.source import Source
@@ -76,7 +76,7 @@ READERS: dict[Kind, tuple[tuple[Module, Mapping[type, object]], ...]] = {
 """Kind → what loads it, and which models that knows. Of a model that sees pictures too, the text part is run."""
 
 
-def reader_of(model_type: str, kind: Kind, id: str) -> Module:
+def find_reader(model_type: str, kind: Kind, id: str) -> Module:
     """What loads a model of this type and kind. Raises InputError for a type that reads no text of that kind."""
     config = CONFIG_MAPPING[model_type]
     for reader, known in READERS[kind]:
@@ -109,16 +109,16 @@ def load_model(
     with _BUILDING, alone if alone is not None and placement.precision != "float32" else nullcontext():
         try:
             if gguf_file is not None:
-                folder = _converted(folder, gguf_file, id)
+                folder = _convert_once(folder, gguf_file, id)
             config = _config(folder, id)
-            module, info = reader_of(config.model_type, kind, id).from_pretrained(
+            module, info = find_reader(config.model_type, kind, id).from_pretrained(
                 folder,
                 config=config,
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,
                 output_loading_info=True,
-                **_held(placement, offload_folder),
+                **_loading_options(placement, offload_folder),
             )
             tokenizer = load_tokenizer(folder, id)
         except BROKEN as error:
@@ -128,7 +128,7 @@ def load_model(
     missing = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
     if missing and not (not kind.predicts and _are_unread(module, missing, tokenizer)):
         raise InputError("model_missing_weights", model=id, n=len(missing), example=missing[0])
-    for name, weight in each_weight(module):
+    for name, weight in iterate_weights(module):
         # The least and the greatest show NaN and infinity too, ten times as fast as a look at each number.
         if weight.numel() and not bool(torch.isfinite(torch.stack(torch.aminmax(weight))).all()):
             raise InputError("model_not_finite", model=id, example=name)
@@ -146,22 +146,22 @@ def load_model(
     return LanguageModel(module, tokenizer, id, kind=kind, revision=revision)  # proved again, as it is now
 
 
-def checked_kind(source: Source, files: ModelFiles) -> Kind:
+def check_kind(source: Source, files: ModelFiles) -> Kind:
     """The kind that is said of a model, else that of its files. Raises InputError for a type of model that needs code of
     its own, and for one that is none of text."""
     kind = source.kind or files.kind
     if files.config is not None:
         check_type(files.config, source.id, KNOWN_TYPES)
-        reader_of(files.config["model_type"], kind, source.id)
+        find_reader(files.config["model_type"], kind, source.id)
     return kind
 
 
-def n_parameters_of(source: Source, files: ModelFiles) -> int:
+def count_model_parameters(source: Source, files: ModelFiles) -> int:
     """How many weights the model has: what its configuration describes, a tied head once and no buffer, whatever the files
     hold. Raises InputError."""
     if files.config is None:  # a GGUF file, which says it itself
         return files.n_numbers
-    return count_parameters(files.config, source.id, checked_kind(source, files))
+    return count_parameters(files.config, source.id, check_kind(source, files))
 
 
 @torch.no_grad()
@@ -184,7 +184,7 @@ def count_parameters(raw: Json, id: str, kind: Kind) -> int:
     """How many weights a configuration describes, a tied head once, found without allocating one. Raises InputError."""
     check_config(raw, id)
     check_type(raw, id, KNOWN_TYPES)
-    reader_of(raw["model_type"], kind, id)
+    find_reader(raw["model_type"], kind, id)
     try:
         config = CONFIG_MAPPING[raw["model_type"]].from_dict(dict(raw))
         config._attn_implementation = config._experts_implementation = None
@@ -212,7 +212,7 @@ def _config(folder: Path, id: str) -> Module:
     return config
 
 
-def _held(placement: Placement, offload_folder: Path | None) -> Kwargs:
+def _loading_options(placement: Placement, offload_folder: Path | None) -> Kwargs:
     """What `from_pretrained` is told of precision and place."""
     half = torch.bfloat16 if placement.device == "cpu" or torch.cuda.is_bf16_supported() else torch.float16
     if placement.precision in ("8bit", "4bit"):
@@ -232,12 +232,12 @@ def _held(placement: Placement, offload_folder: Path | None) -> Kwargs:
     return held | {"device_map": "auto", "max_memory": room, "offload_folder": offload_folder}
 
 
-def _converted(folder: Path, gguf_file: str, id: str) -> Path:
+def _convert_once(folder: Path, gguf_file: str, id: str) -> Path:
     """A folder with the same model as safetensors, made on first use. A broken one is made anew.
 
     Raises InputError where the copy cannot be written, as on a full disk.
     """
-    target = converted_folder(folder, gguf_file)
+    target = find_converted_folder(folder, gguf_file)
     if is_complete(target):
         return target
     header = read_gguf_header(folder / gguf_file, id)

@@ -42,14 +42,14 @@ def find_down_projections(
     """
     maps = [_linear_maps(block, layer, model) for layer, block in enumerate(blocks)]
     linear_maps = [linear for of_block in maps for linear in of_block.values()]
-    with _seeing([*linear_maps, *blocks]) as undisturbed:
+    with _watch_parts([*linear_maps, *blocks]) as undisturbed:
         forward()
     ran = {name for of_block in maps for name, linear in of_block.items() if linear in undisturbed}
     maps = [
         {name: of_block[name] for name in of_block if name in ran} for of_block in maps
     ]  # less idle cross-attention
     linear_maps = [linear for of_block in maps for linear in of_block.values()]
-    n_positions = len(_rows(undisturbed[blocks[0]].output))
+    n_positions = len(_rows_of(undisturbed[blocks[0]].output))
     if n_positions < SHORTEST_PROBE:
         raise ValueError(f"the probe has {n_positions} positions; at least {SHORTEST_PROBE} are needed")
     for layer, of_block in enumerate(maps):
@@ -61,7 +61,7 @@ def find_down_projections(
     position = n_positions // 2
     frozen = {part: seen.output for part, seen in undisturbed.items()}
     perturbation = {linear: _perturb(frozen[linear], position, n_positions) for linear in linear_maps}
-    with _seeing(linear_maps) as perturbed, _returning(frozen | perturbation):
+    with _watch_parts(linear_maps) as perturbed, _return_outputs(frozen | perturbation):
         forward()
     local = {
         linear for linear in linear_maps if _moves_only_at(position, undisturbed[linear].input, perturbed[linear].input)
@@ -72,12 +72,12 @@ def find_down_projections(
         same_name = {
             layer: linear
             for layer, linear in same_name.items()
-            if _rows(frozen[linear]).shape == _rows(frozen[blocks[layer]]).shape
+            if _rows_of(frozen[linear]).shape == _rows_of(frozen[blocks[layer]]).shape
         }
         if same_name:
             with (
-                _seeing(blocks) as answered,
-                _returning(frozen | {linear: perturbation[linear] for linear in same_name.values()}),
+                _watch_parts(blocks) as answered,
+                _return_outputs(frozen | {linear: perturbation[linear] for linear in same_name.values()}),
             ):
                 forward()
             for layer, linear in same_name.items():
@@ -98,7 +98,7 @@ def record_activations(
     recorded: dict[nn.Module, Tensor] = {}
 
     def record(part: nn.Module, args: Args, kwargs: Kwargs) -> None:
-        recorded[part] = _rows(_copy_output(args[0] if args else next(iter(kwargs.values()))))
+        recorded[part] = _rows_of(_copy_output(args[0] if args else next(iter(kwargs.values()))))
 
     with ExitStack() as stack:
         for projection in down_projections:
@@ -130,7 +130,7 @@ def _linear_maps(block: nn.Module, layer: int, model: str) -> dict[str, nn.Modul
 
 
 def _widest(linears: list[nn.Module], undisturbed: Mapping[nn.Module, _Seen], model: str, layer: int) -> nn.Module:
-    widths = [_rows(undisturbed[linear].input).shape[-1] for linear in linears]
+    widths = [_rows_of(undisturbed[linear].input).shape[-1] for linear in linears]
     if not linears or widths.count(max(widths)) > 1:
         raise InputError("no_down_projection", model=model, layer=layer)
     return linears[widths.index(max(widths))]
@@ -147,11 +147,11 @@ class _Seen:
 
     @property
     def rows(self) -> Tensor:
-        return _rows(self.output)
+        return _rows_of(self.output)
 
 
 @contextmanager
-def _seeing(parts: Sequence[nn.Module]) -> Iterator[dict[nn.Module, _Seen]]:
+def _watch_parts(parts: Sequence[nn.Module]) -> Iterator[dict[nn.Module, _Seen]]:
     """While open, each part's last call is noted, in copies: some blocks add in place (Falcon)."""
     seen: dict[nn.Module, _Seen] = {}
 
@@ -167,7 +167,7 @@ def _seeing(parts: Sequence[nn.Module]) -> Iterator[dict[nn.Module, _Seen]]:
 
 
 @contextmanager
-def _returning(outputs: Mapping[nn.Module, Output]) -> Iterator[None]:
+def _return_outputs(outputs: Mapping[nn.Module, Output]) -> Iterator[None]:
     """While open, each part returns the given output whatever it computed. Open it after `_seeing`, which sees first."""
     with ExitStack() as stack:
         for part, output in outputs.items():
@@ -185,7 +185,7 @@ def _copy_output(output: Output) -> Output:
     return output.detach().clone() if isinstance(output, Tensor) else output
 
 
-def _rows(output: Output) -> Tensor:
+def _rows_of(output: Output) -> Tensor:
     """(position, width), also where a block returns a tuple, or an MLP works on flattened rows (OPT)."""
     tensor = output[0] if isinstance(output, (tuple, list)) else output
     return torch.as_tensor(tensor).flatten(0, -2)
@@ -206,7 +206,7 @@ def _perturb(output: Output, position: int, n_positions: int) -> Output:
 
 
 def _moves_only_at(position: int, before: Output, after: Output) -> bool:
-    if not isinstance(before, Tensor) or _rows(before).shape != _rows(after).shape:
+    if not isinstance(before, Tensor) or _rows_of(before).shape != _rows_of(after).shape:
         return False
-    perturbation = (_rows(before) != _rows(after)).any(-1)
+    perturbation = (_rows_of(before) != _rows_of(after)).any(-1)
     return bool(perturbation[position]) and int(perturbation.sum()) == 1

@@ -32,8 +32,8 @@ class Speller:
         self._is_python = backend is None
         self._decoder = None if backend is None else backend.decoder
         self._steps = _steps_of(self._decoder)
-        self._is_of_bytes = self._is_python and self._joined(["Ã", "©"]) == "é"
-        goes_on = self._is_python and not self._is_of_bytes and self._joined(["x", "##y"]) == "xy"
+        self._is_of_bytes = self._is_python and self._join(["Ã", "©"]) == "é"
+        goes_on = self._is_python and not self._is_of_bytes and self._join(["x", "##y"]) == "xy"
         self.is_word_piece = "WordPiece" in {kind for kind, _, _ in self._steps} or goes_on
         """Whether the vocabulary marks continuations instead of spaces (BERT)."""
         self._spelled = lru_cache(maxsize=2**16)(self._spell)
@@ -50,7 +50,7 @@ class Speller:
         """The bytes of one id as it stands inside a text."""
         if self._is_python and not self._is_of_bytes:
             piece = self._piece(id)
-            return self._added.get(id, self._joined(["x", piece]).removeprefix("x")).encode()
+            return self._added.get(id, self._join(["x", piece]).removeprefix("x")).encode()
         return self._spelled(int(id), False, False)
 
     def _piece(self, id: int) -> str:
@@ -95,12 +95,12 @@ class Speller:
         spelled = []
         for i in range(len(pieces)):
             before = pieces[max(0, i - WINDOW) : i]
-            text, whole = self._joined(before), self._joined([*before, pieces[i]])
+            text, whole = self._join(before), self._join([*before, pieces[i]])
             shared = next((n for n, (a, b) in enumerate(zip(text, whole, strict=False)) if a != b), len(text))
             spelled.append(whole[min(shared, len(whole)) :].encode())
         return spelled
 
-    def _joined(self, pieces: list[str]) -> str:
+    def _join(self, pieces: list[str]) -> str:
         return str(self._tokenizer.convert_tokens_to_string(pieces)) if pieces else ""
 
 

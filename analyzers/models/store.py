@@ -85,7 +85,7 @@ class ModelStore:
         Raises InputError where it cannot be loaded, with the figures where it is too large.
         """
         from analyzers.models.language_model import pick_device
-        from analyzers.models.loading import checked_kind, n_parameters_of  # torch loads behind the first page
+        from analyzers.models.loading import check_kind, count_model_parameters  # torch loads behind the first page
 
         source, device = self._find(model), pick_device(device)
         if source.folder is not None:
@@ -93,19 +93,19 @@ class ModelStore:
         else:
             asked = self._ask(source)
             files, to_fetch = asked.model_files, asked.n_bytes
-        kind, n_parameters = checked_kind(source, files), n_parameters_of(source, files)
+        kind, n_parameters = check_kind(source, files), count_model_parameters(source, files)
         placement = self._room.place(source.id, n_parameters, device)
         return ModelSummary(kind, n_parameters, to_fetch, placement, self._room.could_be_free(device))
 
     def kind_of(self, model: str) -> Kind | None:
         """Kind of a model, from the catalog or its files; None where it is not known before it is fetched."""
-        from analyzers.models.loading import checked_kind  # torch loads behind the first page
+        from analyzers.models.loading import check_kind  # torch loads behind the first page
 
         try:
             source = self.resolver.find(model)
             if source.kind is not None:
                 return source.kind
-            return None if source.folder is None else checked_kind(source, inspect_files(source, source.folder))
+            return None if source.folder is None else check_kind(source, inspect_files(source, source.folder))
         except InputError:  # said when it is run
             return None
 
@@ -196,10 +196,10 @@ class ModelStore:
 
     def _fetch(self, source: Source, key: Key, stop: threading.Event) -> Path:
         """Download what is worth it: a model that can be used, and fits. Raises InputError."""
-        from analyzers.models.loading import n_parameters_of
+        from analyzers.models.loading import count_model_parameters
 
         asked = self._ask(source)
-        self._room.place(source.id, n_parameters_of(source, asked.model_files), key[1])
+        self._room.place(source.id, count_model_parameters(source, asked.model_files), key[1])
 
         def report(transfer: Transfer) -> None:
             self._transfers[key] = transfer
@@ -209,11 +209,11 @@ class ModelStore:
         return folder
 
     def _load(self, source: Source, folder: Path, key: Key) -> LanguageModel:
-        from analyzers.models.loading import checked_kind, load_model, n_parameters_of
+        from analyzers.models.loading import check_kind, count_model_parameters, load_model
 
         files = inspect_files(source, folder)
-        kind = checked_kind(source, files)
-        placement = self._room.reserve(source.id, n_parameters_of(source, files), key)
+        kind = check_kind(source, files)
+        placement = self._room.reserve(source.id, count_model_parameters(source, files), key)
         loaded = load_model(
             folder,
             source.id,

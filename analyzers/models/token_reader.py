@@ -47,7 +47,7 @@ class TokenReader:
             spelled[i], before = raw, decode_utf8(raw)
         tokens: list[Token] = []
         runs = [(run, self._text(run, ids, spelled)) for run in _glyph_runs(spelled)]
-        for run, glyph_text in _joined_graphemes(runs, {i for i, raw in enumerate(spelled) if raw is None}):
+        for run, glyph_text in _join_graphemes(runs, {i for i, raw in enumerate(spelled) if raw is None}):
             start = first_position + run[0]
             for i in run:
                 text = self._text([i], ids, spelled)
@@ -94,7 +94,7 @@ def _glyph_runs(spelled: Sequence[bytes | None]) -> Iterable[list[int]]:
     run: list[int] = []
     for i, raw in enumerate(spelled):
         if run and (raw is None or not _continues(reader.getstate()[0], raw)):
-            yield from _parted(run, spelled)  # a character that never ended
+            yield from _part(run, spelled)  # a character that never ended
             run = []
             reader.reset()
         if raw is None:
@@ -105,7 +105,7 @@ def _glyph_runs(spelled: Sequence[bytes | None]) -> Iterable[list[int]]:
         if not reader.getstate()[0]:
             yield run
             run = []
-    yield from _parted(run, spelled)
+    yield from _part(run, spelled)
 
 
 def _continues(part: bytes, raw: bytes) -> bool:
@@ -120,14 +120,14 @@ def _continues(part: bytes, raw: bytes) -> bool:
     return True
 
 
-def _parted(run: list[int], spelled: Sequence[bytes | None]) -> Iterable[list[int]]:
+def _part(run: list[int], spelled: Sequence[bytes | None]) -> Iterable[list[int]]:
     """A run whose last character never ended: in one where it holds others that need all of it, else each by itself."""
     whole = b"".join(spelled[i] or b"" for i in run).decode(errors="ignore")
     alone = "".join((spelled[i] or b"").decode(errors="ignore") for i in run)
     return [run] if run and whole != alone else ([i] for i in run)
 
 
-def _joined_graphemes(runs: Sequence[tuple[list[int], str]], special: set[int]) -> list[tuple[list[int], str]]:
+def _join_graphemes(runs: Sequence[tuple[list[int], str]], special: set[int]) -> list[tuple[list[int], str]]:
     """Runs that a reader sees as one picture made one run: joined emoji, flags, marks above a letter (16 ids at most).
     A special token stands alone."""
     joined: list[tuple[list[int], str]] = []

@@ -52,7 +52,7 @@ def load_tokenizer(folder: Path, id: str) -> Tokenizer:
     sentencepiece model alone is held against sentencepiece in the same way. Raises InputError, by name, for a tokenizer
     that cannot be read here, or reads otherwise than its file.
     """
-    own = _own_file(folder, id)
+    own = _read_own_file(folder, id)
     builders: list[Callable[..., Output]] = [AutoTokenizer.from_pretrained]
     if isinstance(own, tokenizers.Tokenizer):
         builders.append(PreTrainedTokenizerFast.from_pretrained)
@@ -65,7 +65,7 @@ def load_tokenizer(folder: Path, id: str) -> Tokenizer:
                 tokenizer = build(folder, local_files_only=True, trust_remote_code=False)
             if tokenizer.is_fast:
                 _give_decoder(tokenizer.backend_tokenizer)
-            differing = _differing(tokenizer, folder, own)
+            differing = _find_difference(tokenizer, folder, own)
         except Exception as error:  # tokenizers and sentencepiece raise nothing more precise
             if isinstance(error, MemoryError):
                 raise
@@ -77,7 +77,7 @@ def load_tokenizer(folder: Path, id: str) -> Tokenizer:
     raise failures[0]
 
 
-def _own_file(folder: Path, id: str) -> tokenizers.Tokenizer | SentencePieceProcessor | None:
+def _read_own_file(folder: Path, id: str) -> tokenizers.Tokenizer | SentencePieceProcessor | None:
     """What tokenizer.json says by itself, else the sentencepiece model; None where there is neither, as with a plain list
     of words, which its class defines. Raises InputError for one that cannot be read."""
     path = folder / "tokenizer.json"
@@ -145,20 +145,20 @@ def _is_tiktoken(path: Path) -> bool:
         return re.fullmatch(rb"[A-Za-z0-9+/]+=* \d+\r?\n?", stream.readline(4096)) is not None
 
 
-def _differing(
+def _find_difference(
     tokenizer: Tokenizer, folder: Path, own: tokenizers.Tokenizer | SentencePieceProcessor | None
 ) -> str | None:
     """The first text that a tokenizer reads otherwise than its own file, or None."""
     if isinstance(own, tokenizers.Tokenizer):
-        return _differing_from_file(tokenizer, own, _settings(folder))
-    return None if own is None else _differing_from_pieces(tokenizer, own)
+        return _compare_with_file(tokenizer, own, _settings(folder))
+    return None if own is None else _compare_with_pieces(tokenizer, own)
 
 
-def _differing_from_file(tokenizer: Tokenizer, file: tokenizers.Tokenizer, settings: dict[str, Any]) -> str | None:
+def _compare_with_file(tokenizer: Tokenizer, file: tokenizers.Tokenizer, settings: dict[str, Any]) -> str | None:
     texts = [*HARD_TEXTS, *_with_added(file)]
     read = tokenizer(texts, add_special_tokens=False).input_ids
     for text, ids, own in zip(texts, read, file.encode_batch(texts, add_special_tokens=False), strict=True):
-        if list(ids) != own.ids or _decoded(tokenizer, ids) != file.decode(own.ids, skip_special_tokens=False):
+        if list(ids) != own.ids or _decode(tokenizer, ids) != file.decode(own.ids, skip_special_tokens=False):
             return text
     # What is put around a text may be set beside the file, in tokenizer_config.json.
     is_set = "add_bos_token" in settings or "add_eos_token" in settings
@@ -166,7 +166,7 @@ def _differing_from_file(tokenizer: Tokenizer, file: tokenizers.Tokenizer, setti
     return None if around or is_set else texts[0]
 
 
-def _differing_from_pieces(tokenizer: Tokenizer, processor: SentencePieceProcessor) -> str | None:
+def _compare_with_pieces(tokenizer: Tokenizer, processor: SentencePieceProcessor) -> str | None:
     for text in HARD_TEXTS:
         own = [None if processor.IsUnknown(i) else processor.IdToPiece(i) for i in processor.Encode(text)]
         read = tokenizer.convert_ids_to_tokens(tokenizer(text, add_special_tokens=False).input_ids)
@@ -175,7 +175,7 @@ def _differing_from_pieces(tokenizer: Tokenizer, processor: SentencePieceProcess
     return None
 
 
-def _decoded(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
+def _decode(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
     return str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 

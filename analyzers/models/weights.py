@@ -15,7 +15,7 @@ from analyzers.models.library import Args, Module, Output
 HALF = (torch.float16, torch.bfloat16)
 
 
-def each_weight(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+def iterate_weights(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Every parameter by name, also one that accelerate holds in main memory or on the disk until it is used."""
     for name, part in module.named_modules():
         for leaf, weight in part.named_parameters(recurse=False):
@@ -35,7 +35,7 @@ def device_of(module: nn.Module) -> torch.device:
     return torch.device(kept[0]) if kept else next(first.parameters()).device
 
 
-def held_bytes(module: nn.Module) -> int:
+def count_bytes(module: nn.Module) -> int:
     """Memory of the weights, counted once where they are tied; what lies on the disk is not in memory."""
     held = {weight.data_ptr(): weight for weight in _in_memory(module)}
     return sum(weight.numel() * weight.element_size() for weight in held.values())
@@ -77,7 +77,7 @@ def _leaves_after(module: nn.Module, last_block: nn.Module, forward: Callable[[]
     """The modules with weights and without parts that run after a block has run for the last time."""
     after: dict[nn.Module, None] = {}
 
-    def finished(part: nn.Module, _args: object, _output: object) -> None:
+    def note_part(part: nn.Module, _args: object, _output: object) -> None:
         if part is last_block:
             after.clear()
         elif not any(True for _ in part.children()) and any(True for _ in part.parameters(recurse=False)):
@@ -85,7 +85,7 @@ def _leaves_after(module: nn.Module, last_block: nn.Module, forward: Callable[[]
 
     with ExitStack() as stack:
         for part in module.modules():
-            stack.callback(part.register_forward_hook(finished).remove)
+            stack.callback(part.register_forward_hook(note_part).remove)
         with torch.no_grad():
             forward()
     return list(after)

@@ -78,7 +78,7 @@ class Size:
         return self.model.facts.n_layers + 1
 
 
-def expected_seconds(model: LanguageModel, request: AnyRequest, prompt: Prompt) -> float:
+def expect_seconds(model: LanguageModel, request: AnyRequest, prompt: Prompt) -> float:
     """How long a request will take where its model is, loading and waiting not counted."""
     return estimate(model, request, prompt).seconds(model)
 

@@ -106,7 +106,7 @@ class Dispatcher:
 
     def _load_and_run(self, request: AnyRequest, limit: int) -> Iterator[Step]:
         from analyzers.models.completion import read_prompt
-        from analyzers.serving.cost import expected_seconds
+        from analyzers.serving.cost import expect_seconds
 
         seconds: dict[str, float] = {}
         started = time.perf_counter()
@@ -130,7 +130,7 @@ class Dispatcher:
             while not lock.acquire(timeout=POLL_SECONDS):
                 yield Step("waiting")
             prompt = read_prompt(model, request.text, request.generation)
-            expected = expected_seconds(model, request, prompt)
+            expected = expect_seconds(model, request, prompt)
             for step in self._run(model, request, prompt, seconds, limit):
                 yield replace(step, expected=expected)
 

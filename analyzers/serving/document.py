@@ -45,7 +45,7 @@ def document(answer: AnyAnswer, language: Language = DEFAULT) -> Document:
 def saliency_part(result: Saliency) -> Document:
     """`scores` and `shares`: one list per explained token, one number per token up to the last that it rests on."""
 
-    def ragged(rows: Iterable[Iterable[float]]) -> list[list[float]]:
+    def cut_rows(rows: Iterable[Iterable[float]]) -> list[list[float]]:
         return [[float(x) for x in row][: max(seen) + 1] for row, seen in zip(rows, result.seen, strict=True)]
 
     return {
@@ -58,9 +58,9 @@ def saliency_part(result: Saliency) -> Document:
         "explained": list(result.explained),
         "said": [{"id": token.id, "text": token.text} for token in result.explained_tokens],
         "values": [float(value) for value in result.values],
-        "scores": ragged(result.scores),
-        "shares": None if result.shares is None else ragged(result.shares),
-        "hidden_values": None if result.hidden_values is None else ragged(result.hidden_values),
+        "scores": cut_rows(result.scores),
+        "shares": None if result.shares is None else cut_rows(result.shares),
+        "hidden_values": None if result.hidden_values is None else cut_rows(result.hidden_values),
         "completeness": [None if c is None else completeness_part(c) for c in result.completeness],
     }
 

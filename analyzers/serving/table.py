@@ -34,13 +34,13 @@ def saliency_lines(result: Saliency) -> list[str]:
     """A block of lines per explained token."""
     lines: list[str] = []
     for row, position in enumerate(result.explained):
-        lines += ["", f"{position:>4} {_padded(result.explained_tokens[row], 18)} {describe(result, row)}"]
+        lines += ["", f"{position:>4} {_pad(result.explained_tokens[row], 18)} {describe(result, row)}"]
         for token in (result.tokens[seen] for seen in result.seen[row]):
             score = result.scores[row, token.position]
             share = None if result.shares is None else result.shares[row, token.position]
             shown = f"{score:+12.6f}" if share is None else f"{share:7.1%} {'█' * round(share * BAR_CELLS)}"
             against = "  (hiding it raises the target)" if _works_against(result, row, token.position) else ""
-            lines.append(f"{token.position:>4} {_padded(token, 18)} {shown}{against}")
+            lines.append(f"{token.position:>4} {_pad(token, 18)} {shown}{against}")
     return lines
 
 
@@ -65,7 +65,7 @@ def _works_against(result: Saliency, row: int, position: int) -> bool:
     return result.hidden_values is not None and bool(result.signs[row, position] < 0)
 
 
-def _padded(token: Token, width: int) -> str:
+def _pad(token: Token, width: int) -> str:
     """A token's text in a column: wide characters take two cells."""
     text = label_token(token)
     return text + " " * max(0, width - _cells(text))
@@ -78,7 +78,11 @@ def _cells(text: str) -> int:
 def layer_predictions_lines(result: LayerPredictions) -> list[str]:
     """A line per layer: entropy and KL in nats, then its likeliest tokens with their probability."""
     chosen = "" if result.chosen is None else f" (there: {label_token(result.chosen)})"
-    lines = ["", f"position {result.position}{chosen} · {_reading(result)}", "layer entropy     KL  predictions"]
+    lines = [
+        "",
+        f"position {result.position}{chosen} · {_describe_reading(result)}",
+        "layer entropy     KL  predictions",
+    ]
     for row, layer in enumerate(result.layers):
         name = "embed" if layer < 0 else str(layer)
         predictions = "  ".join(f"{show_whitespace(p.text)} {p.probability:.1%}" for p in result.predictions[row])
@@ -89,7 +93,7 @@ def layer_predictions_lines(result: LayerPredictions) -> list[str]:
 def rankings_lines(result: Rankings) -> list[str]:
     """A line per layer, a column per output; then the watched tokens likewise."""
     names = [label_token(token) for token in result.outputs]
-    lines = ["", f"rank of each token after the prompt · {_reading(result)}"]
+    lines = ["", f"rank of each token after the prompt · {_describe_reading(result)}"]
     lines += _rank_table(names, result.ranks.tolist())
     settled = ["never" if layer is None else str(layer) for layer in result.commitment]
     lines.append(
@@ -132,6 +136,6 @@ def _rank_table(names: list[str], ranks: list[list[int]]) -> list[str]:
     return [head, *(f"{layer:>5} {row}" for layer, row in enumerate(rows))]
 
 
-def _reading(result: LayerPredictions | Rankings) -> str:
+def _describe_reading(result: LayerPredictions | Rankings) -> str:
     norm = "WITHOUT the final norm, as ecco did" if not result.final_norm else "final norm and head at every layer"
     return f"{norm} · last layer − model's logits: {result.self_check:.2g}"

@@ -17,7 +17,7 @@ def cache_folder() -> Path:
     return Path(given) if given else Path.home() / ".cache" / "eccolens"
 
 
-def converted_folder(folder: Path, gguf_file: str) -> Path:
+def find_converted_folder(folder: Path, gguf_file: str) -> Path:
     """The folder of a GGUF file's converted copy, made or not. Another file of the same name has another folder."""
     source = folder / gguf_file
     stat = source.stat()

@@ -90,53 +90,53 @@ def _walk(stream: BinaryIO) -> tuple[dict[str, object], list[tuple[int, ...]], l
         raise ValueError("another version, or no header at all")
     values: dict[str, object] = {}
     for _ in range(n_values):
-        name = _string(stream)
-        values[name] = _value(stream, _number(stream, "I"))
+        name = _read_string(stream)
+        values[name] = _read_value(stream, _read_number(stream, "I"))
     shapes = []
     names = []
     last = 0
     for _ in range(n_tensors):
-        names.append(_string(stream))
-        n_dimensions = _number(stream, "I")
+        names.append(_read_string(stream))
+        n_dimensions = _read_number(stream, "I")
         if n_dimensions > 8:
             raise ValueError("a tensor of many dimensions")
         shapes.append(struct.unpack(f"<{n_dimensions}Q", _read(stream, 8 * n_dimensions)))
-        _number(stream, "I")
-        last = max(last, _number(stream, "Q"))
+        _read_number(stream, "I")
+        last = max(last, _read_number(stream, "Q"))
     return values, shapes, names, last
 
 
-def _value(stream: BinaryIO, kind: int) -> object:
+def _read_value(stream: BinaryIO, kind: int) -> object:
     """A value; of an array, None: only its length is needed to get past it."""
     if kind == STRING:
-        return _string(stream)
+        return _read_string(stream)
     if kind != ARRAY:
-        return _unpack(stream, FIXED[kind]) if kind in FIXED else _unknown(kind)
-    of = _number(stream, "I")
-    n = _number(stream, "Q")
+        return _unpack(stream, FIXED[kind]) if kind in FIXED else _refuse_type(kind)
+    of = _read_number(stream, "I")
+    n = _read_number(stream, "Q")
     if of == STRING:
         for _ in range(n):  # the vocabulary
-            _skip(stream, _number(stream, "Q"))
+            _skip(stream, _read_number(stream, "Q"))
     elif of in FIXED:
         _skip(stream, n * struct.calcsize(f"<{FIXED[of]}"))
     else:
-        _unknown(of)
+        _refuse_type(of)
     return None
 
 
-def _unknown(kind: int) -> NoReturn:
+def _refuse_type(kind: int) -> NoReturn:
     raise ValueError(f"value type {kind}")
 
 
-def _string(stream: BinaryIO) -> str:
-    length = _number(stream, "Q")
+def _read_string(stream: BinaryIO) -> str:
+    length = _read_number(stream, "Q")
     if length > LONGEST_STRING:
         stream.seek(length, 1)  # a chat template, say
         return ""
     return _read(stream, length).decode("utf-8", "replace")
 
 
-def _number(stream: BinaryIO, form: str) -> int:
+def _read_number(stream: BinaryIO, form: str) -> int:
     return int(_unpack(stream, form))
 
 

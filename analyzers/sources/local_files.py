@@ -29,16 +29,16 @@ def find_snapshot(hub_id: str, revision: str | None = None, gguf_file: str | Non
     """The Hub cache's snapshot of a model when its configuration, weights and tokenizer are all there, else None."""
     from huggingface_hub import try_to_load_from_cache  # a quarter of a second that the first page need not wait for
 
-    def cached(name: str) -> Path | None:
+    def find_cached(name: str) -> Path | None:
         found = try_to_load_from_cache(hub_id, name, revision=revision)
         return Path(found) if isinstance(found, str) else None
 
     if gguf_file is not None:
-        file = cached(gguf_file)
+        file = find_cached(gguf_file)
         return file.parent if file is not None else None
-    config = cached("config.json")
-    is_whole = cached("model.safetensors") or _has_every_shard(cached("model.safetensors.index.json"))
-    is_read = any(cached(name) for name in TOKENIZERS) or (config is not None and _names_bytes(config))
+    config = find_cached("config.json")
+    is_whole = find_cached("model.safetensors") or _has_every_shard(find_cached("model.safetensors.index.json"))
+    is_read = any(find_cached(name) for name in TOKENIZERS) or (config is not None and _names_bytes(config))
     return config.parent if config and is_whole and is_read else None
 
 

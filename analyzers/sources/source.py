@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analyzers.common.kinds import Kind
-from analyzers.sources.gguf_cache import converted_folder, is_complete
+from analyzers.sources.gguf_cache import find_converted_folder, is_complete
 from analyzers.sources.hub import HubId
 from analyzers.sources.model_files import ModelFiles, inspect_folder, inspect_gguf
 
@@ -31,7 +31,7 @@ def inspect_files(source: Source, folder: Path) -> ModelFiles:
     """Of a model on this machine. A GGUF file that was converted before is read from its copy. Raises InputError."""
     if source.gguf_file is None:
         return inspect_folder(folder, source.id)
-    copy = converted_folder(folder, source.gguf_file)
+    copy = find_converted_folder(folder, source.gguf_file)
     return inspect_folder(copy, source.id) if is_complete(copy) else inspect_gguf(folder / source.gguf_file, source.id)
 
 

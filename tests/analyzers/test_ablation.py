@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import completed
 
-from analyzers.ablation import Ablation, ablate_neurons, scaled_neurons
+from analyzers.ablation import Ablation, ablate_neurons, scale_neurons
 from analyzers.common.errors import InputError
 from analyzers.common.progress import finish
 from analyzers.common.settings import AblationSettings, FactorNeuron, Part
@@ -65,7 +65,7 @@ def test_only_the_half_that_belongs_to_the_factor_is_scaled(llama: LanguageModel
 
     (before, *_) = record_activations(llama.down_projections(), lambda: llama.module(input_ids=ids))
     for part, half in (("positive", before > 0), ("negative", before < 0)):
-        with scaled_neurons(llama.down_projections(), neurons((0, 4), part=part), 2.0):  # type: ignore[arg-type]
+        with scale_neurons(llama.down_projections(), neurons((0, 4), part=part), 2.0):  # type: ignore[arg-type]
             after = activations()
         wanted = before.clone()
         wanted[:, 4] = torch.where(half[:, 4], 2 * before[:, 4], before[:, 4])
@@ -80,7 +80,7 @@ def test_no_hook_is_left_even_when_the_run_is_stopped_or_fails(gpt2: LanguageMod
     next(steps), next(steps)
     steps.close()  # type: ignore[attr-defined]
     ablate(gpt2, neurons((1, 2)), 0.0)
-    with pytest.raises(MemoryError), scaled_neurons(gpt2.down_projections(), neurons((1, 2)), 0.0):
+    with pytest.raises(MemoryError), scale_neurons(gpt2.down_projections(), neurons((1, 2)), 0.0):
         raise MemoryError
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in gpt2.module.modules())
     assert torch.equal(before, gpt2.next_logits(completion.ids)[0])

@@ -17,7 +17,7 @@ from analyzers.common.errors import InputError
 from analyzers.common.progress import finish
 from analyzers.common.settings import FaithfulnessSettings, NeuronFactorsSettings, SaliencySettings
 from analyzers.faithfulness import compute_faithfulness
-from analyzers.methods.lens import predicted_position
+from analyzers.methods.lens import find_predicted_position
 from analyzers.models.completion import Completion
 from analyzers.models.language_model import LanguageModel
 from analyzers.models.loading import load_model
@@ -102,8 +102,8 @@ def test_a_text_that_hides_nothing_asks_for_a_mask(bert: LanguageModel) -> None:
     with pytest.raises(InputError, match="where it should guess"):
         finish(compute_saliency(bert, found, SaliencySettings()))
     with pytest.raises(InputError, match="where it should guess"):
-        predicted_position(found, None)
-    assert predicted_position(found, 2) == 2
+        find_predicted_position(found, None)
+    assert find_predicted_position(found, 2) == 2
     assert finish(factorize_neurons(bert, found, NeuronFactorsSettings(factors=1))).left_out[0] == 0
 
 
@@ -123,7 +123,7 @@ def test_deletion_starts_from_the_text_and_ends_with_nothing_of_it(family: str) 
     model = tiny_model(family)
     found = completed(model, MASKED if family == "bert" else "the café: the keys", generate=2)
     position = found.outputs[0].position
-    seen = found.seen_from(position)
+    seen = found.positions_seen_from(position)
     curves = finish(compute_faithfulness(model, found, FaithfulnessSettings(position, tuple(map(float, seen)))))
     own = finish(compute_saliency(model, found, SaliencySettings(method="gradient", target="log-probability")))
     assert curves.deletion[0] == pytest.approx(own.values[0], abs=1e-4)

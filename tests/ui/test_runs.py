@@ -10,7 +10,7 @@ import pytest
 from analyzers.common.languages import Language
 from analyzers.models.completion import read_prompt
 from analyzers.models.store import ModelStore
-from analyzers.serving.cost import expected_seconds
+from analyzers.serving.cost import expect_seconds
 from analyzers.serving.dispatch import Dispatcher, Step
 from analyzers.serving.request import parse_request
 from analyzers.sources.resolver import Resolver
@@ -38,7 +38,7 @@ def test_every_step_on_the_model_knows_how_long_the_run_will_take(save_model: Ca
     dispatcher = Dispatcher(ModelStore(Resolver(models_folder=folder.parent, default="tiny")))
     steps = [step for step in dispatcher.run(REQUEST) if step.phase in ("generating", "analyzing", "done")]
     model = dispatcher.store.load("tiny")
-    expected = expected_seconds(model, REQUEST, read_prompt(model, REQUEST.text, REQUEST.generation))
+    expected = expect_seconds(model, REQUEST, read_prompt(model, REQUEST.text, REQUEST.generation))
     assert {step.expected for step in steps} == {expected}
     assert len(steps) > 3
     assert next(iter(follow(dispatcher, REQUEST, "en"))).notice["kind"] == "busy"

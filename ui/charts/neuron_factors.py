@@ -121,7 +121,7 @@ def csv_text(result: NeuronFactors) -> str:
     return out.getvalue()
 
 
-def promoted_line(result: NeuronFactors, number: int, language: Language) -> list[str]:
+def describe_promoted(result: NeuronFactors, number: int, language: Language) -> list[str]:
     """The tokens that a factor's neurons promote; none for an encoder."""
     tokens = " ".join(f"“{show_whitespace(token.text)}”" for token in result.factors[number].promoted)
     return [say("promoted", language, number=number + 1, tokens=tokens)] if tokens else []

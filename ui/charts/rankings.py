@@ -11,7 +11,7 @@ from analyzers.common.languages import Language
 from analyzers.common.tokens import label_token, show_whitespace
 from analyzers.rankings import Rankings
 from ui.charts.style import apply_theme, escape_formula, format_self_check, quote_text, wrap_line
-from ui.charts.token_strip import position_reading, reading_strip
+from ui.charts.token_strip import build_reading_strip, position_reading
 from ui.texts import say
 from ui.theme import AGAINST_HEX, FOR_HEX
 from ui.values import Cells, Row, Value
@@ -158,7 +158,7 @@ def commitment_strip(result: Rankings, language: Language, pinned: int | None) -
             readings[token.position] = say("reading_commitment", language, layer=settled, **values)
             fills[token.position] = _fill(settled, n_layers)
     marks = sorted({0, n_layers // 4, n_layers // 2, 3 * n_layers // 4, n_layers - 1})
-    return reading_strip(
+    return build_reading_strip(
         result.tokens,
         readings,
         language,

@@ -52,7 +52,7 @@ def strip_value(result: Saliency, language: Language, pinned: int | None) -> Val
     }
 
 
-def reading_strip(
+def build_reading_strip(
     tokens: Sequence[Token],
     readings: Mapping[int, str],
     language: Language,

@@ -158,10 +158,10 @@ def build_tab(runner: Runner, pinned: gr.State) -> AnyTab:
 
 
 def _strip(found: PredictionsAnswer, language: Language) -> Value:
-    from ui.charts.token_strip import position_readings, reading_strip
+    from ui.charts.token_strip import build_reading_strip, position_readings
 
     completion = found.completion
-    return reading_strip(
+    return build_reading_strip(
         completion.tokens,
         position_readings(completion, language),
         language,

@@ -69,7 +69,7 @@ def move_on_select(
 ) -> Event:
     """A token chosen in the strip is read at its own position; the other tabs follow. Returns the event."""
 
-    def moved(request: gr.Request, event: gr.EventData, found: AnyAnswer | None, *values: object) -> Iterator[Updates]:
+    def move(request: gr.Request, event: gr.EventData, found: AnyAnswer | None, *values: object) -> Iterator[Updates]:
         language = language_of(request)
         if found is None:
             yield {line: notice("info", say("pinned_none", language))}
@@ -93,7 +93,7 @@ def move_on_select(
             yield from report(runner, second, language, line, lambda beside: show_second(first[0], beside, language))
 
     affected = list(dict.fromkeys([*outputs, line, pinned]))
-    return strip.select(moved, [answer, *extras.values()], affected, **QUIET, **on_the_model(runner))
+    return strip.select(move, [answer, *extras.values()], affected, **QUIET, **on_the_model(runner))
 
 
 def warn_of_norm(found: LensAnswer, language: Language) -> Value:

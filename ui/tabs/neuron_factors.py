@@ -79,7 +79,7 @@ def build_tab(runner: Runner, _pinned: gr.State) -> AnyTab:
         return {
             view: charts.view_value(result, language, 0),
             line: notice("info" if result.converged else "warning", charts.line(result, language)),
-            promoted: notice("info", *charts.promoted_line(result, 0, language)),
+            promoted: notice("info", *charts.describe_promoted(result, 0, language)),
             answer: found,
             factor: 0,
             panel: gr.update(visible=True),
@@ -94,7 +94,7 @@ def build_tab(runner: Runner, _pinned: gr.State) -> AnyTab:
 
     def pin(found: FactorsAnswer | None, request: gr.Request, event: gr.EventData) -> Updates:
         """The factor that the panels below are about."""
-        from ui.charts.neuron_factors import promoted_line
+        from ui.charts.neuron_factors import describe_promoted
 
         language = language_of(request)
         if found is None:
@@ -103,7 +103,7 @@ def build_tab(runner: Runner, _pinned: gr.State) -> AnyTab:
             number = position_of(index_of(event), tuple(range(len(found.result.factors))))
         except InputError as error:
             return {promoted: notice("error", error.say(language))}
-        return {promoted: notice("info", *promoted_line(found.result, number, language)), factor: number}
+        return {promoted: notice("info", *describe_promoted(found.result, number, language)), factor: number}
 
     def turn_down(
         found: FactorsAnswer | None, number: object, times: object, n: object, request: gr.Request

@@ -9,7 +9,7 @@ from families import tiny_model, tiny_module
 from torch import Tensor, nn
 from toys import copy_module, linear_module, loaded
 
-from analyzers.models.anatomy import observed, unembed
+from analyzers.models.anatomy import observe_blocks, unembed
 from analyzers.models.language_model import LanguageModel
 
 
@@ -19,7 +19,7 @@ def ids_of(model: LanguageModel) -> Tensor:
 
 def block_outputs(model: LanguageModel, ids: Tensor) -> dict[int, Tensor]:
     seen: dict[int, Tensor] = {}
-    with torch.no_grad(), observed(model.anatomy, lambda layer, hidden: seen.update({layer: hidden})):
+    with torch.no_grad(), observe_blocks(model.anatomy, lambda layer, hidden: seen.update({layer: hidden})):
         model.module(input_ids=ids, use_cache=False)
     return seen
 
@@ -109,7 +109,7 @@ def test_nothing_is_left_on_the_model_after_a_failure(llama: LanguageModel) -> N
     def stumble(_layer: int, _hidden: Tensor) -> None:
         raise RuntimeError("stumbled")
 
-    with pytest.raises(RuntimeError, match="stumbled"), observed(llama.anatomy, stumble):
+    with pytest.raises(RuntimeError, match="stumbled"), observe_blocks(llama.anatomy, stumble):
         llama.module(input_ids=ids_of(llama))
     assert not [part for part in llama.module.modules() if "forward" in part.__dict__]
     assert hooks_of(llama.module) == 0

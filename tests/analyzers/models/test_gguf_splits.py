@@ -162,13 +162,13 @@ def test_the_split_is_in_the_copy(folder: Path) -> None:
     file = write_gguf(folder / "tiny.gguf", tiny_module("llama"), split="smollm")
     model = ModelStore(Resolver(models_folder=folder)).load("tiny.gguf", "cpu")
     assert len(model.encode("2023")) == 4
-    own = Tokenizer.from_file(str(gguf_cache.converted_folder(folder, file.name) / "tokenizer.json"))
+    own = Tokenizer.from_file(str(gguf_cache.find_converted_folder(folder, file.name) / "tokenizer.json"))
     assert own.encode("2023\n\n1").ids == model.encode("2023\n\n1")
 
 
 def test_a_copy_of_an_earlier_reader_is_not_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write_gguf(folder / "tiny.gguf", tiny_module("llama"))
-    now = gguf_cache.converted_folder(folder, file.name)
+    now = gguf_cache.find_converted_folder(folder, file.name)
     monkeypatch.setattr(gguf_cache, "READER", gguf_cache.READER - 1)
-    assert gguf_cache.converted_folder(folder, file.name) != now
+    assert gguf_cache.find_converted_folder(folder, file.name) != now
     assert os.path.commonpath([now, folder.parent]) == str(folder.parent)

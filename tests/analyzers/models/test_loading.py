@@ -17,7 +17,7 @@ from analyzers.common.kinds import Kind
 from analyzers.common.progress import finish
 from analyzers.common.settings import Generation, SaliencySettings
 from analyzers.models.completion import complete
-from analyzers.models.loading import checked_kind, count_parameters, load_model, reader_of
+from analyzers.models.loading import check_kind, count_parameters, find_reader, load_model
 from analyzers.saliency import compute_saliency
 from analyzers.sources.model_files import ModelFiles, inspect_folder
 from analyzers.sources.source import Source
@@ -76,7 +76,7 @@ def test_of_a_model_that_sees_pictures_too_the_text_part_is_run(tmp_path: Path, 
 )
 def test_a_type_without_a_model_of_text_is_refused_by_name(type_: str, kind: str) -> None:
     with pytest.raises(InputError, match=rf"x cannot be used: .*\({type_}\)") as caught:
-        reader_of(type_, Kind(kind), "x")
+        find_reader(type_, Kind(kind), "x")
     assert str(caught.value).endswith("The model in use is unchanged.")
 
 
@@ -96,7 +96,7 @@ def test_an_encoder_saved_without_its_pooler_is_read(tmp_path: Path, architectur
     ids = torch.tensor([model.encode("the café")])
     with torch.no_grad():
         theirs = full(input_ids=ids).last_hidden_state.mean(1)
-    torch.testing.assert_close(model.pooled(ids), theirs, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(model.pool(ids), theirs, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("lost", ["encoder.layer.2.output.dense.weight", "embeddings.LayerNorm.bias"])
@@ -162,11 +162,11 @@ FILES = ModelFiles(Kind.CAUSAL, 10, 40, {"model_type": "gpt2"})
 
 
 def test_the_kind_that_is_said_of_a_model_goes_before_that_of_its_files() -> None:
-    assert checked_kind(Source("a", None, kind=Kind.ENCODER), FILES) == "encoder"
-    assert checked_kind(Source("a", None), FILES) == "causal"
+    assert check_kind(Source("a", None, kind=Kind.ENCODER), FILES) == "encoder"
+    assert check_kind(Source("a", None), FILES) == "causal"
 
 
 def test_a_type_that_needs_code_of_its_own_is_refused_whatever_is_said_of_it() -> None:
     with pytest.raises(InputError, match="own-code") as refused:
-        checked_kind(Source("a", None, kind=Kind.CAUSAL), ModelFiles(Kind.CAUSAL, 10, 40, {"model_type": "own-code"}))
+        check_kind(Source("a", None, kind=Kind.CAUSAL), ModelFiles(Kind.CAUSAL, 10, 40, {"model_type": "own-code"}))
     assert refused.value.sentence.key == "model_type_unknown"

@@ -273,8 +273,8 @@ def test_characters_that_are_dropped_are_found() -> None:
     state["model"]["vocab"] = {name: i for i, name in enumerate(state["model"]["vocab"])}
     state["model"]["merges"] = []
     model = with_tokenizer("gpt2", Tokenizer.from_str(json.dumps(state)))
-    assert model.dropped("a\x04b c") == "\x04"
-    assert model.dropped("a plain 東京 é 👍 text\n") == ""
+    assert model.find_dropped("a\x04b c") == "\x04"
+    assert model.find_dropped("a plain 東京 é 👍 text\n") == ""
 
 
 def ended_words() -> Tokenizer:

@@ -26,7 +26,7 @@ from analyzers.methods.lens import stream_logits
 from analyzers.models.language_model import LanguageModel
 from analyzers.models.loading import load_model
 from analyzers.models.placement import Placement
-from analyzers.models.weights import each_weight, held_bytes
+from analyzers.models.weights import count_bytes, iterate_weights
 from analyzers.neuron_factors import factorize_neurons
 from analyzers.rankings import rank_at_each_layer
 from analyzers.saliency import compute_saliency
@@ -100,19 +100,19 @@ def test_weights_that_lie_elsewhere_give_the_same_numbers(
 
 def test_every_weight_is_seen_wherever_it_lies(place: Callable[[str], tuple[LanguageModel, LanguageModel]]) -> None:
     here, elsewhere = place("llama")
-    expected = dict(each_weight(here.module))
-    found = dict(each_weight(elsewhere.module))
+    expected = dict(iterate_weights(here.module))
+    found = dict(iterate_weights(elsewhere.module))
     assert expected.keys() == found.keys()
     for name, weight in expected.items():
         assert torch.equal(weight, found[name]), name
 
 
 def test_memory_is_counted_where_it_is_used(tmp_path: Path) -> None:
-    whole = held_bytes(tiny_module("llama"))
+    whole = count_bytes(tiny_module("llama"))
     assert whole == sum(4 * weight.numel() for weight in tiny_module("llama").parameters())
-    assert held_bytes(moved(tiny_module("llama"), "main memory", tmp_path)) == whole
-    assert held_bytes(moved(tiny_module("llama"), "disk", tmp_path / "a")) == 0
-    assert 0 < held_bytes(moved(tiny_module("llama"), "two devices", tmp_path / "b")) < whole
+    assert count_bytes(moved(tiny_module("llama"), "main memory", tmp_path)) == whole
+    assert count_bytes(moved(tiny_module("llama"), "disk", tmp_path / "a")) == 0
+    assert 0 < count_bytes(moved(tiny_module("llama"), "two devices", tmp_path / "b")) < whole
 
 
 def test_a_model_that_fits_in_no_memory_is_spread_over_memory_and_disk(

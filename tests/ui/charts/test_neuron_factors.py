@@ -22,10 +22,10 @@ from ui.charts.neuron_factors import (
     colour_of,
     comparison_chart,
     csv_text,
+    describe_promoted,
     highlight_tokens,
     line,
     neuron_rows,
-    promoted_line,
     view_value,
 )
 
@@ -149,11 +149,11 @@ def test_csv_is_empty_where_a_token_was_left_out_and_holds_no_formula(made: Neur
 
 
 def test_promoted_tokens_are_quoted_and_an_encoder_has_none(made: NeuronFactors) -> None:
-    (said,) = promoted_line(made, 1, "en")
+    (said,) = describe_promoted(made, 1, "en")
     assert said.startswith("Factor 2: its strongest neurons promote “·cat” “<i>” (")
-    assert promoted_line(made, 0, "ja")[0].startswith("因子 1:")
+    assert describe_promoted(made, 0, "ja")[0].startswith("因子 1:")
     encoder = replace(made, factors=tuple(replace(one, promoted=()) for one in made.factors))
-    assert promoted_line(encoder, 0, "en") == []
+    assert describe_promoted(encoder, 0, "en") == []
 
 
 def ablation(n: int = 2) -> Ablation:
