@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import pytest
 from loops import apart
 from toy_rows import ANALYSIS, METHOD
 
+from analyzers.__main__ import main
 from analyzers.common.functions import load_function
 from analyzers.common.methods import METHODS
 from analyzers.models.store import ModelStore
@@ -23,19 +22,6 @@ from analyzers.serving.document import document
 from analyzers.serving.request import parse_request
 from analyzers.sources.resolver import Resolver
 from ui.layout import build_app
-
-ROOT = Path(__file__).parents[1]
-TOY = """
-import sys
-sys.path[:0] = ["tests"]
-from loops import apart
-from toy_rows import ANALYSIS, METHOD
-from analyzers.common.methods import METHODS
-from analyzers.serving.analyses import ANALYSES
-ANALYSES[ANALYSIS.name], METHODS[METHOD.name] = ANALYSIS, METHOD
-from analyzers.__main__ import main
-raise SystemExit(main(sys.argv[1:]))
-"""
 
 
 @pytest.fixture
@@ -49,22 +35,19 @@ def runner(save_model: Callable[..., Path]) -> Dispatcher:
     return Dispatcher(ModelStore(Resolver(models_folder=save_model("gpt2").parent, any_folder=True)))
 
 
-def run_toy(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", TOY, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
-
-
-def test_a_toy_analysis_and_a_toy_method_are_on_the_command_line(save_model: Callable[..., Path]) -> None:
+@pytest.mark.usefixtures("toys")
+def test_both_are_on_the_command_line(save_model: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
     model = str(save_model("gpt2"))
-    ran = run_toy("lengths", "the café", "--at-least", "2", "--model", model, "--json")
-    assert ran.returncode == 0, ran.stderr
-    assert json.loads(ran.stdout)["lengths"]
-    assert "How long each token is." in run_toy("--help").stdout
-    assert "at_least must be a whole number from 0 to 100" in run_toy("lengths", "a", "--at-least", "101").stderr
-    ran = run_toy("saliency", "the café", "--method", "by-length", "--model", model, "--json")
-    (scores,) = json.loads(ran.stdout)["scores"]
+    assert main(["lengths", "the café", "--at-least", "2", "--model", model, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["lengths"]
+    assert main(["lengths", "the café", "--at-least", "101"]) == 2
+    assert "at_least must be a whole number from 0 to 100" in capsys.readouterr().err
+    assert main(["saliency", "the café", "--method", "by-length", "--model", model, "--json"]) == 0
+    (scores,) = json.loads(capsys.readouterr().out)["scores"]
     assert scores == [float(position) for position in range(len(scores))]
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "How long each token is." in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("toys")

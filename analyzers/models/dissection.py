@@ -192,7 +192,7 @@ def _block_lists(module: nn.Module) -> list[tuple[nn.Module, ...]]:
 
 
 def _watch(module: Module, inputs: dict[str, Tensor]) -> tuple[Output, list[nn.Module], dict[nn.Module, Output]]:
-    """One forward: the answer, the modules in the order in which they note_output, and what each returned."""
+    """One forward: the answer, the modules in the order in which they finished, and what each returned."""
     calls: list[nn.Module] = []
     outputs: dict[nn.Module, Output] = {}
 

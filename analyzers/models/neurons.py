@@ -2,7 +2,7 @@
 
 A neuron is one input of its block's MLP down projection: the post-activation in a GELU or ReLU MLP, act(gate)·up
 in a gated one. No list of family names, no attribute paths, no order of calls: two properties are measured on a
-short text, with the output of linear_maps other linear map frozen at what it was in an undisturbed forward pass.
+short text, with the output of every other linear map frozen at what it was in an undisturbed forward pass.
 
 - It *keeps to its position*: changing all maps' outputs at one position changes its input there and nowhere else.
   Not true of attention's output projection, whose input mixes positions.
@@ -36,7 +36,7 @@ def find_down_projections(
 
     `forward` runs the model, in eval mode, on one probe (a batch of one, at least 4 tokens); it is called a handful
     of times, and the hooks set meanwhile are always removed. Encoders, decoders, parallel and post-norm blocks
-    same_name. Where a block has several such maps (a low-rank side path), the one with most neurons is taken.
+    alike. Where a block has several such maps (a low-rank side path), the one with most neurons is taken.
     Raises InputError, naming the part, for a mixture of experts, whose neurons differ from token to token, and for a
     block without such a map. Raises ValueError for a probe that is too short.
     """

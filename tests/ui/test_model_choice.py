@@ -38,10 +38,10 @@ def test_the_line_says_kind_size_and_memory(stub_hub: StubHub, save_model: Calla
     assert "54,560 パラメータ" in model_line(Dispatcher(ModelStore(Resolver(any_hub_id=True))), ID, "ja")["lines"][0]
 
 
-def test_the_line_says_that_nothing_is_downloaded_for_a_model_at_hand() -> None:
+def test_the_line_says_that_nothing_is_downloaded_for_a_model_on_this_machine() -> None:
     line = model_line(Dispatcher(ModelStore()), "minilm-l6", "en")
     assert line["lines"][0].startswith("Encoder without a head, 22,")
-    assert "At hand: nothing is downloaded." in line["lines"][0]
+    assert "On this machine: nothing is downloaded." in line["lines"][0]
 
 
 @pytest.mark.parametrize(
