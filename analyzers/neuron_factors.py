@@ -17,7 +17,8 @@ from analyzers.common.progress import Progress
 from analyzers.common.sentences import Sentence
 from analyzers.common.settings import DEFAULT_FACTORS, FactorNeuron, NeuronFactorsSettings, Parts
 from analyzers.common.tokens import Token
-from analyzers.methods.nmf import Factorization, factorize, one_thread
+from analyzers.methods.nmf import Factorization, factorize
+from analyzers.methods.workers import one_thread
 from analyzers.models.anatomy import unembed
 from analyzers.models.completion import Completion
 from analyzers.models.language_model import LanguageModel

@@ -17,7 +17,7 @@ from analyzers.common.progress import Progress
 from analyzers.common.sentences import Sentence
 from analyzers.common.settings import Aggregate, Baseline, Objective, SaliencySettings
 from analyzers.common.tokens import Token, word_numbers
-from analyzers.methods.attribution import SimilarityObjective, TokenObjective, evaluate
+from analyzers.methods.attribution import SimilarityObjective, TokenObjective, evaluate_alone
 from analyzers.methods.integrated_gradients import Completeness, tokens_at_once
 from analyzers.methods.scoring import Question, Scores
 from analyzers.models.completion import Completion, NamedToken, resolve_token
@@ -59,6 +59,8 @@ class Saliency:
     """Occlusion only: the scalar with that token (or its word) hidden; f(x) at positions that are not `seen`."""
     completeness: tuple[Completeness | None, ...]
     """Integrated gradients only, else None for each token."""
+    missing: Sentence | None
+    """What is not known yet, in words; None for a whole result."""
     notes: tuple[Sentence, ...]
 
     def row_of(self, position: int) -> int:
@@ -150,7 +152,7 @@ def _ask(
     held = sorted(set(range(len(ids))).difference(*seen))
     baseline[held] = embedded[held]  # a mask is what is asked about: it stays as it is
     objective = _objective(model, completion, ids, explained, settings, contrast)
-    values = evaluate(model, embedded.unsqueeze(0), objective)[0]
+    values = evaluate_alone(model, embedded, objective)
     groups = _groups([completion.tokens[p] for p in range(len(ids)) if p not in held], settings.whole_words)
     return Question(model, objective, embedded, baseline, values, seen, groups, settings)
 
@@ -287,8 +289,16 @@ class PartialSaliency:
             values=self._values[ready],
             hidden_values=self._hidden[ready] if METHODS[settings.method].hides_tokens else None,
             completeness=completeness,
+            missing=self._missing(),
             notes=_notes(contrast, explained_tokens, completeness, settings.most_error),
         )
+
+    def _missing(self) -> Sentence | None:
+        n_missing = int((~self._is_ready).sum())
+        n_rough = sum(c is not None and c.rough for c in self._completeness)
+        if not n_missing and not n_rough:
+            return None
+        return Sentence.of("maps_missing", n=n_missing, total=len(self._explained), rough=n_rough)
 
 
 def _notes(
@@ -301,7 +311,7 @@ def _notes(
     if contrast is not None:
         same = [token.position for token in explained if token.id == contrast.id]
         notes += [Sentence.of("contrast_same", text=contrast.text, id=contrast.id, position=p) for p in same[:1]]
-    failed = [c for c in completeness if c is not None and not c.converged]
+    failed = [c for c in completeness if c is not None and not c.converged and not c.rough]
     if failed:
         points, tolerance = max(c.points for c in failed), f"{most_error:.0%}"
         values = {"n": len(failed), "total": len(explained), "points": points, "tolerance": tolerance}

@@ -19,12 +19,15 @@ from torch import Tensor
 
 from analyzers.common.progress import Progress
 from analyzers.common.settings import Objective
+from analyzers.methods.workers import one_thread, open_workers
 from analyzers.models.language_model import LanguageModel
 
-CHUNK_WORK = {"cpu": 1e11}
-"""Floating-point operations between two yields, about a second: Stop is heard there. Fixed, not measured, so that the
-same request is cut the same way, and so rounds the same way, every time."""
+CHUNK_WORK = {"cpu": 5e10}
+"""Floating-point operations of one worker between two yields, about a second: Stop is heard there. Fixed, not measured,
+so that the same request is cut the same way, and so rounds the same way, every time."""
 CHUNK_WORK_GPU = 2e13
+SHARED_OUT = 4
+"""Chunks that work is cut into at least, where there is enough of it, so that several workers have some."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,45 +106,48 @@ def evaluate(
     return objective.evaluate(model, embedded)
 
 
+def compute_gradients(
+    model: LanguageModel,
+    embedded: Float[Tensor, "batch position d_model"],
+    objective: TokenObjective | SimilarityObjective,
+) -> Float[Tensor, "target batch position d_model"]:
+    """∂value/∂embedding of every target, from one forward and one batched product. Never touches the weights' gradients."""
+    with torch.enable_grad():
+        embedded = embedded.detach().requires_grad_(True)
+        if isinstance(objective, SimilarityObjective):
+            (gradient,) = torch.autograd.grad(objective.evaluate(model, embedded).sum(), embedded)
+            return gradient.unsqueeze(0)
+        head_inputs: list[Tensor] = []
+        with model.anatomy.taps.wanting(head_inputs=head_inputs):
+            values = objective.evaluate(model, embedded)
+        (head_input,) = head_inputs
+        # Row t of the head's input moves value t alone, so one product gives every row's own gradient.
+        (at_head,) = torch.autograd.grad(values.sum(), head_input, retain_graph=True)
+        del values
+        if objective.n_targets == 1:
+            (gradient,) = torch.autograd.grad(head_input, embedded, at_head)
+            return gradient.unsqueeze(0)
+        directions = head_input.new_zeros(objective.n_targets, *head_input.shape)
+        for i in range(objective.n_targets):
+            directions[i, :, i] = at_head[:, i]
+        (gradient,) = torch.autograd.grad(head_input, embedded, directions, is_grads_batched=True)
+        return gradient
+
+
 def gradients(
     model: LanguageModel,
     embedded: Float[Tensor, "batch position d_model"],
     objective: TokenObjective | SimilarityObjective,
 ) -> Iterator[tuple[slice, Float[Tensor, "some_targets batch position d_model"]]]:
-    """∂value/∂embedding of every target, a few targets at a time, in order. Never touches the weights' gradients."""
-    n_targets = objective.n_targets
-    with torch.enable_grad():
-        embedded = embedded.detach().requires_grad_(True)
-        if isinstance(objective, SimilarityObjective):
-            (gradient,) = torch.autograd.grad(objective.evaluate(model, embedded).sum(), embedded)
-            yield slice(0, 1), gradient.unsqueeze(0)
-            return
-        entered: list[Tensor] = []
-        assert model.anatomy.head is not None  # the dispatcher hands over models that predict
-        hook = model.anatomy.head.register_forward_hook(lambda _module, args, _out: entered.append(args[0]))
-        try:
-            values = objective.evaluate(model, embedded)
-        finally:
-            hook.remove()
-        (head_input,) = entered
-        # Row t of the head's input moves value t alone, so one product gives every row's own gradient.
-        (at_head,) = torch.autograd.grad(values.sum(), head_input, retain_graph=True)
-        del values
-        for start, stop in _chunks_of_targets(model, embedded.shape[0] * embedded.shape[1], n_targets):
-            keep = stop < n_targets
-            if stop - start == 1:
-                direction = torch.zeros_like(head_input)
-                direction[:, start] = at_head[:, start]
-                (gradient,) = torch.autograd.grad(head_input, embedded, direction, retain_graph=keep)
-                yield slice(start, stop), gradient.unsqueeze(0)
-            else:
-                directions = head_input.new_zeros(stop - start, *head_input.shape)
-                for i in range(start, stop):
-                    directions[i - start, :, i] = at_head[:, i]
-                (gradient,) = torch.autograd.grad(
-                    head_input, embedded, directions, retain_graph=keep, is_grads_batched=True
-                )
-                yield slice(start, stop), gradient
+    """`compute_gradients`, a few targets at a time, in order, on all cores."""
+    chunks = _chunks_of_targets(model, embedded.shape[0] * embedded.shape[1], objective.n_targets)
+
+    def work(chunk: tuple[int, int]) -> Float[Tensor, "some_targets batch position d_model"]:
+        return compute_gradients(model, embedded, objective.only(range(*chunk)))
+
+    with model.anatomy.taps.open(), open_workers(model.device) as workers:
+        for (start, stop), gradient in zip(chunks, workers.map(work, chunks), strict=True):
+            yield slice(start, stop), gradient
 
 
 def occlude(
@@ -152,29 +158,47 @@ def occlude(
     groups: Sequence[Sequence[int]],
 ) -> Iterator[Progress[Float[Tensor, "group target"]]]:
     """Each target's value with the embeddings at one group of positions replaced by the baseline's (Zeiler & Fergus
-    2014; leave one out). Positions do not move."""
-    rows = max(1, int(chunk_work(model) // (2 * model.n_block_parameters * embedded.shape[0])))
-    values: list[Tensor] = []
-    for start in range(0, len(groups), rows):
-        chunk = groups[start : start + rows]
+    2014; leave one out). Positions do not move. The result of a step is what is known by then, from the first group on."""
+    most = max(1, int(chunk_work(model) // (2 * model.n_block_parameters * embedded.shape[0])))
+    chunks = [groups[start:stop] for start, stop in split_evenly(len(groups), most, min(SHARED_OUT, len(groups) // 2))]
+
+    def work(chunk: Sequence[Sequence[int]]) -> Float[Tensor, "some_groups target"]:
         hidden = embedded.repeat(len(chunk), 1, 1)
         for row, group in enumerate(chunk):
             hidden[row, list(group)] = baseline[list(group)]
-        values.append(evaluate(model, hidden, objective))
-        yield Progress(min(1.0, (start + len(chunk)) / len(groups)) * 0.999)
+        return evaluate(model, hidden, objective)
+
+    values: list[Tensor] = []
+    n_done = 0
+    with model.anatomy.taps.open(), open_workers(model.device) as workers:
+        for chunk, result in zip(chunks, workers.map(work, chunks), strict=True):
+            values.append(result)
+            n_done += len(chunk)
+            if n_done < len(groups):
+                yield Progress(n_done / len(groups))
     yield Progress(1.0, torch.cat(values))
+
+
+def evaluate_alone(
+    model: LanguageModel, embedded: Float[Tensor, "position d_model"], objective: TokenObjective | SimilarityObjective
+) -> Float[Tensor, " target"]:
+    """The targets' values for one text, on one thread, as the workers' are."""
+    with one_thread():
+        return evaluate(model, embedded.unsqueeze(0), objective)[0]
 
 
 def chunk_work(model: LanguageModel) -> float:
     return CHUNK_WORK.get(model.device.type, CHUNK_WORK_GPU)
 
 
+def split_evenly(n: int, most: int, least_chunks: int = 1) -> list[tuple[int, int]]:
+    """First and last (exclusive) of chunks of at most so many, which differ by one at the most, and are at least so many
+    where there are enough to share out."""
+    chunks = max(math.ceil(n / most), min(n, least_chunks))
+    return [(n * i // chunks, n * (i + 1) // chunks) for i in range(chunks)]
+
+
 def _chunks_of_targets(model: LanguageModel, n_rows: int, n_targets: int) -> list[tuple[int, int]]:
-    """First and last (exclusive) of the targets whose products are taken together, in chunks that differ by one at the most:
-    one of a single target would cost nearly as much as one of three."""
+    """First and last (exclusive) of the targets whose products are taken together."""
     work = 2 * model.n_block_parameters * n_rows
-    most = max(
-        1, int(1.05 * chunk_work(model) / work)
-    )  # 5 % over a second lets four through where three fit just short
-    chunks = math.ceil(n_targets / most)
-    return [(n_targets * i // chunks, n_targets * (i + 1) // chunks) for i in range(chunks)]
+    return split_evenly(n_targets, max(1, int(1.05 * chunk_work(model) / work)), min(2, n_targets // 3))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -13,10 +14,20 @@ from torch import Tensor
 from analyzers.common.limits import LIMITS
 from analyzers.common.progress import Progress
 from analyzers.common.settings import Aggregate, SaliencySettings
-from analyzers.methods.attribution import SimilarityObjective, TokenObjective, chunk_work, evaluate, gradients
+from analyzers.methods.attribution import (
+    SHARED_OUT,
+    SimilarityObjective,
+    TokenObjective,
+    chunk_work,
+    compute_gradients,
+    evaluate_alone,
+    split_evenly,
+)
+from analyzers.methods.workers import one_thread, open_workers
 from analyzers.models.language_model import LanguageModel
 
-FIRST_POINTS = 16
+FIRST_POINTS = 7
+"""Each nested rule has one point more than twice those of the one before."""
 
 
 @dataclass(frozen=True)
@@ -30,17 +41,32 @@ class Completeness:
     relative: float | None
     """|error / total|; None where total is 0."""
     map_change: float
-    """The largest change of any token's share when the points were last doubled, 0 to 1."""
+    """The largest change of any token's share between the last two rules, 0 to 1."""
     points: int
     converged: bool
+    rough: bool = False
+    """Whether it was still being refined when this was known."""
 
 
 @dataclass(frozen=True, eq=False)
 class Integrated:
-    """The integral's answer for some targets."""
+    """The integral's answer for each target, as far as it is known."""
 
     scores: Float[Tensor, "target position"]
     completeness: tuple[Completeness, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """From the baseline to the text, and what is explained on it."""
+
+    model: LanguageModel
+    embedded: Float[Tensor, "position d_model"]
+    baseline: Float[Tensor, "position d_model"]
+    objective: TokenObjective | SimilarityObjective
+    totals: Float[Tensor, " target"]
+    """f(x) − f(x′)."""
+    settings: SaliencySettings
 
 
 def gauss_legendre_rule(points: int) -> tuple[np.ndarray, np.ndarray]:
@@ -49,27 +75,14 @@ def gauss_legendre_rule(points: int) -> tuple[np.ndarray, np.ndarray]:
     return (nodes + 1) / 2, weights / 2
 
 
-def integrate(
-    model: LanguageModel,
-    embedded: Float[Tensor, "position d_model"],
-    baseline: Float[Tensor, "position d_model"],
-    objective: TokenObjective | SimilarityObjective,
-    points: int,
-) -> Iterator[Progress[Float[Tensor, "target position d_model"]]]:
-    """Integrated gradients (Sundararajan et al. 2017): (x − x′) ∘ ∫ ∇f(x′ + α(x − x′)) dα by Gauss–Legendre."""
-    nodes, weights = gauss_legendre_rule(points)
-    n_targets, n_positions = objective.n_targets, embedded.shape[0]
-    total = embedded.new_zeros(n_targets, *embedded.shape)
-    step = _points_at_once(model, n_positions, n_targets)
-    for start in range(0, points, step):
-        alphas = torch.as_tensor(nodes[start : start + step], dtype=embedded.dtype, device=embedded.device)
-        shares = torch.as_tensor(weights[start : start + step], dtype=embedded.dtype, device=embedded.device)
-        path = baseline + alphas[:, None, None] * (embedded - baseline)
-        for targets, gradient in gradients(model, path, objective):
-            total[targets] += torch.einsum("k,tkpd->tpd", shares, gradient)
-            part = (targets.stop / n_targets) * len(alphas)
-            yield Progress((start + part) / points)
-    yield Progress(1.0, (embedded - baseline) * total)
+@cache
+def fejer_rule(points: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights on [0, 1] of Fejér's second rule (1933), for 2ᵏ − 1 points: exact up to degree points − 1, open
+    at both ends, and each rule holds every second node of the next one. Waldvogel 2006 gives the weights."""
+    angles = np.arange(1, points + 1) * np.pi / (points + 1)
+    odd = 2 * np.arange(1, (points + 1) // 2 + 1) - 1
+    weights = 4 * np.sin(angles) / (points + 1) * (np.sin(np.outer(angles, odd)) / odd).sum(1)
+    return (1 - np.cos(angles)) / 2, weights / 2
 
 
 def integrate_until_converged(
@@ -80,46 +93,166 @@ def integrate_until_converged(
     values: Float[Tensor, " target"],
     settings: SaliencySettings,
 ) -> Iterator[Progress[Integrated]]:
-    """Integrated gradients (Sundararajan et al. 2017) whose points are doubled, for the targets that need it, until both
-    errors are below the tolerance or the cap is met. `values` are the targets' own, f(x). Yields between chunks.
+    """Integrated gradients (Sundararajan et al. 2017): (x − x′) ∘ ∫ ∇f(x′ + α(x − x′)) dα. `values` are the targets' own, f(x).
+
+    With `auto` points by Fejér's nested rules, each of which uses the points of the one before, for the targets that
+    need it, until both errors are below the tolerance or the cap is met; each rule gives a result. With a number of
+    points by Gauss–Legendre, as ecco. Yields between chunks.
     """
-    totals = values - evaluate(model, baseline.unsqueeze(0), objective)[0]
-    scores = embedded.new_zeros(objective.n_targets, embedded.shape[0])
-    found: dict[int, Completeness] = {}
-    if settings.points == "auto":
-        schedule = [FIRST_POINTS // 2, FIRST_POINTS]
-        while schedule[-1] * 2 <= LIMITS.points:
-            schedule.append(schedule[-1] * 2)
-    else:
-        schedule = [settings.points // 2 or 2, settings.points]  # one point is compared with two
-    pending = list(range(objective.n_targets))
-    budget = choose_doubling_budget(model, objective.n_targets)
-    for attempt, points in enumerate(schedule):
-        attributions: Tensor | None = None
-        for step in integrate(model, embedded, baseline, objective.only(pending), points):
-            # How many doublings are needed is not known: each takes up half of what is left of the bar.
-            share = 1.0 if attempt == len(schedule) - 1 else 0.5
-            yield Progress((1 - 0.5**attempt) + 0.5**attempt * share * step.fraction * 0.999)
-            attributions = step.result if step.result is not None else attributions
-        assert attributions is not None
-        before = scores[pending].clone()
-        scores[pending] = aggregate_dimensions(attributions, settings.aggregate)
-        if attempt == 0:
-            continue
-        changes = (_shares(scores[pending].abs()) - _shares(before.abs())).abs().amax(-1)
-        errors = attributions.sum((1, 2)) - totals[pending]
-        for i, change, error in zip(list(pending), changes.tolist(), errors.tolist(), strict=True):
-            total = float(totals[i])
-            relative = abs(error / total) if total else None
-            good = relative is not None and relative <= settings.most_error and change <= settings.most_error
-            found[i] = Completeness(error, total, relative, change, points, good)
-            if good:
-                pending.remove(i)
-        again = integration_work(model, embedded.shape[0], len(pending), points * 2)
-        if not pending or (attempt > 0 and settings.points == "auto" and again > budget):
-            break
+    totals = values - evaluate_alone(model, baseline, objective)
+    path = Path(model, embedded, baseline, objective, totals, settings)
+    yield from _integrate_nested(path) if settings.points == "auto" else _integrate_fixed(path, settings.points)
+
+
+def _integrate_nested(path: Path) -> Iterator[Progress[Integrated]]:
+    n_targets = path.objective.n_targets
+    scores = path.embedded.new_zeros(n_targets, path.embedded.shape[0])
+    known: dict[int, Completeness] = {}
+    pending = list(range(n_targets))
+    kept = path.embedded.new_zeros(0, n_targets, *path.embedded.shape)
+    budget = choose_refining_budget(path.model, n_targets)
+    points, begun, share = FIRST_POINTS, 0.0, 0.5
+    while True:
+        nodes, weights = fejer_rule(points)
+        fresh: Tensor | None = None
+        for step in path_gradients(
+            path.model, path.embedded, path.baseline, path.objective.only(pending), nodes[::2] if len(kept) else nodes
+        ):
+            # How many rules are needed is not known: each takes up half of what is left of the bar.
+            yield Progress((begun + share * step.fraction) * 0.999)
+            fresh = step.result if step.result is not None else fresh
+        assert fresh is not None
+        kept = _interleave(kept, fresh)
+        with one_thread():
+            coarse = _weigh(path, kept[1::2], fejer_rule(points // 2)[1])
+            fine = _weigh(path, kept, weights)
+        again = integration_work(path.model, path.embedded.shape[0], len(pending), points + 1)
+        is_last = 2 * points + 1 > LIMITS.points or (points > FIRST_POINTS and again > budget)
         budget -= again
-    yield Progress(1.0, Integrated(scores, tuple(found[i] for i in range(objective.n_targets))))
+        for row, completeness in enumerate(_judge(path, pending, coarse, fine, points, is_rough=not is_last)):
+            known[pending[row]] = completeness
+        scores[pending] = aggregate_dimensions(fine, path.settings.aggregate)
+        left = [row for row, target in enumerate(pending) if not known[target].converged]
+        pending, kept = [pending[row] for row in left], kept[:, left]
+        is_over = is_last or not pending
+        result = Integrated(scores.clone(), tuple(known[target] for target in range(n_targets)))
+        yield Progress(1.0 if is_over else (begun + share) * 0.999, result)
+        if is_over:
+            return
+        points, begun, share = 2 * points + 1, begun + share, share / 2
+
+
+def _integrate_fixed(path: Path, points: int) -> Iterator[Progress[Integrated]]:
+    """Half of the points, to see how much the map changes, then all of them; one point is compared with two."""
+    rules = (points // 2 or 2, points)
+    integrals: list[Tensor] = []
+    for n_done, n_points in zip((0, rules[0]), rules, strict=True):
+        for step in integrate(path.model, path.embedded, path.baseline, path.objective, n_points):
+            yield Progress((n_done + step.fraction * n_points) / sum(rules) * 0.999)
+            if step.result is not None:
+                integrals.append(step.result)
+    coarse, fine = integrals
+    scores = aggregate_dimensions(fine, path.settings.aggregate)
+    targets = range(path.objective.n_targets)
+    yield Progress(1.0, Integrated(scores, _judge(path, targets, coarse, fine, points, is_rough=False)))
+
+
+def integrate(
+    model: LanguageModel,
+    embedded: Float[Tensor, "position d_model"],
+    baseline: Float[Tensor, "position d_model"],
+    objective: TokenObjective | SimilarityObjective,
+    points: int,
+) -> Iterator[Progress[Float[Tensor, "target position d_model"]]]:
+    """(x − x′) ∘ ∫ ∇f(x′ + α(x − x′)) dα by Gauss–Legendre."""
+    nodes, weights = gauss_legendre_rule(points)
+    for step in path_gradients(model, embedded, baseline, objective, nodes, weights):
+        yield Progress(step.fraction, None if step.result is None else (embedded - baseline) * step.result[0])
+
+
+def path_gradients(
+    model: LanguageModel,
+    embedded: Float[Tensor, "position d_model"],
+    baseline: Float[Tensor, "position d_model"],
+    objective: TokenObjective | SimilarityObjective,
+    nodes: np.ndarray,
+    weights: np.ndarray | None = None,
+) -> Iterator[Progress[Float[Tensor, "point target position d_model"]]]:
+    """∂f/∂embedding at each node of the path, on all cores; with `weights` their weighted sum, as one point.
+
+    Cut into chunks that depend on the request alone, and summed in their order.
+    """
+    n_positions, n_targets = embedded.shape[0], objective.n_targets
+    chunks = [
+        (points, targets)
+        for points in split_evenly(len(nodes), _points_at_once(model, n_positions, n_targets), SHARED_OUT)
+        for targets in split_evenly(n_targets, _targets_at_once(model, n_positions, points[1] - points[0]))
+    ]
+    total = embedded.new_zeros(len(nodes) if weights is None else 1, n_targets, *embedded.shape)
+
+    def work(
+        chunk: tuple[tuple[int, int], tuple[int, int]],
+    ) -> Float[Tensor, "some_targets some_points position d_model"]:
+        (start, stop), targets = chunk
+        alphas = torch.as_tensor(nodes[start:stop], dtype=embedded.dtype, device=embedded.device)
+        batch = baseline + alphas[:, None, None] * (embedded - baseline)
+        gradient = compute_gradients(model, batch, objective.only(range(*targets)))
+        if weights is None:
+            return gradient
+        shares = torch.as_tensor(weights[start:stop], dtype=embedded.dtype, device=embedded.device)
+        return torch.einsum("k,tkpd->tpd", shares, gradient).unsqueeze(1)
+
+    n_done = 0
+    with model.anatomy.taps.open(), open_workers(model.device) as workers:
+        for ((start, stop), (first, last)), gradient in zip(chunks, workers.map(work, chunks), strict=True):
+            if weights is None:
+                total[start:stop, first:last] = gradient.transpose(0, 1)
+            else:
+                total[:, first:last] += gradient.transpose(0, 1)
+            n_done += (stop - start) * (last - first)
+            yield Progress(n_done / (len(nodes) * n_targets) * 0.999)
+    yield Progress(1.0, total)
+
+
+def _interleave(
+    kept: Float[Tensor, "old_point target position d_model"], fresh: Float[Tensor, "new_point target position d_model"]
+) -> Float[Tensor, "point target position d_model"]:
+    """The points of a rule in their order: those that the rule before had stand at every second place."""
+    if not len(kept):
+        return fresh
+    both = torch.empty(len(kept) + len(fresh), *fresh.shape[1:], dtype=fresh.dtype, device=fresh.device)
+    both[1::2], both[::2] = kept, fresh
+    return both
+
+
+def _weigh(
+    path: Path, gradient: Float[Tensor, "point target position d_model"], weights: np.ndarray
+) -> Float[Tensor, "target position d_model"]:
+    shares = torch.as_tensor(weights, dtype=gradient.dtype, device=gradient.device)
+    return (path.embedded - path.baseline) * torch.einsum("k,ktpd->tpd", shares, gradient)
+
+
+def _judge(
+    path: Path,
+    targets: Sequence[int],
+    coarse: Float[Tensor, "target position d_model"],
+    fine: Float[Tensor, "target position d_model"],
+    points: int,
+    *,
+    is_rough: bool,
+) -> tuple[Completeness, ...]:
+    """Both errors of each target, from its attributions by two rules."""
+    before, after = (_shares(aggregate_dimensions(a, path.settings.aggregate).abs()) for a in (coarse, fine))
+    changes = (after - before).abs().amax(-1)
+    totals = path.totals[list(targets)]
+    errors = fine.sum((1, 2)) - totals
+    most = path.settings.most_error
+    judged = []
+    for error, total, change in zip(errors.tolist(), totals.tolist(), changes.tolist(), strict=True):
+        relative = abs(error / total) if total else None
+        converged = relative is not None and relative <= most and change <= most
+        judged.append(Completeness(error, total, relative, change, points, converged, is_rough and not converged))
+    return tuple(judged)
 
 
 def aggregate_dimensions(
@@ -142,15 +275,21 @@ def integration_work(model: LanguageModel, n_positions: int, n_targets: int, poi
 def tokens_at_once(model: LanguageModel, n_positions: int) -> int:
     """How many explained tokens share an integral, so that a long text shows its first maps before its last."""
     one_target = integration_work(model, n_positions, 1, 16) / 2
-    return int(max(1, 12 * chunk_work(model) // one_target - 1))
+    return int(max(1, 24 * chunk_work(model) // one_target - 1))
 
 
-def choose_doubling_budget(model: LanguageModel, n_targets: int) -> float:
-    """Work that may go into doubling the points: about ten seconds and two more a token. A number of operations, not
+def choose_refining_budget(model: LanguageModel, n_targets: int) -> float:
+    """Work that may go into refining: about ten seconds of two workers and two more a token. A number of operations, not
     of seconds, so that the same request ends at the same number of points every time."""
-    return chunk_work(model) * (10 + 2 * n_targets)
+    return 2 * chunk_work(model) * (10 + 2 * n_targets)
 
 
 def _points_at_once(model: LanguageModel, n_positions: int, n_targets: int) -> int:
-    work = integration_work(model, n_positions, n_targets, 1)
-    return int(min(10, max(1, chunk_work(model) // work)))
+    """Points of one call with all targets."""
+    return int(min(10, max(1, chunk_work(model) // integration_work(model, n_positions, n_targets, 1))))
+
+
+def _targets_at_once(model: LanguageModel, n_positions: int, n_points: int) -> int:
+    """Targets of one call with so many points."""
+    forward = integration_work(model, n_positions, 0, n_points)
+    return int(max(1, 1.05 * chunk_work(model) // forward - 1))

@@ -10,8 +10,6 @@ that stay in the processor's cache, several blocks at a time; their sums are add
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from analyzers.common.progress import Progress
+from analyzers.methods.workers import one_thread, open_workers
 
 SWEEPS = 2
 """Updates of every factor for each pass over the matrix."""
@@ -73,39 +72,21 @@ def factorize(matrix: Float[Tensor, "token neuron"], factors: int) -> Iterator[P
         scaled = (matrix / size).float()
         strongest = _strongest(scaled)
         starts = _starts(strongest, factors)
-    threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
-    try:
+    with open_workers() as workers:
         best: _State | None = None
-        for number in range(0, len(starts), threads):
+        for number, trial in enumerate(workers.map(lambda start: _try_start(strongest, start), starts), 1):
+            if best is None or trial.squared_error < best.squared_error:
+                best = trial
             yield Progress(0.4 * number / len(starts))
-            with one_thread():  # nothing runs while this waits to be asked for more
-                for trial in pool.map(lambda start: _try_start(strongest, start), starts[number : number + threads]):
-                    if best is None or trial.squared_error < best.squared_error:
-                        best = trial
         assert best is not None
-        whole = _State(scaled, best.weights, pool.map)
+        whole = _State(scaled, best.weights, workers.map_all)
         while not whole.is_settled(TOLERANCE):
             with one_thread():
                 whole.advance()
             yield Progress(0.4 + 0.5 * whole.iterations / (whole.iterations + 8 * STEP))
         with one_thread():
             result = whole.finish(size)
-    finally:
-        pool.shutdown()
-        torch.set_num_threads(threads)  # what a thread of the pool sets is what a new thread begins with
     yield Progress(1.0, result)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """While open, torch works on one thread: how a sum is split among threads changes its last bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class _State:
@@ -115,10 +96,10 @@ class _State:
         self,
         matrix: Float[Tensor, "token neuron"],
         weights: Float[Tensor, "factor token"],
-        each: Callable[..., Iterator[Any]] = map,
+        map_all: Callable[..., Iterator[Any]] = map,
     ) -> None:
-        """`each` is `map`, or the map of a pool of threads: then blocks are worked on at the same time."""
-        self._each = each
+        """`map_all` is `map`, or that of a pool of threads: then blocks are worked on at the same time."""
+        self._map_all = map_all
         width = BLOCK if matrix.device.type == "cpu" else matrix.shape[1]
         self.blocks = matrix.split(width, dim=1)
         self.square = float(torch.linalg.vector_norm(matrix, dtype=torch.float64)) ** 2
@@ -146,7 +127,7 @@ class _State:
         gram = self.ahead @ self.ahead.T
         cross = torch.zeros_like(self.ahead)
         pattern_gram = torch.zeros_like(gram)
-        for of_cross, of_gram in self._each(lambda *of: _fit(self.ahead, gram, *of), self.blocks, self.patterns):
+        for of_cross, of_gram in self._map_all(lambda *of: _fit(self.ahead, gram, *of), self.blocks, self.patterns):
             cross += of_cross
             pattern_gram += of_gram
         # ‖X − WH‖² = ‖X‖² − 2⟨W, XHᵀ⟩ + ⟨WᵀW, HHᵀ⟩: good enough to steer by, and free.
@@ -165,7 +146,7 @@ class _State:
 
     def finish(self, size: float) -> Factorization:
         patterns = torch.cat(self.patterns, dim=1)
-        left = self._each(lambda *of: _squares_left(self.weights, *of), self.blocks, self.patterns)
+        left = self._map_all(lambda *of: _squares_left(self.weights, *of), self.blocks, self.patterns)
         squared_error = sum(square for squares in left for square in squares)
         norms = patterns.double().norm(dim=1)
         weights = (self.weights.double() * norms[:, None] * size).float()

@@ -11,15 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 from inspect import signature
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutput
 
 from analyzers.models.library import Args, Kwargs, Module, Output
+from analyzers.models.taps import Taps
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,26 +43,10 @@ class Anatomy:
     max_difference: float = float("nan")
     """|lens at the last layer − the model's own logits|, the largest over the probe: 0.0 in float32."""
 
-
-@contextmanager
-def enter_embeddings(anatomy: Anatomy, *given: Float[Tensor, "batch _ d_model"]) -> Iterator[None]:
-    """While open, for one forward: `given` enters in the place of what the embedding makes of the ids, a seq2seq model's
-    source, then its target. Positions, and all else that a model reads off its ids (RoBERTa's padding), stay theirs."""
-    waiting = list(given)
-
-    def exchange(_module: nn.Module, _args: object, output: Tensor) -> Tensor | None:
-        if not waiting or output.shape[1] < waiting[0].shape[1]:
-            return None
-        own = waiting.pop(0).to(output)
-        # A copy, as there are models that change in place what they are given (CTRL); padding to a window (LED) stays.
-        return torch.cat([own, output[:, own.shape[1] :].expand(len(own), -1, -1)], dim=1)
-
-    with ExitStack() as stack:
-        if given:
-            tables = {anatomy.embedding, anatomy.target_embedding or anatomy.embedding}
-            for table in tables:
-                stack.callback(table.register_forward_hook(exchange).remove)
-        yield
+    @cached_property
+    def taps(self) -> Taps:
+        """The hooks that forwards of this model go through."""
+        return Taps(self)
 
 
 def run_at(module: Module, anatomy: Anatomy, rows: Tensor | None, **inputs: object) -> Output:
@@ -70,18 +54,8 @@ def run_at(module: Module, anatomy: Anatomy, rows: Tensor | None, **inputs: obje
     kept unless `inputs` ask for it."""
     if "use_cache" in signature(module.forward).parameters:
         inputs = {"use_cache": False, **inputs}
-    if rows is None or anatomy.head is None:
+    with anatomy.taps.wanting(rows=rows):
         return module(**inputs)
-
-    hook = anatomy.head.register_forward_pre_hook(partial(_choose_rows, rows))
-    try:
-        return module(**inputs)
-    finally:
-        hook.remove()
-
-
-def _choose_rows(rows: Tensor, _head: nn.Module, args: Args) -> Args:
-    return (args[0][:, rows.to(args[0].device)], *args[1:])
 
 
 def unembed(
@@ -92,15 +66,10 @@ def unembed(
     With `final_norm=False` the final norm is passed over, as ecco did for every layer but the last; those logits
     are on no scale that the head was trained for. The caller holds the model's lock: blocks are silenced meanwhile.
     """
-    silent: list[tuple[nn.Module, Callable[..., Output]]] = []
-    for block, length in zip(anatomy.blocks, anatomy.tuple_lengths, strict=True):
-        silent.append((block, partial(_return_hidden, hidden, length)))
-    if not final_norm and anatomy.final_norm is not None:
-        silent.append((anatomy.final_norm, _return_unchanged))
     # What enters is thrown away by the silenced blocks; only its shape counts, and it can be narrower than d_model (OPT).
     embedding = anatomy.target_embedding or anatomy.embedding
     entering = hidden.new_zeros(*hidden.shape[:2], next(embedding.parameters()).shape[-1])
-    with _replace_forwards(silent):
+    with anatomy.taps.reading(hidden, final_norm=final_norm):
         if anatomy.target_embedding is None:
             logits: Tensor = run_at(module, anatomy, None, inputs_embeds=entering).logits
         else:
@@ -135,27 +104,3 @@ def first_output(output: Output) -> Tensor:
     if not isinstance(hidden, Tensor):
         raise TypeError(f"a block returned {type(hidden).__name__}, not a tensor")
     return hidden
-
-
-def _return_hidden(hidden: Tensor, length: int, *_args: object, **_kwargs: object) -> Output:
-    return (hidden, *[None] * (length - 1)) if length else hidden
-
-
-def _return_unchanged(hidden: Tensor, *_args: object, **_kwargs: object) -> Tensor:
-    return hidden
-
-
-@contextmanager
-def _replace_forwards(forwards: list[tuple[nn.Module, Callable[..., Output]]]) -> Iterator[None]:
-    """Each module's `forward` exchanged while open. An instance's own `forward` (accelerate's hooks) is put back."""
-    before = [(part, part.__dict__.get("forward")) for part, _ in forwards]
-    try:
-        for part, forward in forwards:
-            part.forward = forward
-        yield
-    finally:
-        for part, own in before:
-            if own is None:
-                part.__dict__.pop("forward", None)
-            else:
-                part.forward = own

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from analyzers.common.errors import InputError, reason_of
 from analyzers.common.memory import is_out_of_memory
-from analyzers.models.anatomy import Anatomy, enter_embeddings, first_output, run_at, unembed
+from analyzers.models.anatomy import Anatomy, first_output, run_at, unembed
 from analyzers.models.library import Module, Output
 
 TOLERANCE = 1e-4
@@ -77,7 +77,7 @@ def _answer_embedded(module: Module, anatomy: Anatomy, texts: dict[str, Tensor],
     rows = torch.tensor([own.shape[1] // 2, own.shape[1] - 1], device=own.device)
     tables = (anatomy.embedding, anatomy.target_embedding)
     given = [table(ids[-1:]) for table, ids in zip(tables, texts.values(), strict=False) if table is not None]
-    with enter_embeddings(anatomy, *given):
+    with anatomy.taps.wanting(embedded=tuple(given)):
         answered = run_at(module, anatomy, rows, **{side: ids[:1] for side, ids in texts.items()})
     return _answer(answered, anatomy), own[-1:] if anatomy.head is None else own[-1:, rows]
 

@@ -15,7 +15,7 @@ from analyzers.common.errors import InputError
 from analyzers.common.kinds import Kind
 from analyzers.common.limits import LIMITS
 from analyzers.common.tokens import Token
-from analyzers.models.anatomy import Anatomy, enter_embeddings, run_at
+from analyzers.models.anatomy import Anatomy, run_at
 from analyzers.models.dissection import dissect
 from analyzers.models.library import Config, Kwargs, Module, Output, Tokenizer
 from analyzers.models.neurons import find_down_projections
@@ -262,7 +262,7 @@ class LanguageModel:
         if n_source:
             sides = {"input_ids": ids[:, :n_source], "decoder_input_ids": ids[:, n_source:]}
         given = [] if embedded is None else [embedded[:, :n_source], embedded[:, n_source:]] if n_source else [embedded]
-        with enter_embeddings(self.anatomy, *given):
+        with self.anatomy.taps.wanting(embedded=tuple(given)):
             if not self.facts.kind.predicts:
                 return self.module(**sides)
             if rows is None:

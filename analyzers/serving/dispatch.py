@@ -157,7 +157,9 @@ class Dispatcher:
             if step.fraction < 1 and time.perf_counter() > deadline:
                 if answer is None:
                     raise InputError("too_slow", limit=limit)
-                answer = replace(answer, notes=(*answer.notes, Sentence.of("stopped_early", limit=limit)))
+                missing = getattr(step.result or answer.result, "missing", None)
+                notes = (Sentence.of("stopped_early", limit=limit), *([] if missing is None else [missing]))
+                answer = replace(answer, notes=(*answer.notes, *notes))
                 break
             yield Step("analyzing", step.fraction, answer)
         yield Step("done", 1.0, answer)

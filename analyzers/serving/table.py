@@ -57,7 +57,7 @@ def describe(result: Saliency, row: int) -> str:
     if found is not None:
         relative = "undefined" if found.relative is None else f"{found.relative:.1%}"
         parts += [f"{found.points} points", f"completeness error {relative}", f"map change {found.map_change:.1%}"]
-        parts.append("converged" if found.converged else "NOT CONVERGED")
+        parts.append("converged" if found.converged else "ROUGH" if found.rough else "NOT CONVERGED")
     return " · ".join(parts)
 
 

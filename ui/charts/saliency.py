@@ -123,7 +123,7 @@ def describe(result: Saliency, position: int, language: Language) -> str:
         parts.append(say("completeness_line", language, relative=relative))
         parts.append(say("map_change_line", language, change=f"{found.map_change:.1%}"))
         if not found.converged:
-            parts.append(say("not_converged_line", language))
+            parts.append(say("rough_line" if found.rough else "not_converged_line", language))
     return " · ".join(parts)
 
 
