@@ -15,6 +15,7 @@ from analyzers.common.sentences import Sentence
 from analyzers.common.settings import LayerPredictionsSettings
 from analyzers.common.tokens import Token
 from analyzers.methods.lens import (
+    Logits,
     check_integer,
     entropy,
     find_predicted_position,
@@ -118,8 +119,10 @@ def predict_from_each_layer(
         layers = (last if settings.layer == "last" else check_integer("layer", settings.layer, EMBEDDING, last),)
     read = layers if layers[-1] == last else (*layers, last)
     yield Progress(0.0)
-    (chunk,) = lens_logits(model, completion, [position], read, final_norm=settings.final_norm)
-    logits = chunk.logits[0, : len(layers)]
+    (chunk,) = lens_logits(
+        model, completion, [position], read, lambda _rows, logits: logits, final_norm=settings.final_norm
+    )
+    logits = chunk.value[0, : len(layers)]
     log_probabilities = logits.log_softmax(-1)
     likeliest, ids = log_probabilities.exp().topk(min(settings.top, logits.shape[-1]), dim=-1)
     texts = _texts(model, set(ids.flatten().tolist()))
@@ -140,7 +143,7 @@ def predict_from_each_layer(
             for row in zip(ids.tolist(), likeliest.tolist(), strict=True)
         ),
         entropy=entropy(log_probabilities).double().cpu().numpy(),
-        kl=kl_divergence(chunk.logits[0, -1].log_softmax(-1), log_probabilities).double().cpu().numpy(),
+        kl=kl_divergence(chunk.value[0, -1].log_softmax(-1), log_probabilities).double().cpu().numpy(),
         chosen_rank=rank,
         chosen_ties=ties,
         final_norm=settings.final_norm,
@@ -170,10 +173,14 @@ def overview_of_each_layer(
     probability = np.zeros((len(layers), n))
     self_check = 0.0
     yield Progress(0.0)
-    for chunk in lens_logits(model, completion, positions, layers, final_norm=settings.final_norm):
-        highest, likeliest = chunk.logits.max(-1)
-        ids[:, chunk.rows] = likeliest.T.cpu().numpy()
-        probability[:, chunk.rows] = (highest - chunk.logits.logsumexp(-1)).exp().T.double().cpu().numpy()
+
+    def find_likeliest(_rows: slice, logits: Logits) -> tuple[np.ndarray, np.ndarray]:
+        highest, likeliest = logits.max(-1)
+        chance = (highest - logits.logsumexp(-1)).exp()
+        return likeliest.T.cpu().numpy(), chance.T.double().cpu().numpy()
+
+    for chunk in lens_logits(model, completion, positions, layers, find_likeliest, final_norm=settings.final_norm):
+        ids[:, chunk.rows], probability[:, chunk.rows] = chunk.value
         self_check = chunk.self_check
         if chunk.fraction < 1:
             yield Progress(chunk.fraction)

@@ -15,7 +15,7 @@ from analyzers.common.progress import Progress
 from analyzers.common.sentences import Sentence
 from analyzers.common.settings import RankingsSettings
 from analyzers.common.tokens import Token
-from analyzers.methods.lens import LensChunk, find_predicted_position, lens_logits, log_probability, rank_and_ties
+from analyzers.methods.lens import Logits, find_predicted_position, lens_logits, log_probability, rank_and_ties
 from analyzers.models.completion import Completion, NamedToken, resolve_token
 from analyzers.models.language_model import LanguageModel
 
@@ -99,8 +99,8 @@ def rank_at_each_layer(
     yield Progress(0.0)
     layers = range(-1, model.facts.n_layers)
     is_early_due = 0 < len(first) < len(order)
-    for chunk in lens_logits(model, completion, order, layers, final_norm=settings.final_norm):
-        accumulator.take(chunk)
+    for chunk in lens_logits(model, completion, order, layers, accumulator.rank_rows, final_norm=settings.final_norm):
+        accumulator.self_check = chunk.self_check
         if chunk.fraction == 1:
             yield Progress(1.0, accumulator.build(settings, notes, is_whole=True))
         elif is_early_due and chunk.rows.stop >= len(first):
@@ -155,15 +155,14 @@ class RankAccumulator:
         self.watch_probability = np.zeros((n_rows, len(watched)))
         self.self_check = 0.0
 
-    def take(self, chunk: LensChunk) -> None:
-        positions = self.order[chunk.rows]
-        logits = chunk.logits
+    def rank_rows(self, rows: slice, logits: Logits) -> None:
+        """Of some rows of `order`, each of which is ranked once: safe in several threads."""
+        positions = self.order[rows]
         targets = self.ids[positions].to(logits.device)
         ranks, ties = rank_and_ties(logits, targets.unsqueeze(1).expand(logits.shape[:2]))
         self.ranks[:, positions] = ranks.T.cpu().numpy()
         self.ties[:, positions] = ties.T.cpu().numpy()
         self.log_probability[positions] = log_probability(logits[:, -1], targets).double().cpu().numpy()
-        self.self_check = chunk.self_check
         if self.watched and self.position in positions:
             self._take_watched(logits[positions.index(self.position)])
 

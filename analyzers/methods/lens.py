@@ -8,18 +8,23 @@ belief: no layer but the last was trained to be decoded (Belrose et al. 2023, ar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeAlias, TypeVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from analyzers.common.errors import InputError
+from analyzers.methods.attribution import SHARED_OUT, split_evenly
+from analyzers.methods.workers import open_workers
 from analyzers.models.anatomy import observe_blocks, unembed
 from analyzers.models.completion import Completion
 from analyzers.models.dissection import is_rounding
 from analyzers.models.language_model import LanguageModel
+
+Logits: TypeAlias = Float[Tensor, "row layer vocab"]
 
 CELLS = 256
 """(layer, position) cells read at once: the head runs 15 times faster on 256 rows than on one."""
@@ -29,14 +34,17 @@ CHECKED = 16
 """Positions at which the last layer is compared with the model's own logits, spread evenly over those read."""
 
 
+Reduced = TypeVar("Reduced")
+
+
 @dataclass(frozen=True, eq=False)
-class LensChunk:
-    """Some of the cells asked for. Reduce it before asking for the next one."""
+class LensChunk(Generic[Reduced]):
+    """Some of the cells asked for."""
 
     rows: slice
     """Which of the rows asked for."""
-    logits: Float[Tensor, "row layer vocab"]
-    """float32, on the model's device; the last layer is the model's output."""
+    value: Reduced
+    """What is kept of their logits."""
     self_check: float
     """|lens at the last layer − the model's own logits|, the largest so far."""
     fraction: float
@@ -48,16 +56,19 @@ def stream_logits(
     ids: Sequence[int],
     rows: Sequence[int],
     layers: Sequence[int],
+    reduce: Callable[[slice, Logits], Reduced],
     *,
     n_source: int = 0,
     final_norm: bool = True,
-) -> Iterator[LensChunk]:
-    """Logits of every asked layer at every asked position, a few whole positions at a time, from one forward.
+) -> Iterator[LensChunk[Reduced]]:
+    """Every asked layer read at every asked position, a few whole positions at a time, from one forward, on all cores.
+
+    `reduce` says what is kept of some rows' logits, (row, layer, vocab) in float32; the last layer is the model's output.
 
     `rows` are the rows read (`Completion.row_of`), of a seq2seq model the decoder's; `layers` ascend, −1 is the input of the first
     block, and the last of them is the last block. `final_norm=False` is ecco's reading: the norm is passed over on
-    every layer but the last. Never more than `CELLS` × vocabulary logits exist at once (for a model deeper than `CELLS`
-    layers: one position's).
+    every layer but the last. Never more than `CELLS` × vocabulary logits exist at once for each worker (for a model
+    deeper than `CELLS` layers: one position's).
 
     Raises InputError for a model without a head, where a logit is not finite, or where the last layer is not the model's own output.
     """
@@ -71,17 +82,23 @@ def stream_logits(
     own_of = dict(zip(checked, own, strict=True))
     cells = min(CELLS, max(1, NUMBERS // model.facts.vocab))
     size = max(1, cells // len(layers))
-    self_check = 0.0
-    for start in range(0, len(rows), size):
-        batch = slice(start, min(start + size, len(rows)))
+    batches = [slice(*batch) for batch in split_evenly(len(rows), size, min(SHARED_OUT, len(rows) // 4))]
+
+    def work(batch: slice) -> tuple[Reduced, float]:
         logits = _read(model, hidden[batch], final_norm=final_norm)
         _refuse_infinite(logits, rows[batch], layers)
-        for i in range(batch.start, batch.stop):
-            if i in own_of:
-                self_check = max(
-                    self_check, _check_difference(model, logits[i - start, -1], own_of[i].to(logits.device))
-                )
-        yield LensChunk(batch, logits, self_check, batch.stop / len(rows))
+        differences = [
+            _check_difference(model, logits[i - batch.start, -1], own_of[i].to(logits.device))
+            for i in range(batch.start, batch.stop)
+            if i in own_of
+        ]
+        return reduce(batch, logits), max(differences, default=0.0)
+
+    self_check = 0.0
+    with model.anatomy.taps.open(), model.anatomy.taps.silenced(), open_workers(model.device) as workers:
+        for batch, (value, difference) in zip(batches, workers.map(work, batches), strict=True):
+            self_check = max(self_check, difference)
+            yield LensChunk(batch, value, self_check, batch.stop / len(rows))
 
 
 def lens_logits(
@@ -89,12 +106,15 @@ def lens_logits(
     completion: Completion,
     positions: Sequence[int],
     layers: Sequence[int],
+    reduce: Callable[[slice, Logits], Reduced],
     *,
     final_norm: bool = True,
-) -> Iterator[LensChunk]:
+) -> Iterator[LensChunk[Reduced]]:
     """`stream_logits` of a completion: where the tokens at `positions` are predicted, each of the layers."""
     rows = [completion.row_of(position) for position in positions]
-    return stream_logits(model, completion.ids, rows, layers, n_source=completion.n_source, final_norm=final_norm)
+    return stream_logits(
+        model, completion.ids, rows, layers, reduce, n_source=completion.n_source, final_norm=final_norm
+    )
 
 
 def find_predicted_position(completion: Completion, position: int | None) -> int:

@@ -6,6 +6,7 @@ of hooks must not change while another thread goes through it.
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -39,6 +40,10 @@ class Taps:
         self._lock = threading.Lock()
         self._open = _Shared(self._lock, self._set_hooks)
         self._silenced = _Shared(self._lock, self._replace_forwards)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Taps:
+        """A copied model hears its own hooks, of which none are set."""
+        return Taps(copy.deepcopy(self._anatomy, memo))
 
     @contextmanager
     def open(self) -> Iterator[None]:

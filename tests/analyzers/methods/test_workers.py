@@ -11,12 +11,19 @@ import torch
 from families import FAMILIES, tiny_model
 
 from analyzers.common.progress import finish
-from analyzers.common.settings import NeuronFactorsSettings, SaliencySettings
+from analyzers.common.settings import (
+    LayerPredictionsSettings,
+    NeuronFactorsSettings,
+    RankingsSettings,
+    SaliencySettings,
+)
+from analyzers.layer_predictions import overview_of_each_layer
 from analyzers.methods import attribution, workers
 from analyzers.methods.workers import open_workers
 from analyzers.models.completion import Completion, Generation, complete
 from analyzers.models.language_model import LanguageModel
 from analyzers.neuron_factors import factorize_neurons
+from analyzers.rankings import rank_at_each_layer
 from analyzers.saliency import compute_saliency
 
 
@@ -39,6 +46,11 @@ def test_the_bits_are_the_same_with_one_two_and_four_workers(family: str, monkey
         for method in ("occlusion", "gradient", "integrated-gradients"):
             result = finish(compute_saliency(model, completion, SaliencySettings(method=method)))
             numbers += [result.scores, result.values]
+        if model.facts.kind.predicts:
+            ranked = finish(rank_at_each_layer(model, completion, RankingsSettings()))
+            numbers += [ranked.ranks, ranked.ties, ranked.log_probability, ranked.log_probability_all]
+            seen = finish(overview_of_each_layer(model, completion, LayerPredictionsSettings()))
+            numbers += [seen.ids, seen.probability]
         if "neuron-factors" not in FAMILIES[family].without:
             factors = finish(factorize_neurons(model, completion, NeuronFactorsSettings(factors=2)))
             numbers += [factor.activations for factor in factors.factors]
