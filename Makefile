@@ -18,6 +18,7 @@ help:
 run:
 	@.ci/setup
 	@$(PY) -m analyzers --prepare
+	@$(PY) app.py --prepare
 	@$(PY) app.py $(ARGS)
 
 test:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -193,7 +192,7 @@ def overview_of_each_layer(
         answers=completion.answers,
         positions=tuple(positions),
         ids=ids,
-        texts=MappingProxyType(_texts(model, set(ids.flatten().tolist()))),
+        texts=_texts(model, set(ids.flatten().tolist())),
         probability=probability,
         is_actual=ids == actual,
         final_norm=settings.final_norm,

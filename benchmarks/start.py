@@ -35,7 +35,7 @@ def measure(options: list[str]) -> tuple[float, float, float]:
     address = f"http://127.0.0.1:{port}/"
     started = time.perf_counter()
     app = subprocess.Popen(
-        [sys.executable, "app.py", "--port", str(port), *options],
+        [sys.executable, "app.py", "--port", str(port), "--no-background", *options],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         env=os.environ | {"HF_HUB_DISABLE_TELEMETRY": "1"},

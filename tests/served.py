@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -9,12 +10,16 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hostile import NAME, save
+
+from analyzers.serving.request import parameters_of
+from ui.examples import EXAMPLES
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
@@ -32,7 +37,7 @@ CHROMIUM_ARGUMENTS = [
 
 WRITE_DOWN_RUNS = """
     window.ended = new Set();  // events that have ended, and whose last word is drawn
-    window.runs = new Set();  // events that said how a run goes
+    window.runs = new Set();  // events that said how a run goes, or what is known already
     const parse = JSON.parse;
     JSON.parse = (text, ...rest) => {
         const found = parse(text, ...rest);
@@ -40,7 +45,8 @@ WRITE_DOWN_RUNS = """
         if (found && found.msg === "process_completed") {
             setTimeout(() => requestAnimationFrame(() => window.ended.add(found.event_id)), 300);
         }
-        if (found && found.event_id && text.includes(String.raw`\\"busy\\"`)) window.runs.add(found.event_id);
+        const says = text.includes(String.raw`\\"busy\\"`) || /Known already|計算済み/.test(text);
+        if (found && found.event_id && says) window.runs.add(found.event_id);
         return found;
     };
 """
@@ -61,7 +67,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         port = str(free.getsockname()[1])
     log = (tmp_path_factory.mktemp("log") / "app.log").open("w+")
     process = subprocess.Popen(
-        [sys.executable, "app.py", "--port", port, "--models-dir", str(folder), "--model", "tiny"],
+        [sys.executable, "app.py", "--port", port, "--models-dir", str(folder), "--model", "tiny", "--no-background"],
         cwd=ROOT,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
         stdout=log,
@@ -74,6 +80,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             time.sleep(0.2)
             found = re.search(r"http://127\.0\.0\.1:\d+", Path(log.name).read_text())
         assert found is not None, Path(log.name).read_text()
+        answer_first_example(found.group())
         yield found.group()
     finally:
         process.terminate()
@@ -105,6 +112,18 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
         yield of
         for one in started.values():
             one.close()
+
+
+def answer_first_example(address: str) -> None:
+    """Ask for it as a script does, so that every page of the session opens on it."""
+    values = EXAMPLES[0].values
+    data = [values["text"], *(values.get(setting.name, setting.default) for setting in parameters_of("saliency"))]
+    call = f"{address}/gradio_api/call/saliency"
+    posted = urllib.request.Request(call, json.dumps({"data": data}).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(posted, timeout=30) as reply:
+        event = json.load(reply)["event_id"]
+    with urllib.request.urlopen(f"{call}/{event}", timeout=60) as stream:
+        assert "event: complete" in stream.read().decode()
 
 
 class Visit:

@@ -20,6 +20,7 @@ from analyzers.serving.analyses import ANALYSES
 from analyzers.serving.dispatch import Dispatcher, answer
 from analyzers.serving.document import document
 from analyzers.serving.request import parse_request
+from analyzers.serving.sharing import SharedRuns
 from analyzers.sources.resolver import Resolver
 from ui.layout import build_app
 
@@ -55,7 +56,7 @@ def test_both_are_at_the_endpoints_and_among_the_choices_of_the_page(
     runner: Dispatcher, save_model: Callable[..., Path]
 ) -> None:
     async def build() -> gr.Blocks:
-        return build_app(runner)
+        return build_app(SharedRuns(runner))
 
     app = apart(build())
     endpoint = next(event for event in app.fns.values() if event.api_name == "lengths")

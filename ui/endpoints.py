@@ -13,6 +13,7 @@ from analyzers.serving.dispatch import Runner, answer
 from analyzers.serving.document import Document, document
 from analyzers.serving.request import parameters_of, parse_request
 from ui.errors import language_of, sentence_for
+from ui.runs import on_the_model
 from ui.values import Mark, Options
 
 TYPES: Options = {"text": str, "choice": str, "integer": int, "number": float, "flag": bool, "texts": list[str]}
@@ -25,8 +26,7 @@ def add_endpoints(runner: Runner) -> None:
             build_endpoint(runner, row),
             api_name=row.endpoint,
             api_description=row.purpose,
-            concurrency_id="model",
-            concurrency_limit=runner.at_once,
+            **on_the_model(),
         )
 
 

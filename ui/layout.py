@@ -6,20 +6,15 @@ import gradio as gr
 
 from analyzers.common.limits import LIMITS
 from analyzers.serving.analyses import public_analyses
-from analyzers.serving.dispatch import Runner
-from ui.components.base import empty_state
-from ui.components.notice import notice
+from analyzers.serving.sharing import SharedRuns
 from ui.controls import build_controls
 from ui.endpoints import add_endpoints
-from ui.errors import language_of
 from ui.gradio_patches import Page
 from ui.i18n import I18N, label_of
-from ui.runs import QUIET
 from ui.tabs import layer_predictions, neuron_factors, plain, rankings, saliency
 from ui.tabs.tab import AnyTab, TabBuilder
-from ui.texts import say
 from ui.theme import CSS
-from ui.values import Options, Value
+from ui.values import Options
 from ui.wiring import connect
 
 BUILDERS: dict[str, TabBuilder] = {
@@ -52,11 +47,12 @@ def launch_options() -> Options:
         "enable_monitoring": False,
         "run_history": False,
         "state_session_capacity": 100,
+        "max_threads": 128,  # whoever waits for a turn has one
         "footer_links": ["api", "settings"],
     }
 
 
-def build_app(runner: Runner) -> gr.Blocks:
+def build_app(runner: SharedRuns) -> gr.Blocks:
     """The whole page and its endpoints. Loads no model."""
     with Page(title="Eccolens", analytics_enabled=False, delete_cache=(3600, 7200)) as app:
         with gr.Sidebar(width=380, elem_id="sidebar"):
@@ -72,17 +68,9 @@ def build_app(runner: Runner) -> gr.Blocks:
             for row in public_analyses():
                 with gr.Tab(label_of(row.name), id=row.name) as item:
                     build = BUILDERS.get(row.name)
-                    tabs.append(plain.build_tab(row) if build is None else build(runner, pinned))
+                    tabs.append(plain.build_tab(row) if build is None else build(runner, pinned, controls.status))
                 items.append(item)
-        connect(runner, controls, tabs, items, tab_bar, pinned)
-        strips = [tab.empty for tab in tabs if tab.empty is not None]
-
-        def greet(request: gr.Request) -> list[Value]:
-            language = language_of(request)
-            states = [empty_state(tab.analysis, language) for tab in tabs if tab.empty is not None]
-            return [notice("info", say("ready", language)), *states]
-
-        app.load(greet, None, [controls.status, *strips], queue=False, **QUIET)
+        connect(runner, controls, tabs, items, tab_bar, pinned, app.load)
         add_endpoints(runner)
     app.queue(max_size=LIMITS.queue, default_concurrency_limit=4)
     return app

@@ -18,16 +18,31 @@ from ui.values import Options, Updates, Value
 
 TELL_SECONDS = 0.25
 """Between two words on how far a phase of a run is. The page takes 70 ms to take in each, longer than a step of a short run."""
+GAP_SECONDS = 0.05
+"""Between two messages of one event at the least."""
 WORTH_SAYING = 5
 """Seconds; a run that is expected to be quicker says only how far it is."""
+
+VISITORS_AT_ONCE = 64
+"""Events that Gradio lets begin at a time. Only one computes: the others stand in the runner's own line, which can tell
+them where; in Gradio's they would be told nothing before their turn."""
 
 QUIET: Options = {"show_progress": "hidden", "api_visibility": "private"}
 """Options of every event of the page."""
 
 
-def on_the_model(runner: Runner) -> Options:
+def on_the_model() -> Options:
     """Options of the events that run on the model."""
-    return {"concurrency_id": "model", "concurrency_limit": runner.at_once}
+    return {"concurrency_id": "model", "concurrency_limit": VISITORS_AT_ONCE}
+
+
+def spaced(messages: Iterator[Updates]) -> Iterator[Updates]:
+    """Of two messages within one tick Gradio's page can lose one: they come apart."""
+    sent = -math.inf
+    for message in messages:
+        time.sleep(max(0.0, sent + GAP_SECONDS - time.monotonic()))
+        yield message
+        sent = time.monotonic()
 
 
 @dataclass(frozen=True)
@@ -70,27 +85,30 @@ def follow(runner: Runner, request: AnyRequest, language: Language) -> Iterator[
 
 
 def report(
-    runner: Runner, request: AnyRequest, language: Language, line: Notice, show: Callable[[AnyAnswer], Updates]
+    runner: Runner, request: AnyRequest, language: Language, status: Notice, show: Callable[[AnyAnswer], Updates]
 ) -> Iterator[Updates]:
-    """A run that is asked for from within a tab: its line says how it goes, unless what `show`
-    returns says more."""
-    for status in follow(runner, request, language):
-        yield {line: status.notice} | ({} if status.answer is None else show(status.answer))
+    """A run that is asked for from within a tab, told on the page's status line."""
+    for said in follow(runner, request, language):
+        yield {status: said.notice} | ({} if said.answer is None else show(said.answer))
 
 
 def describe_step(step: Step, request: AnyRequest, language: Language) -> Value:
     """How far a run is, as a notice."""
     if step.phase == "done" and step.answer is not None:
-        model, seconds = step.answer.model, sum(step.answer.seconds.values())
-        line = say(
-            "phase_done", language, seconds=f"{seconds:.1f}", model=model.id, device=model.device, dtype=model.dtype
+        model, phases = step.answer.model, step.answer.seconds
+        key = "phase_known" if step.is_known else "phase_done"
+        seconds = sum(phases.get(phase, 0.0) for phase in ("generate", "analyze") if step.is_known) or sum(
+            phases.values()
         )
+        line = say(key, language, seconds=f"{seconds:.1f}", model=model.id, device=model.device, dtype=model.dtype)
         notes = [note.say(language) for note in step.answer.notes]
         return notice("warning" if notes else "info", line, *notes)
     values = {"percent": f"{100 * step.fraction:.0f}", "model": request.model or ""}
     if step.transfer is not None:
         values |= {"done": format_bytes(step.transfer.done), "total": format_bytes(step.transfer.total)}
     line = say(f"phase_{step.phase}", language, **values)
+    if step.place:
+        line = say("phase_in_line", language, place=step.place, seconds=f"{max(1.0, step.wait or 0.0):.0f}")
     if step.expected is not None and step.expected >= WORTH_SAYING:
         return notice("busy", line, say("phase_expected", language, seconds=f"{step.expected:.0f}"))
     return notice("busy", line)

@@ -18,6 +18,7 @@ from analyzers.sources.resolver import Resolver
 if TYPE_CHECKING:
     from analyzers.models.store import Store
     from analyzers.serving.dispatch import Runner
+    from analyzers.serving.sharing import SharedRuns
 
 
 def serve(arguments: list[str] | None = None) -> int:
@@ -28,19 +29,27 @@ def serve(arguments: list[str] | None = None) -> int:
     if given.models_dir is not None and not given.models_dir.is_dir():
         print(f"There is no folder {given.models_dir}. Give --models-dir a folder of model folders.", file=sys.stderr)
         return 2
+    if given.prepare:
+        from ui.ready import prepare
+
+        return prepare()
     on_zero_gpu = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
+    from analyzers.serving.sharing import SharedRuns
+
     if on_zero_gpu:
-        runner: Runner = _build_shared_gpu(given.models_dir)
+        runner = SharedRuns(_build_shared_gpu(given.models_dir))
     else:
         from analyzers.models.store import ModelStore
+        from analyzers.serving.answer_cache import AnswerCache
         from analyzers.serving.dispatch import Dispatcher
+        from analyzers.sources.gguf_cache import answers_folder
 
         store = ModelStore(
             Resolver(models_folder=given.models_dir, any_hub_id=_any_model(given)),
             precision=given.precision,
             offload_folder=given.offload,
         )
-        runner = Dispatcher(store)
+        runner = SharedRuns(Dispatcher(store), AnswerCache(folder=answers_folder()))
     resolver = runner.store.resolver
     try:
         check_precision(given.precision)
@@ -70,7 +79,7 @@ def serve(arguments: list[str] | None = None) -> int:
     )
     print(f"Eccolens is at http://{given.host}:{app.server_port}", flush=True)
     if not on_zero_gpu:
-        start(lambda: _warm_up(runner.store), "warm-up")
+        start(lambda: _be_ready(runner, may_compute=not given.no_background), "be-ready")
     app.block_thread()
     return 0
 
@@ -90,6 +99,15 @@ def _build_shared_gpu(models_folder: Path | None) -> Runner:
     store = PreloadedStore(Resolver(models_folder=models_folder))
     store.preload()
     return SharedGPU(store)
+
+
+def _be_ready(runner: SharedRuns, *, may_compute: bool) -> None:
+    """What is done while nobody asks: the default model is loaded, then the examples are computed."""
+    _warm_up(runner.store)
+    if may_compute:
+        from ui.ready import compute_while_quiet
+
+        compute_while_quiet(runner)
 
 
 def _warm_up(store: Store) -> None:
@@ -117,5 +135,13 @@ def _options() -> argparse.ArgumentParser:
         help="let visitors type any public id of the Hugging Face Hub; as a rule only where nobody else reaches the page",
     )
     parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="how weights are held")
+    parser.add_argument(
+        "--no-background",
+        action="store_true",
+        help="do not compute the examples of the models on this machine while nobody else computes",
+    )
+    parser.add_argument(
+        "--prepare", action="store_true", help="compute the examples of the bundled models, keep them, and end"
+    )
     parser.add_argument("--offload", metavar="DIR", type=Path, help="keep there what fits in no memory; slow")
     return parser

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -10,16 +11,19 @@ import gradio as gr
 from analyzers.common.errors import InputError
 from analyzers.common.languages import Language
 from analyzers.common.settings import LayerPredictionsSettings, RankingsSettings
-from analyzers.serving.dispatch import AnyAnswer, Runner
+from analyzers.serving.dispatch import AnyAnswer, Step
 from analyzers.serving.request import AnyRequest, parameters_of, parse_request
+from analyzers.serving.sharing import SharedRuns
+from ui.components.base import empty_state
 from ui.components.notice import notice
 from ui.controls import Controls, fit_to_kind
 from ui.errors import language_of, sentence_for
 from ui.examples import EXAMPLES, Example, StandIn
-from ui.runs import QUIET, follow, on_the_model
-from ui.tabs.tab import AnyTab
+from ui.ready import requests_of
+from ui.runs import QUIET, describe_step, follow, on_the_model, spaced
+from ui.tabs.tab import AnyTab, SideRun
 from ui.texts import say
-from ui.values import Updates
+from ui.values import Event, Updates
 
 FOLD_ON_PHONE = """() => { if (window.innerWidth < 768) document.querySelector("#sidebar .toggle-button")?.click(); }"""
 """On a phone the controls lie over the answer: they make way when it is asked for."""
@@ -39,16 +43,18 @@ class Shared:
 
 
 def connect(
-    runner: Runner,
+    runner: SharedRuns,
     controls: Controls,
     tabs: list[AnyTab],
     items: list[gr.Tab],
     tab_bar: gr.Tabs,
     pinned: gr.State,
+    on_load: Callable[..., Event],
 ) -> None:
     """Set every event that more than one tab has part in."""
     widgets = {*controls.settings.values(), *(widget for tab in tabs for widget in tab.widgets.values())}
     selected = gr.State(tabs[0].analysis)
+    was_elsewhere = gr.State(False)  # before a tab was chosen: Gradio also chooses the first one when the page opens
     last_shared = gr.State(None)  # None before the first run
     stand_in = gr.State(None)  # of the last example, where another model runs than it was tried on
     stops = [controls.stop, controls.stop_here]
@@ -73,16 +79,17 @@ def connect(
         language: Language,
         stood_in: StandIn | None = None,
     ) -> Iterator[Updates]:
+        # Busy with every word: a run from within a tab, which may end meanwhile, brings the buttons back.
         yield {**busy, last_shared: Shared.of(requests[0]), pinned: position}
         answers: list[AnyAnswer] = []
         for request in requests:
             fresh: AnyAnswer | None = None
             for status in follow(runner, request, language):
-                updates: Updates = {controls.status: status.notice}
+                updates: Updates = {controls.status: status.notice, **busy}
                 if status.answer is not None:
-                    fresh = status.answer
+                    is_first, fresh = fresh is None, status.answer
                     try:
-                        updates |= show(tab, [*answers, fresh], position, language)
+                        updates |= show(tab, [*answers, fresh], position, language, is_first=is_first)
                     except Exception as error:  # a picture that cannot be drawn is said, and the buttons come back
                         yield {controls.status: notice("error", sentence_for(error, language)), **idle}
                         return
@@ -99,7 +106,11 @@ def connect(
                 return
             answers.append(fresh)
 
-    def show(tab: AnyTab, answers: list[AnyAnswer], position: int | None, language: Language) -> Updates:
+    def show(
+        tab: AnyTab, answers: list[AnyAnswer], position: int | None, language: Language, *, is_first: bool = True
+    ) -> Updates:
+        if len(answers) == 1 and not is_first and tab.show_more is not None and position is None:
+            return tab.show_more(answers[0], language)
         if len(answers) == 1:
             return tab.show(answers[0], position, language)
         return {} if tab.show_second is None else tab.show_second(answers[0], answers[1], language)
@@ -112,13 +123,13 @@ def connect(
         except InputError as error:
             yield {controls.status: notice("error", error.say(language)), **idle}
             return
-        yield from run_tab(tab, requests, None, language, values[stand_in])
+        yield from spaced(run_tab(tab, requests, None, language, values[stand_in]))
 
     fit_to_kind(runner, controls, tabs)
     everything = [*buttons, controls.status, last_shared, pinned, *(output for tab in tabs for output in tab.outputs)]
     outputs = list(dict.fromkeys(everything))
     inputs = {selected, stand_in, *widgets}
-    alone = on_the_model(runner)
+    alone = on_the_model()
     runs = [controls.run.click(run, inputs, outputs, **QUIET, **alone)]
     model = controls.settings["model"]
     for button, example in zip(controls.examples, EXAMPLES, strict=True):
@@ -145,6 +156,9 @@ def connect(
             """A tab that is opened after a run answers for the same text and token, unless it has already."""
             last, before, position = values[last_shared], values[tab.answer], values[pinned]
             nothing = {last_shared: last}
+            if not values[was_elsewhere]:
+                yield nothing
+                return
             try:
                 requests = read_request(tab, values, position)
             except InputError:  # said when Run is pressed
@@ -156,23 +170,72 @@ def connect(
                 follows = tab.follow_pin and position is not None
                 yield tab.show(before, position, language_of(request)) if follows else nothing
             else:
-                yield from run_tab(tab, requests, position, language_of(request))
+                yield from spaced(run_tab(tab, requests, position, language_of(request)))
 
         return open_tab
 
     for tab, item in zip(tabs, items, strict=True):
-        chosen_tab = item.select(lambda name=tab.analysis: name, None, selected, queue=False, **QUIET)
-        runs.append(
-            chosen_tab.success(opener(tab), {last_shared, tab.answer, pinned, *widgets}, outputs, **QUIET, **alone)
+        chosen_tab = item.select(
+            lambda before, name=tab.analysis: (name, before != name),
+            selected,
+            [selected, was_elsewhere],
+            queue=False,
+            **QUIET,
         )
+        asked = {last_shared, was_elsewhere, tab.answer, pinned, *widgets}
+        runs.append(chosen_tab.success(opener(tab), asked, outputs, **QUIET, **alone))
 
-    def say_stopped(request: gr.Request) -> Updates:
-        return {controls.status: notice("info", say("stopped", language_of(request))), **idle}
+    def frame(messages: Iterator[Updates]) -> Iterator[Updates]:
+        yield busy
+        for updates in messages:
+            yield {**updates, **busy}
+        yield idle
+
+    def framed(side: SideRun) -> Callable[..., Iterator[Updates]]:
+        @functools.wraps(side.run)  # Gradio reads what it takes
+        def run_side(*values: object, **named: object) -> Iterator[Updates]:
+            yield from spaced(frame(side.run(*values, **named)))
+
+        return run_side
+
+    for side in (side for tab in tabs for side in tab.side_runs):
+        affected = list(dict.fromkeys([*side.outputs, controls.status, *buttons]))
+        runs.append(side.listen(framed(side), side.inputs, affected, **QUIET, **alone))
+
+    def say_stopped(request: gr.Request, values: Updates) -> Updates:
+        """What was known by then stays, with what it lacks."""
+        language = language_of(request)
+        answer: AnyAnswer | None = next(values[tab.answer] for tab in tabs if tab.analysis == values[selected])
+        missing = None if answer is None or answer.is_whole else getattr(answer.result, "missing", None)
+        lines = [] if missing is None else [missing.say(language)]
+        return {controls.status: notice("info", say("stopped", language), *lines), **idle}
 
     # Cancelled first and said after it, or a last word of the run would come after "Stopped".
+    answers = {selected, *(tab.answer for tab in tabs)}
     for stop in stops:
-        cancelled = stop.click(None, cancels=[*runs, *(event for tab in tabs for event in tab.events)])
-        cancelled.then(say_stopped, None, [*buttons, controls.status], queue=False, **QUIET)
+        cancelled = stop.click(None, cancels=runs)
+        cancelled.then(say_stopped, answers, [*buttons, controls.status], queue=False, **QUIET)
+
+    def greet(request: gr.Request) -> Updates:
+        """The page opens on the first experiment, where its answer is known; nothing is computed for that."""
+        language = language_of(request)
+        empty = {tab.empty: empty_state(tab.analysis, language) for tab in tabs if tab.empty is not None}
+        updates: Updates = {controls.status: notice("info", say("ready", language)), **empty}
+        example = EXAMPLES[0]
+        tab = next(tab for tab in tabs if tab.analysis == example.analysis)
+        try:
+            (first,) = requests_of(example, runner.store)
+            answer = runner.known(first)
+        except InputError:  # said when it is pressed
+            return updates
+        if answer is None:
+            return updates
+        known = describe_step(Step("done", 1.0, answer, is_known=True), first, language)
+        updates |= _values_of(example, controls, tabs) | {controls.settings["model"]: first.model}
+        updates |= show(tab, [answer], None, language)
+        return updates | {controls.status: known, last_shared: Shared.of(first)}
+
+    on_load(greet, None, list(dict.fromkeys([*outputs, *widgets])), queue=False, **QUIET)
 
 
 def is_answered(before: AnyAnswer, asked: AnyRequest, position: int | None) -> bool:

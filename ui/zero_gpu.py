@@ -9,7 +9,8 @@ arrives, so those with a sentence are sent as values.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import gradio as gr
@@ -18,6 +19,8 @@ import spaces
 from analyzers.common.errors import InputError
 from analyzers.common.limits import LIMITS
 from analyzers.models.preloaded import PreloadedStore
+from analyzers.models.room import POLL_SECONDS
+from analyzers.models.turns import always
 from analyzers.serving.cost import expect_seconds
 from analyzers.serving.dispatch import AnyAnswer, Dispatcher, Step
 from analyzers.serving.request import AnyRequest
@@ -42,7 +45,7 @@ class SharedGPU:
 
     def __init__(self, store: PreloadedStore) -> None:
         self.store = store
-        self.at_once = AT_ONCE
+        self._slots = threading.Semaphore(AT_ONCE)
         dispatcher = Dispatcher(store)
 
         def in_worker(request: AnyRequest, seconds: int) -> Iterator[Step | InputError]:
@@ -50,11 +53,21 @@ class SharedGPU:
 
         self._in_worker = spaces.GPU(duration=lambda request, seconds: seconds)(in_worker)
 
-    def run(self, request: AnyRequest, seconds: int | None = None) -> Iterator[Step]:
+    def run(
+        self, request: AnyRequest, seconds: int | None = None, is_wanted: Callable[[], bool] = always
+    ) -> Iterator[Step]:
         """As `Dispatcher.run`."""
+        yield Step("waiting")
+        while not self._slots.acquire(timeout=POLL_SECONDS):
+            yield Step("waiting")
+        try:
+            yield from self._run(request, seconds)
+        finally:
+            self._slots.release()
+
+    def _run(self, request: AnyRequest, seconds: int | None) -> Iterator[Step]:
         from analyzers.models.completion import read_prompt
 
-        yield Step("waiting")
         model = self.store.load(request.model or self.store.resolver.default_id())
         limit = LIMITS.seconds if seconds is None else seconds
         prompt = read_prompt(model, request.text, request.generation)

@@ -27,6 +27,8 @@ class Limits:
     """Visitors waiting at once."""
     seconds: int = 60
     """One job, model load not counted."""
+    answer_megabytes: int = 256
+    """Answers held in memory, so that the same question is not computed again."""
     model_megabytes: int = field(default_factory=lambda: 3 * total_memory() // 4 // 10**6)
     """Weights held in main memory at once, of all models together: three quarters of the memory."""
 

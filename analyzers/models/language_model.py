@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -24,6 +25,7 @@ from analyzers.models.weights import count_bytes, device_of, dtype_of
 
 State: TypeAlias = tuple[int, Output, Output]
 """How many ids were seen, what is kept of them, and what a source became."""
+_TOKENIZING = threading.Lock()  # a tokenizer may be switched to the target's side for the time of a call
 PROBE = "The cat sat on the mat because it was tired."
 MASK = "[MASK]"
 """How a user writes the mask, whatever the vocabulary calls it."""
@@ -54,7 +56,6 @@ class LanguageModel:
     writes a target; an `encoder` has no head and predicts none. Ids of a seq2seq model are the source's, then the
     target's: `n_source` says how many are the source's, and rows count from the target's first token.
 
-    Not safe for two threads at once: hooks sit on the one shared module. `store.ModelStore.job` owns the lock.
     """
 
     def __init__(
@@ -134,8 +135,7 @@ class LanguageModel:
         has no vector for, or makes no token.
         """
         check_text(text, name)
-        texts = {"text_target": text} if is_target else {"text": self.with_mask(text)}
-        ids = list(self.tokenizer(**texts, add_special_tokens=opening).input_ids)
+        ids = self._ids(text if is_target else self.with_mask(text), is_target, opening)
         closing = self.around[1]
         if opening and self.facts.kind.continues_its_text and closing and tuple(ids[-len(closing) :]) == closing:
             ids = ids[: -len(closing)]
@@ -168,10 +168,10 @@ class LanguageModel:
                 return rest
         return alone
 
-    def _ids(self, text: str, is_target: bool) -> list[int]:
-        return list(
-            self.tokenizer(**{"text_target" if is_target else "text": text}, add_special_tokens=False).input_ids
-        )
+    def _ids(self, text: str, is_target: bool, opening: bool = False) -> list[int]:
+        with _TOKENIZING:
+            said = self.tokenizer(**{"text_target" if is_target else "text": text}, add_special_tokens=opening)
+        return list(said.input_ids)
 
     def _is_spaced(self, whole: Sequence[int], head: Sequence[int]) -> bool:
         """Whether there is white space where `head` ends."""

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -95,7 +95,7 @@ def load_model(
     gguf_file: str | None = None,
     placement: Placement | None = None,
     offload_folder: Path | None = None,
-    alone: threading.Lock | None = None,
+    alone: AbstractContextManager[object] | None = None,
 ) -> LanguageModel:
     """A language model from a folder, with no network, no remote code and no pickles; in float32 unless `placement`
     says otherwise, which then says the device too.

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from analyzers.common.errors import InputError
 from analyzers.common.kinds import Kind
 from analyzers.models.placement import Placement
-from analyzers.models.store import ModelStore, ModelSummary, OwnedLock
+from analyzers.models.store import ModelStore, ModelSummary
+from analyzers.models.turns import Turn, Turns, always
 from analyzers.sources import catalog, hub_probe, local_files
 from analyzers.sources.resolver import Resolver
 from analyzers.sources.source import Source
@@ -26,8 +26,9 @@ class PreloadedStore:
     def __init__(self, resolver: Resolver) -> None:
         """`preload` comes before anything is asked."""
         self.resolver = resolver
+        self.precision = "auto"
         self._models: dict[str, LanguageModel] = {}
-        self._running = threading.Lock()
+        self._turns = Turns()
 
     def preload(self) -> None:
         """Load every model that is on this machine or can be downloaded: proven on the CPU, then moved to where runs
@@ -59,14 +60,9 @@ class PreloadedStore:
     def load_in_steps(self, model: Source | str, device: str = "auto") -> Iterator[LanguageModel | None]:
         yield self.load(model, device)
 
-    @contextmanager
-    def turn(self) -> Iterator[OwnedLock]:
+    def turn(self, expected: int | float = 0.0, is_wanted: Callable[[], bool] = always) -> AbstractContextManager[Turn]:
         """As `ModelStore.turn`, of one copy of the server."""
-        lock = OwnedLock(self._running)
-        try:
-            yield lock
-        finally:
-            lock.release_if_held()
+        return self._turns.turn(expected, is_wanted)
 
     def describe(self, model: Source | str, device: str = "auto") -> ModelSummary:
         """From what is loaded: nothing is asked of a GPU that is not held here."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import TimeoutError as NotYet
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -17,6 +17,7 @@ from analyzers.common.kinds import Kind
 from analyzers.common.threads import start
 from analyzers.models.placement import Placement
 from analyzers.models.room import POLL_SECONDS, Room
+from analyzers.models.turns import Turn, Turns, always
 from analyzers.sources import catalog, download, hub, hub_probe
 from analyzers.sources.download import Transfer
 from analyzers.sources.hub import HubId, HubModel
@@ -49,7 +50,12 @@ class Store(Protocol):
 
     resolver: Resolver
 
-    def turn(self) -> AbstractContextManager[OwnedLock]: ...
+    precision: str
+    """In which weights are held, as the operator asked for it: see `placement.place`."""
+
+    def turn(
+        self, expected: int | float = 0.0, is_wanted: Callable[[], bool] = always
+    ) -> AbstractContextManager[Turn]: ...
 
     def load(self, model: Source | str, device: str = "auto") -> LanguageModel: ...
 
@@ -71,13 +77,14 @@ class ModelStore:
         """`resolver`: which models may be named, by default those of the catalog; `precision`: see `placement.place`;
         `offload_folder`: what fits in no memory is kept there, which is slow."""
         self.resolver = resolver or Resolver()
+        self.precision = precision
         self._room = Room(precision, may_use_disk=offload_folder is not None)
         self._offload_folder = offload_folder
         self._transfers: dict[Key, Transfer] = {}
         self._asked: OrderedDict[HubId, tuple[float, HubModel]] = OrderedDict()
         self._lock = threading.Lock()  # of these tables, held for no longer than a look-up
         self._loading: dict[Key, threading.Lock] = {}
-        self._running = threading.Lock()  # not re-entrant on purpose: a generator may end in another thread
+        self._turns = Turns()
 
     def describe(self, model: Source | str, device: str = "auto") -> ModelSummary:
         """What the model is, what it needs, and whether it can be had; the Hub is asked where it is not on this machine.
@@ -113,14 +120,9 @@ class ModelStore:
         """Forget every model; those in use go when their run ends."""
         self._room.clear()
 
-    @contextmanager
-    def turn(self) -> Iterator[OwnedLock]:
-        """The right to run on a model: `acquire` the yielded lock, in slices if you wish; it is released at the end."""
-        lock = OwnedLock(self._running)
-        try:
-            yield lock
-        finally:
-            lock.release_if_held()
+    def turn(self, expected: int | float = 0.0, is_wanted: Callable[[], bool] = always) -> AbstractContextManager[Turn]:
+        """The right to run on a model: see `Turns.turn`."""
+        return self._turns.turn(expected, is_wanted)
 
     def load(self, model: Source | str, device: str = "auto", *, stop: threading.Event | None = None) -> LanguageModel:
         """The model, from memory or from disk or the Hub. A failed load leaves those in use as they are.
@@ -221,24 +223,7 @@ class ModelStore:
             gguf_file=source.gguf_file,
             placement=placement,
             offload_folder=self._offload_folder,
-            alone=self._running,
+            alone=self._turns.whole(),
         )
         self._room.put(key, loaded)
         return loaded
-
-
-class OwnedLock:
-    """A lock that knows whether it is held by this use of it, and may be released from another thread."""
-
-    def __init__(self, lock: threading.Lock) -> None:
-        self._lock = lock
-        self._held = False
-
-    def acquire(self, timeout: float = -1) -> bool:
-        self._held = self._lock.acquire(timeout=timeout)
-        return self._held
-
-    def release_if_held(self) -> None:
-        if self._held:
-            self._held = False
-            self._lock.release()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
@@ -16,6 +16,7 @@ from analyzers.common.parameters import Settings
 from analyzers.common.sentences import Sentence
 from analyzers.models.room import POLL_SECONDS
 from analyzers.models.store import Store
+from analyzers.models.turns import Turn, always
 from analyzers.serving.analyses import ANALYSES
 from analyzers.serving.request import AnyRequest, Request
 from analyzers.sources.download import Transfer
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from analyzers.models.completion import Completion, Prompt
     from analyzers.models.language_model import LanguageModel, ModelFacts
 
+PACE_WEIGHT = 0.3
+"""Of the last run in what is expected of the next one of its analysis; what came before has the rest."""
 Phase = Literal["waiting", "downloading", "loading", "generating", "analyzing", "done"]
 
 
@@ -43,6 +46,8 @@ class Answer(Generic[S_co, R_co]):
     seconds: dict[str, float]
     """By phase."""
     notes: tuple[Sentence, ...] = ()
+    is_whole: bool = True
+    """False while more is to come, and where the time limit cut it short."""
 
 
 AnyAnswer: TypeAlias = Answer[Settings, object]
@@ -61,6 +66,12 @@ class Step:
     """Bytes of the phase `downloading`."""
     expected: float | None = None
     """Seconds that generating and analysing together are expected to take; None before the model is there."""
+    place: int | None = None
+    """In the line, from 1, of the phase `waiting`."""
+    wait: float | None = None
+    """Seconds until its turn, as far as they can be told; also of a run that makes way for a shorter one."""
+    is_known: bool = False
+    """Whether the answer was computed for somebody before."""
 
 
 @runtime_checkable
@@ -70,12 +81,9 @@ class Runner(Protocol):
     @property
     def store(self) -> Store: ...
 
-    @property
-    def at_once(self) -> int:
-        """Runs that may go on at the same time; the others wait."""
-        ...
-
-    def run(self, request: AnyRequest, seconds: int | None = None) -> Iterator[Step]: ...
+    def run(
+        self, request: AnyRequest, seconds: int | None = None, is_wanted: Callable[[], bool] = always
+    ) -> Iterator[Step]: ...
 
 
 class Dispatcher:
@@ -83,18 +91,21 @@ class Dispatcher:
 
     def __init__(self, store: Store) -> None:
         self.store: Store = store
-        self.at_once = 1
+        self._paces: dict[str, float] = {}
         self._completions: OrderedDict[tuple[object, ...], Completion] = OrderedDict()
 
-    def run(self, request: AnyRequest, seconds: int | None = None) -> Iterator[Step]:
+    def run(
+        self, request: AnyRequest, seconds: int | None = None, is_wanted: Callable[[], bool] = always
+    ) -> Iterator[Step]:
         """Steps of a run, the last one `done` with the whole answer. Closing the iterator stops the run at its next step.
 
-        After so many seconds (the limit of `LIMITS` where not given), what is known by then is the answer, with a note
+        A run that takes long, and one of which `is_wanted` says that nobody waits for it, makes way for others between
+        its steps. After so many seconds of its own (the limit of `LIMITS` where not given), what is known by then is the answer, with a note
         that says so. Raises InputError for what the user can put right, and where nothing is known by then.
         """
         is_full = False
         try:
-            yield from self._load_and_run(request, LIMITS.seconds if seconds is None else seconds)
+            yield from self._load_and_run(request, LIMITS.seconds if seconds is None else seconds, is_wanted)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -104,7 +115,7 @@ class Dispatcher:
             _release_memory()
             raise InputError("out_of_memory", device=request.device, n=f"{len(request.text):,}")
 
-    def _load_and_run(self, request: AnyRequest, limit: int) -> Iterator[Step]:
+    def _load_and_run(self, request: AnyRequest, limit: int, is_wanted: Callable[[], bool]) -> Iterator[Step]:
         from analyzers.models.completion import read_prompt
         from analyzers.serving.cost import expect_seconds
 
@@ -126,38 +137,50 @@ class Dispatcher:
         if model.facts.kind not in kinds:
             raise InputError("kind_not_served", model=model.facts.id)
         seconds["load"] = time.perf_counter() - started
-        with self.store.turn() as lock:
-            while not lock.acquire(timeout=POLL_SECONDS):
-                yield Step("waiting")
-            prompt = read_prompt(model, request.text, request.generation)
-            expected = expect_seconds(model, request, prompt)
-            for step in self._run(model, request, prompt, seconds, limit):
+        prompt = read_prompt(model, request.text, request.generation)
+        expected = self._paces.get(request.analysis, 1.0) * expect_seconds(model, request, prompt)
+        with self.store.turn(expected, is_wanted) as turn:
+            yield from _wait(turn, Step("waiting", expected=expected))
+            for step in self._run(model, request, prompt, seconds, limit, turn):
+                if step.phase == "analyzing":
+                    turn.fraction = step.fraction
                 yield replace(step, expected=expected)
+                if step.phase != "done" and turn.make_way():
+                    yield from _wait(turn, replace(step, phase="waiting", expected=expected))
+            self._learn_pace(request.analysis, turn.used / max(expected, 1e-3))
+
+    def _learn_pace(self, analysis: str, ratio: float) -> None:
+        """How this machine, in the company that it has, compares with what was expected of it."""
+        before = self._paces.get(analysis, 1.0)
+        self._paces[analysis] = before * min(10.0, max(0.1, ratio)) ** PACE_WEIGHT
 
     def _run(
-        self, model: LanguageModel, request: AnyRequest, prompt: Prompt, seconds: dict[str, float], limit: int
+        self,
+        model: LanguageModel,
+        request: AnyRequest,
+        prompt: Prompt,
+        seconds: dict[str, float],
+        limit: int,
+        turn: Turn,
     ) -> Iterator[Step]:
-        started = time.perf_counter()
-        deadline = started + limit
         completion: Completion | None = None
         for completion in self._complete(model, request, prompt):
             new = completion.n_positions - completion.n_prompt
             yield Step("generating", new / max(1, request.generation.generate))
-            if time.perf_counter() > deadline:
+            if turn.used > limit:
                 raise InputError("too_slow", limit=limit)
         assert completion is not None
-        seconds["generate"] = time.perf_counter() - started
+        seconds["generate"] = turn.used
         answer: AnyAnswer | None = None
-        started = time.perf_counter()
         for step in load_function(ANALYSES[request.analysis].function)(model, completion, request.settings):
-            seconds["analyze"] = time.perf_counter() - started
+            seconds["analyze"] = turn.used - seconds["generate"]
             if step.result is not None:
                 notes = (*completion.notes, *step.result.notes)
-                answer = Answer(request, model.facts, completion, step.result, dict(seconds), notes)
-            if step.fraction < 1 and time.perf_counter() > deadline:
+                answer = Answer(request, model.facts, completion, step.result, dict(seconds), notes, step.fraction >= 1)
+            if step.fraction < 1 and turn.used > limit:
                 if answer is None:
                     raise InputError("too_slow", limit=limit)
-                missing = getattr(step.result or answer.result, "missing", None)
+                missing = getattr(answer.result, "missing", None)
                 notes = (Sentence.of("stopped_early", limit=limit), *([] if missing is None else [missing]))
                 answer = replace(answer, notes=(*answer.notes, *notes))
                 break
@@ -176,6 +199,13 @@ class Dispatcher:
             while len(self._completions) > 32:
                 self._completions.popitem(last=False)
         yield self._completions[key]
+
+
+def _wait(turn: Turn, step: Step) -> Iterator[Step]:
+    """Until it is its turn: where it stands in the line, beside what is known already."""
+    while not turn.acquire(timeout=POLL_SECONDS):
+        place, wait = turn.look()
+        yield replace(step, place=place, wait=wait)
 
 
 def answer(runner: Runner, request: AnyRequest) -> AnyAnswer:

@@ -1,4 +1,4 @@
-"""Where the converted copies of GGUF models lie, and whether one is whole. No torch, so that asking takes no time."""
+"""Where the converted copies of GGUF models and the examples' answers lie, and whether one is whole. No torch, so that asking takes no time."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ def cache_folder() -> Path:
     """Where converted models are kept: `ECCOLENS_CACHE`, else `~/.cache/eccolens`."""
     given = os.environ.get("ECCOLENS_CACHE")
     return Path(given) if given else Path.home() / ".cache" / "eccolens"
+
+
+def answers_folder() -> Path:
+    """Where the examples' answers are kept, beside the models."""
+    return cache_folder() / "answers"
 
 
 def find_converted_folder(folder: Path, gguf_file: str) -> Path:

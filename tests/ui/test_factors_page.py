@@ -189,12 +189,10 @@ def test_another_run_clears_the_panels_of_the_one_before(used: Any) -> None:
 
 def test_too_few_tokens_are_a_sentence(visit: Any) -> None:
     seen = visit()
-    seen.open_tab(TAB)
+    seen.go_to(TAB)
     seen.write("t", 0)
     seen.page.click("#run")
     seen.refused("0 of 1 tokens are left to factorise; at least 2 are needed")
-    assert not seen.page.is_visible("#cause-run")
-    assert seen.page.locator(ROWS).count() == 0
 
 
 def test_a_range_of_layers_is_asked_for_and_kept(used: Any) -> None:
@@ -270,7 +268,7 @@ def test_an_example_of_the_encoder_runs_on_it_and_the_next_on_a_model_that_can(u
     before = model_of(seen)
     assert before.startswith("tiny")
     seen.press_example("example-3-neuron-factors")
-    assert seen.status().startswith("Done in ")
+    assert seen.status().startswith(("Done in ", "Known already"))
     assert model_of(seen).startswith("MiniLM")
     assert "minilm-l6" in seen.said("status")
     drawn = "".join(seen.page.locator("#factor-view .text .shown").all_inner_texts())
@@ -282,6 +280,6 @@ def test_an_example_of_the_encoder_runs_on_it_and_the_next_on_a_model_that_can(u
     seen.page.click("#cause-run")
     seen.page.wait_for_selector("#cause :text('An encoder predicts no next token.')")
     seen.press_example("example-1-saliency")
-    assert seen.status().startswith("Done in ")
+    assert seen.status().startswith(("Done in ", "Known already"))
     assert model_of(seen) == before
     assert seen.page.locator("p.error").count() == 0

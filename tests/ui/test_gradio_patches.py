@@ -12,6 +12,7 @@ from loops import apart
 
 from analyzers.models.store import ModelStore
 from analyzers.serving.dispatch import Dispatcher
+from analyzers.serving.sharing import SharedRuns
 from ui.components.notice import Notice, notice
 from ui.gradio_patches import Page
 from ui.layout import build_app
@@ -83,7 +84,7 @@ def test_of_what_a_step_leaves_alone_nothing_is_made(monkeypatch: pytest.MonkeyP
 
 def test_a_new_visitor_costs_no_description_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     async def visit() -> None:
-        app = build_app(Dispatcher(ModelStore()))
+        app = build_app(SharedRuns(Dispatcher(ModelStore())))
         assert len([one for one in app.get_config_file()["components"] if one["props"]]) > 100, (
             "the page itself is whole"
         )

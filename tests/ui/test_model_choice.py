@@ -74,7 +74,17 @@ def own_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str,
             "PYTHONUNBUFFERED": "1", "HF_TOKEN": "hf_operators_own_token",
         }  # fmt: skip
         process = subprocess.Popen(
-            [sys.executable, "app.py", "--port", port, "--models-dir", str(base / "models"), "--model", "tiny"],
+            [
+                sys.executable,
+                "app.py",
+                "--port",
+                port,
+                "--models-dir",
+                str(base / "models"),
+                "--model",
+                "tiny",
+                "--no-background",
+            ],
             cwd=ROOT,
             env=environment,
             stdout=log,

@@ -53,7 +53,7 @@ def test_a_click_or_enter_pins_a_token_below(strip: Any) -> None:
     before = seen.said("saliency-line")
     seen.page.locator("#saliency-strip .output").nth(3).click()
     pinned = seen.changed("saliency-line", before)
-    assert "Occlusion" in pinned
+    assert "Integrated gradients" in pinned
     seen.page.locator("#saliency-strip .output").nth(1).focus()
     seen.page.keyboard.press("Enter")
     seen.changed("saliency-line", pinned)

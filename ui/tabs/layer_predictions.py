@@ -19,10 +19,10 @@ from ui.components.notice import Notice, notice
 from ui.errors import language_of
 from ui.events import index_of
 from ui.i18n import T
-from ui.runs import QUIET, on_the_model, report
+from ui.runs import report
 from ui.tabs.lens_tabs import comparison_widgets, move_on_select, second_request, warn_of_norm
 from ui.tabs.results import build_results
-from ui.tabs.tab import AnyTab, Tab
+from ui.tabs.tab import AnyTab, SideRun, Tab
 from ui.texts import say
 from ui.values import Mark, Updates, Value
 
@@ -43,7 +43,7 @@ COLUMNS = {
 }
 
 
-def build_tab(runner: Runner, pinned: gr.State) -> AnyTab:
+def build_tab(runner: Runner, pinned: gr.State, status: Notice) -> AnyTab:
     """The widgets and the handlers that the shared Run does not serve. Called inside `gr.Tab`."""
     with gr.Accordion(T("options"), open=True), gr.Row():
         top = gr.Slider(1, MOST_PREDICTIONS, value=10, step=1, label=T("top"), min_width=180)
@@ -119,7 +119,7 @@ def build_tab(runner: Runner, pinned: gr.State) -> AnyTab:
             return {grid: overview_grid(fresh.result, language, position)}
 
         asked = found.request.ask("layer-overview", LayerPredictionsSettings())
-        yield from report(runner, asked, language, overview_line, show_grid)
+        yield from report(runner, asked, language, status, show_grid)
 
     def read_cell(found: PredictionsAnswer | None, request: gr.Request, event: gr.EventData) -> Iterator[Updates]:
         """The ten likeliest tokens of one cell."""
@@ -134,10 +134,9 @@ def build_tab(runner: Runner, pinned: gr.State) -> AnyTab:
         except InputError as error:
             yield {cell: notice("error", error.say(language))}
             return
-        yield from report(runner, asked, language, cell, lambda fresh: {cell: _cell_notice(fresh, language)})
+        yield from report(runner, asked, language, status, lambda fresh: {cell: _cell_notice(fresh, language)})
 
     outputs = [strip, line, answer, pinned, chart, beside, warning, panel, *results.outputs]
-    alone = on_the_model(runner)
     return Tab(
         analysis="layer-predictions",
         settings={"top": top, "layer": layer},
@@ -149,10 +148,10 @@ def build_tab(runner: Runner, pinned: gr.State) -> AnyTab:
         extra_defaults={"compare": "none", "compare_text": ""},
         second=second_request,
         show_second=show_second,
-        events=(
-            move_on_select(runner, strip, line, answer, pinned, outputs, show, extras, show_second),
-            read_all.click(read_overview, [answer], [overview_line, grid], **QUIET, **alone),
-            grid.select(read_cell, [answer], [cell], **QUIET, **alone),
+        side_runs=(
+            move_on_select(runner, strip, line, status, answer, pinned, outputs, show, extras, show_second),
+            SideRun(read_all.click, read_overview, [answer], [overview_line, grid]),
+            SideRun(grid.select, read_cell, [answer], [cell]),
         ),
     )
 

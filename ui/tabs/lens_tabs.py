@@ -20,9 +20,10 @@ from ui.components.notice import Notice, notice
 from ui.errors import language_of
 from ui.events import index_of, position_of
 from ui.i18n import T
-from ui.runs import QUIET, on_the_model, report
+from ui.runs import QUIET, report
+from ui.tabs.tab import SideRun
 from ui.texts import say
-from ui.values import Component, Event, Mark, Updates, Value
+from ui.values import Component, Mark, Updates, Value
 
 LensSettings = TypeVar("LensSettings", LayerPredictionsSettings, RankingsSettings)
 if TYPE_CHECKING:
@@ -60,14 +61,15 @@ def move_on_select(
     runner: Runner,
     strip: HoverStrip,
     line: Notice,
+    status: Notice,
     answer: gr.State,
     pinned: gr.State,
     outputs: list[Component],
     show: Callable[..., Updates],
     extras: Mapping[str, gr.components.Component],
     show_second: Callable[..., Updates],
-) -> Event:
-    """A token chosen in the strip is read at its own position; the other tabs follow. Returns the event."""
+) -> SideRun:
+    """A token chosen in the strip is read at its own position; the other tabs follow."""
 
     def move(request: gr.Request, event: gr.EventData, found: AnyAnswer | None, *values: object) -> Iterator[Updates]:
         language = language_of(request)
@@ -88,12 +90,12 @@ def move_on_select(
             first[:] = [fresh]
             return {**show(fresh, position, language), pinned: position}
 
-        yield from report(runner, asked, language, line, show_first)
+        yield from report(runner, asked, language, status, show_first)
         if second is not None and first:
-            yield from report(runner, second, language, line, lambda beside: show_second(first[0], beside, language))
+            yield from report(runner, second, language, status, lambda beside: show_second(first[0], beside, language))
 
     affected = list(dict.fromkeys([*outputs, line, pinned]))
-    return strip.select(move, [answer, *extras.values()], affected, **QUIET, **on_the_model(runner))
+    return SideRun(strip.select, move, [answer, *extras.values()], affected)
 
 
 def warn_of_norm(found: LensAnswer, language: Language) -> Value:

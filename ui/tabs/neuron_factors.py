@@ -21,9 +21,9 @@ from ui.components.notice import Notice, notice
 from ui.errors import language_of, sentence_for
 from ui.events import index_of, number_within, position_of
 from ui.i18n import T
-from ui.runs import QUIET, follow, on_the_model, report
+from ui.runs import QUIET, follow, report
 from ui.tabs.results import build_results
-from ui.tabs.tab import AnyTab, Tab
+from ui.tabs.tab import AnyTab, SideRun, Tab
 from ui.texts import say
 from ui.values import Mark, Updates
 
@@ -45,7 +45,7 @@ COMPARED: tuple[LayerSet, ...] = ("first", "middle", "last")
 MOST_NEURONS = 20
 
 
-def build_tab(runner: Runner, _pinned: gr.State) -> AnyTab:
+def build_tab(runner: Runner, _pinned: gr.State, status: Notice) -> AnyTab:
     """The widgets and the handlers that the shared Run does not serve. Called inside `gr.Tab`."""
     settings = _settings()
     view = FactorView(empty_state("neuron-factors", DEFAULT), elem_id="factor-view")
@@ -135,7 +135,7 @@ def build_tab(runner: Runner, _pinned: gr.State) -> AnyTab:
             }
 
         asked = found.request.ask("ablation", settings)
-        yield from report(runner, asked, language, cause_line, show_change)
+        yield from report(runner, asked, language, status, show_change)
 
     def compare_three(found: FactorsAnswer | None, request: gr.Request) -> Iterator[Updates]:
         """The same text at the first, the middle and the last layer."""
@@ -150,9 +150,9 @@ def build_tab(runner: Runner, _pinned: gr.State) -> AnyTab:
         for layers in COMPARED:
             settings = replace(found.request.settings, first_layer=None, last_layer=None, layers=layers)
             result: object = None
-            for status in follow(runner, replace(found.request, settings=settings), language):
-                result = status.answer.result if status.answer is not None else result
-                yield {compare_line: status.notice}
+            for said in follow(runner, replace(found.request, settings=settings), language):
+                result = said.answer.result if said.answer is not None else result
+                yield {status: said.notice}
             if not isinstance(result, NeuronFactors):
                 return
             compared.append(result)
@@ -162,7 +162,6 @@ def build_tab(runner: Runner, _pinned: gr.State) -> AnyTab:
         }
 
     view.select(pin, [answer], [promoted, factor], queue=False, **QUIET)
-    alone = on_the_model(runner)
     outputs = [view, line, promoted, answer, factor, panel, leading, *results.outputs]
     outputs += [cause_chart, cause_line, compare_chart, compare_line]
     return Tab(
@@ -172,9 +171,9 @@ def build_tab(runner: Runner, _pinned: gr.State) -> AnyTab:
         empty=view,
         outputs=outputs,
         show=show,
-        events=(
-            turn.click(turn_down, [answer, factor, scale, how_many], [cause_line, cause_chart], **QUIET, **alone),
-            compare.click(compare_three, [answer], [compare_line, compare_chart], **QUIET, **alone),
+        side_runs=(
+            SideRun(turn.click, turn_down, [answer, factor, scale, how_many], [cause_line, cause_chart]),
+            SideRun(compare.click, compare_three, [answer], [compare_line, compare_chart]),
         ),
     )
 

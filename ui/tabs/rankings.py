@@ -35,7 +35,7 @@ COLUMNS = {
 }
 
 
-def build_tab(runner: Runner, pinned: gr.State) -> AnyTab:
+def build_tab(runner: Runner, pinned: gr.State, status: Notice) -> AnyTab:
     """The widgets and the handlers that the shared Run does not serve. Called inside `gr.Tab`."""
     with gr.Accordion(T("options"), open=True), gr.Row():
         with gr.Column(min_width=240):
@@ -119,5 +119,5 @@ def build_tab(runner: Runner, pinned: gr.State) -> AnyTab:
         extra_defaults={"compare": "none", "compare_text": ""},
         second=second_request,
         show_second=show_second,
-        events=(move_on_select(runner, strip, line, answer, pinned, outputs, show, extras, show_second),),
+        side_runs=(move_on_select(runner, strip, line, status, answer, pinned, outputs, show, extras, show_second),),
     )

@@ -22,9 +22,9 @@ from ui.components.notice import Notice, notice
 from ui.errors import language_of, sentence_for
 from ui.events import index_of, position_of
 from ui.i18n import T, label_of
-from ui.runs import QUIET, on_the_model, report
+from ui.runs import QUIET, report
 from ui.tabs.results import build_results
-from ui.tabs.tab import AnyTab, Tab
+from ui.tabs.tab import AnyTab, SideRun, Tab
 from ui.texts import say
 from ui.values import Mark, Updates
 
@@ -46,7 +46,7 @@ COLUMNS = {
 POINTS = (16, 50, 128, 256, 512)
 
 
-def build_tab(runner: Runner, pinned: gr.State) -> AnyTab:
+def build_tab(runner: Runner, pinned: gr.State, status: Notice) -> AnyTab:
     """The widgets, and the handlers that the shared Run does not serve. Called inside `gr.Tab`; `pinned` is the position
     of the predicted token looked at, shared by all tabs."""
     settings = _settings()
@@ -73,23 +73,32 @@ def build_tab(runner: Runner, pinned: gr.State) -> AnyTab:
     pinned_outputs = [line, chart, highlighted, results.table, curves, test_line, pinned]
 
     def show(found: SaliencyAnswer, wanted: int | None, language: Language) -> Updates:
-        from ui.charts.saliency import csv_text
         from ui.charts.token_strip import strip_value
 
         explained = found.result.explained
-        is_complete = len(explained) >= len(found.completion.outputs)
-        files = results.show_files(found, csv_text(found.result) if is_complete else None, language)
-        if METHODS[found.result.method].reads_in_batches and len(explained) > 1 and wanted is None:
-            # More tokens of a run that already shows its first: what is pinned meanwhile stays.
-            return {strip: strip_value(found.result, language, None), answer: found, **files}
         first = wanted if wanted is not None and wanted in explained else explained[0]
         return {
             strip: strip_value(found.result, language, first),
             answer: found,
             panel: gr.update(visible=True),
             **show_pinned(found, first, language),
-            **files,
+            **show_files(found, language),
         }
+
+    def show_more(found: SaliencyAnswer, language: Language) -> Updates:
+        from ui.charts.token_strip import strip_value
+
+        if len(found.result.explained) == 1 or METHODS[found.result.method].hides_tokens:
+            return show(found, None, language)
+        # The first token's map, which is drawn, is not touched by those of the others.
+        strip_now = strip_value(found.result, language, None)
+        return {strip: strip_now, answer: found, **show_files(found, language)}
+
+    def show_files(found: SaliencyAnswer, language: Language) -> Updates:
+        from ui.charts.saliency import csv_text
+
+        is_complete = len(found.result.explained) >= len(found.completion.outputs)
+        return results.show_files(found, csv_text(found.result) if is_complete else None, language)
 
     def show_pinned(found: SaliencyAnswer, position: int, language: Language) -> Updates:
         from ui.charts import saliency as charts
@@ -147,10 +156,9 @@ def build_tab(runner: Runner, pinned: gr.State) -> AnyTab:
                 curves: gr.update(value=faithfulness_chart(result, language), visible=True),
             }
 
-        yield from report(runner, asked, language, test_line, show_curves)
+        yield from report(runner, asked, language, status, show_curves)
 
     strip.select(pin, [answer], pinned_outputs, queue=False, **QUIET)
-    tested = test.click(test_map, [answer, pinned], [test_line, curves], **QUIET, **on_the_model(runner))
     return Tab(
         analysis="saliency",
         settings=settings,
@@ -159,7 +167,8 @@ def build_tab(runner: Runner, pinned: gr.State) -> AnyTab:
         follow_pin=True,
         outputs=[strip, answer, panel, *results.outputs, *pinned_outputs],
         show=show,
-        events=(tested,),
+        show_more=show_more,
+        side_runs=(SideRun(test.click, test_map, [answer, pinned], [test_line, curves]),),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -13,10 +13,23 @@ from analyzers.common.parameters import Settings
 from analyzers.serving.dispatch import Answer, Runner
 from analyzers.serving.request import Request
 from ui.components.base import DrawnByScript
+from ui.components.notice import Notice
 from ui.values import Component, Event, Updates
 
 S = TypeVar("S", bound=Settings)
 R = TypeVar("R")
+
+
+@dataclass(frozen=True, eq=False)
+class SideRun:
+    """A run that is asked for from within a tab. Told on the status line, and ended by Stop, as that of Run."""
+
+    listen: Callable[..., Event]
+    """What begins it, such as `button.click`."""
+    run: Callable[..., Iterator[Updates]]
+    inputs: list[Component]
+    outputs: list[Component]
+    """Everything that it may update but the status line."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +45,8 @@ class Tab(Generic[S, R]):
     """Everything that `show` may update, `answer` included."""
     show: Callable[[Answer[S, R], int | None, Language], Updates]
     """An answer, whole or not yet, as updates; the position is the token looked at in another tab, if any."""
+    show_more: Callable[[Answer[S, R], Language], Updates] | None = None
+    """An answer of a run that has shown one before: what the visitor looks at meanwhile stays. None: as `show`."""
     extras: dict[str, gr.components.Component] = field(default_factory=dict)
     """Widgets of the page alone, by name."""
     extra_defaults: Mapping[str, object] = field(default_factory=dict)
@@ -43,8 +58,7 @@ class Tab(Generic[S, R]):
     """The component that says, before the first run, what will stand there."""
     follow_pin: bool = False
     """Whether an answer can be shown at another position without a run."""
-    events: tuple[Event, ...] = ()
-    """Runs of the tab's own, which Stop ends too."""
+    side_runs: tuple[SideRun, ...] = ()
 
     @property
     def widgets(self) -> dict[str, gr.components.Component]:
@@ -52,4 +66,4 @@ class Tab(Generic[S, R]):
 
 
 AnyTab: TypeAlias = Tab[Any, Any]
-TabBuilder: TypeAlias = Callable[[Runner, gr.State], AnyTab]
+TabBuilder: TypeAlias = Callable[[Runner, gr.State, Notice], AnyTab]

@@ -16,8 +16,8 @@ import torch
 from analyzers.common.errors import InputError
 from analyzers.common.limits import LIMITS
 from analyzers.methods import attribution
+from analyzers.models import turns
 from analyzers.models.store import ModelStore
-from analyzers.serving import dispatch
 from analyzers.serving.dispatch import Dispatcher, Step, answer
 from analyzers.serving.request import Request, parse_request
 from analyzers.sources.resolver import Resolver
@@ -103,14 +103,14 @@ class Clock:
 
     now = 0.0
 
-    def perf_counter(self) -> float:
+    def monotonic(self) -> float:
         return self.now
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(dispatch, "time", clock)
+    monkeypatch.setattr(turns, "time", clock)
     monkeypatch.setitem(attribution.CHUNK_WORK, "cpu", 1e5)
     return clock
 
