@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from analyzers.common.errors import InputError
 from analyzers.common.languages import Language, choose_language
 from analyzers.common.parameters import Setting
+from analyzers.common.waiting import choose_waiting_policy
 from analyzers.models.placement import PRECISIONS
 from analyzers.models.store import ModelStore
 from analyzers.serving.analyses import public_analyses
@@ -39,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # the libraries' progress bars; read when they are imported
+    choose_waiting_policy()
     given = _parser().parse_args(arguments)
     if given.models:
         return _list_models(as_json=given.json)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from torch import Tensor
 
 from analyzers.common.errors import InputError
-from analyzers.common.progress import Progress
+from analyzers.common.progress import Progress, later
 from analyzers.common.sentences import Sentence
 from analyzers.common.settings import FaithfulnessSettings
 from analyzers.methods.attribution import TokenObjective, occlude
@@ -34,6 +35,8 @@ class Faithfulness:
     insertion_random: Float[np.ndarray, " step"]
     n_orders: int
     """Random orders, seeded."""
+    missing: Sentence | None = None
+    """What is not known yet, in words; None for a whole result."""
     notes: tuple[Sentence, ...] = ()
 
     @property
@@ -91,25 +94,30 @@ def compute_faithfulness(
     by_score = np.argsort(-np.asarray(settings.scores), kind="stable")
     orders = [by_score, *(random.permutation(n) for _ in range(settings.orders))]
     places = [np.asarray(seen)[order] for order in orders]
-    groups = [order[:n].tolist() for order in places for n in counts]
-    groups += [order[n:].tolist() for order in places for n in counts]
-    values: np.ndarray | None = None
+    groups = [group.tolist() for order in places for n in counts for group in (order[:n], order[n:])]
+
+    def build(values: Float[Tensor, "some_groups 1"]) -> Faithfulness:
+        """Of the orders that are gone through by now: the map's, and at least one random one."""
+        n_orders = len(values) // (2 * len(counts))
+        curves = values[: 2 * len(counts) * n_orders, 0].double().cpu().numpy().reshape(n_orders, len(counts), 2)
+        if not np.isfinite(curves).all():
+            raise InputError("not_finite", what="the log-probability")
+        left = len(orders) - n_orders
+        return Faithfulness(
+            position=position,
+            counts=counts,
+            deletion=curves[0, :, 0],
+            deletion_random=curves[1:, :, 0].mean(0),
+            insertion=curves[0, :, 1],
+            insertion_random=curves[1:, :, 1].mean(0),
+            n_orders=n_orders - 1,
+            missing=Sentence.of("orders_missing", n=left, total=settings.orders) if left else None,
+        )
+
     for step in occlude(model, embedded, baseline, objective, groups):
-        if step.result is None:
-            yield Progress(step.fraction)
+        if step.result is not None:
+            yield Progress(1.0, build(step.result))
+        elif step.make_result is not None and step.fraction * len(orders) >= 2:
+            yield Progress(step.fraction, make_result=later(step.make_result, build))
         else:
-            values = step.result[:, 0].double().cpu().numpy().reshape(2, len(orders), len(counts))
-    assert values is not None
-    if not np.isfinite(values).all():
-        raise InputError("not_finite", what="the log-probability")
-    (deletion, insertion) = values
-    result = Faithfulness(
-        position=position,
-        counts=counts,
-        deletion=deletion[0],
-        deletion_random=deletion[1:].mean(0),
-        insertion=insertion[0],
-        insertion_random=insertion[1:].mean(0),
-        n_orders=settings.orders,
-    )
-    yield Progress(1.0, result)
+            yield Progress(step.fraction)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -94,6 +95,8 @@ class LayerOverview:
     final_norm: bool
     self_check: float
     """As in `LayerPredictions`, the largest over up to 16 positions spread over the text."""
+    missing: Sentence | None = None
+    """What is not known yet, in words; None for a whole result."""
     notes: tuple[Sentence, ...] = ()
 
 
@@ -178,27 +181,31 @@ def overview_of_each_layer(
         chance = (highest - logits.logsumexp(-1)).exp()
         return likeliest.T.cpu().numpy(), chance.T.double().cpu().numpy()
 
+    def build(n_read: int) -> LayerOverview:
+        """Of the first positions, which are read by now."""
+        there = [completion.token_at(position) for position in positions[:n_read]]
+        read = ids[:, :n_read].copy()
+        return LayerOverview(
+            tokens=completion.tokens,
+            n_prompt=completion.n_prompt,
+            layers=layers,
+            answers=completion.answers,
+            positions=tuple(positions[:n_read]),
+            ids=read,
+            texts=_texts(model, set(read.flatten().tolist())),
+            probability=probability[:, :n_read].copy(),
+            is_actual=read == np.array([-1 if token is None else token.id for token in there]),
+            final_norm=settings.final_norm,
+            self_check=self_check,
+            missing=Sentence.of("positions_missing", n=n - n_read, total=n) if n_read < n else None,
+        )
+
     for chunk in lens_logits(model, completion, positions, layers, find_likeliest, final_norm=settings.final_norm):
         ids[:, chunk.rows], probability[:, chunk.rows] = chunk.value
         self_check = chunk.self_check
         if chunk.fraction < 1:
-            yield Progress(chunk.fraction)
-    there = [completion.token_at(position) for position in positions]
-    actual = np.array([-1 if token is None else token.id for token in there])
-    result = LayerOverview(
-        tokens=completion.tokens,
-        n_prompt=completion.n_prompt,
-        layers=layers,
-        answers=completion.answers,
-        positions=tuple(positions),
-        ids=ids,
-        texts=_texts(model, set(ids.flatten().tolist())),
-        probability=probability,
-        is_actual=ids == actual,
-        final_norm=settings.final_norm,
-        self_check=self_check,
-    )
-    yield Progress(1.0, result)
+            yield Progress(chunk.fraction, make_result=partial(build, chunk.rows.stop))
+    yield Progress(1.0, build(n))
 
 
 def _texts(model: LanguageModel, ids: set[int]) -> dict[int, str]:

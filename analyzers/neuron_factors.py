@@ -13,7 +13,7 @@ from torch import Tensor
 
 from analyzers.common.errors import InputError
 from analyzers.common.limits import LIMITS
-from analyzers.common.progress import Progress
+from analyzers.common.progress import Progress, later
 from analyzers.common.sentences import Sentence
 from analyzers.common.settings import DEFAULT_FACTORS, FactorNeuron, NeuronFactorsSettings, Parts
 from analyzers.common.tokens import Token
@@ -86,6 +86,11 @@ class NeuronFactors:
     factors: tuple[Factor, ...]
     notes: tuple[Sentence, ...]
 
+    @property
+    def missing(self) -> Sentence | None:
+        """What is not known yet, in words; None for a whole result."""
+        return next(iter(self.notes), None)
+
 
 @dataclass(frozen=True, eq=False)
 class ActivationMatrix:
@@ -129,11 +134,18 @@ def factorize_neurons(
         raise InputError("not_finite", what="activation")
     if not bool(matrix.values.any()):
         raise InputError("no_activation", first=layers[0], last=layers[-1])
+
+    def build(found: Factorization) -> NeuronFactors:
+        return _build_result(model, completion, settings, layers, kept, matrix, found)
+
     for step in factorize(matrix.values, wanted):
-        if step.result is None:
-            yield Progress(FORWARD_SHARE + (0.98 - FORWARD_SHARE) * step.fraction)
+        fraction = FORWARD_SHARE + (0.98 - FORWARD_SHARE) * step.fraction
+        if step.result is not None:
+            yield Progress(1.0, build(step.result))
+        elif step.make_result is not None:
+            yield Progress(fraction, make_result=later(step.make_result, build))
         else:
-            yield Progress(1.0, _build_result(model, completion, settings, layers, kept, matrix, step.result))
+            yield Progress(fraction)
 
 
 def activation_matrix(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -67,6 +68,8 @@ class Rankings:
     final_norm: bool
     self_check: float
     """|lens at the last layer − the model's own logits|, the largest over up to 16 positions; rounding."""
+    missing: Sentence | None = None
+    """What is not known yet, in words; None for a whole result."""
     notes: tuple[Sentence, ...] = ()
 
 
@@ -102,12 +105,15 @@ def rank_at_each_layer(
     for chunk in lens_logits(model, completion, order, layers, accumulator.rank_rows, final_norm=settings.final_norm):
         accumulator.self_check = chunk.self_check
         if chunk.fraction == 1:
-            yield Progress(1.0, accumulator.build(settings, notes, is_whole=True))
+            yield Progress(1.0, accumulator.build(settings, notes, len(order)))
         elif is_early_due and chunk.rows.stop >= len(first):
             is_early_due = False
-            yield Progress(chunk.fraction, accumulator.build(settings, notes, is_whole=False))
-        else:
+            yield Progress(chunk.fraction, accumulator.build(settings, notes, chunk.rows.stop))
+        elif is_early_due and not completion.outputs:
             yield Progress(chunk.fraction)
+        else:
+            n_read = chunk.rows.stop
+            yield Progress(chunk.fraction, make_result=partial(accumulator.build, settings, notes, n_read))
 
 
 def commitment_layer(ranks: Int[np.ndarray, "layer token"]) -> tuple[int | None, ...]:
@@ -174,13 +180,17 @@ class RankAccumulator:
             self.watch_ties[:, column] = ties.cpu().numpy()
             self.watch_probability[:, column] = log_probability(logits, targets).exp().double().cpu().numpy()
 
-    def build(self, settings: RankingsSettings, notes: tuple[Sentence, ...], *, is_whole: bool) -> Rankings:
-        completion = self.completion
-        outputs = [token.position for token in completion.outputs]
+    def build(self, settings: RankingsSettings, notes: tuple[Sentence, ...], n_read: int) -> Rankings:
+        """Of the first rows of `order`, which are read by now."""
+        completion, read = self.completion, set(self.order[:n_read])
+        n_missing = len(self.order) - n_read
+        is_whole = n_missing == 0
+        tokens = tuple(token for token in completion.outputs if token.position in read)
+        outputs = [token.position for token in tokens]
         predicted = [p for p in completion.predictable_positions if p < completion.n_positions]
         ranks = self.ranks[1:]
         watch = None
-        if self.watched:
+        if self.watched and self.position in read:
             watch = Watch(
                 self.position,
                 self.watched,
@@ -192,7 +202,7 @@ class RankAccumulator:
             tokens=completion.tokens,
             n_prompt=completion.n_prompt,
             offset=completion.offset,
-            outputs=completion.outputs,
+            outputs=tokens,
             ranks=ranks[:, outputs],
             ties=self.ties[1:, outputs],
             log_probability=self.log_probability[outputs],
@@ -203,5 +213,6 @@ class RankAccumulator:
             watch=watch,
             final_norm=settings.final_norm,
             self_check=self.self_check,
+            missing=None if is_whole else Sentence.of("positions_missing", n=n_missing, total=len(self.order)),
             notes=notes,
         )

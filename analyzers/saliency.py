@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from analyzers.common.errors import InputError
 from analyzers.common.functions import load_function
 from analyzers.common.methods import METHODS, Method
-from analyzers.common.progress import Progress
+from analyzers.common.progress import Progress, later
 from analyzers.common.sentences import Sentence
 from analyzers.common.settings import Aggregate, Baseline, Objective, SaliencySettings
 from analyzers.common.tokens import Token, word_numbers
@@ -116,8 +117,10 @@ def compute_saliency(
         for step in load_function(METHODS[settings.method].function)(question):
             fraction = (n_done + step.fraction * len(batch)) / len(explained)
             if step.result is not None:
-                partial.take(batch, question, step.result)
-                yield Progress(fraction, partial.build())
+                yield Progress(fraction, partial.take_and_build(batch, question, step.result))
+            elif step.make_result is not None:
+                take = functools.partial(partial.take_and_build, batch, question)
+                yield Progress(min(fraction, 0.999), make_result=later(step.make_result, take))
             else:
                 yield Progress(min(fraction, 0.999))
         n_done += len(batch)
@@ -129,7 +132,7 @@ def _batches(
     """Which explained tokens are taken together: all, or where that takes long the first one early and then some at a
     time."""
     if not method.reads_in_batches:
-        return [explained]
+        return [(first, *(position for position in explained if position != first))]
     early = (first,) if len(explained) > 1 else ()
     rest = [position for position in explained if position not in early]
     size = tokens_at_once(model, completion.n_positions)
@@ -238,12 +241,21 @@ class PartialSaliency:
         self._is_ready = np.zeros(shape[0], dtype=bool)
         self._scores, self._hidden, self._values = np.zeros(shape), np.zeros(shape), np.zeros(shape[0])
         self._completeness: list[Completeness | None] = [None] * shape[0]
+        self._hidden_so_far: set[int] | None = None  # None where all were
+
+    def take_and_build(self, batch: tuple[int, ...], question: Question, scored: Scores) -> Saliency:
+        """What is known by now. Raises InputError for a number that is not finite."""
+        self.take(batch, question, scored)
+        return self.build()
 
     def take(self, batch: tuple[int, ...], question: Question, scored: Scores) -> None:
         """Raises InputError for a number that is not finite."""
+        self._hidden_so_far = None
+        if scored.n_groups is not None:
+            self._hidden_so_far = {p for group in question.groups[: scored.n_groups] for p in group}
         width = question.embedded.shape[0]
         values = question.values.double().cpu().numpy()
-        for i, position in enumerate(batch):
+        for i, position in enumerate(batch[: scored.n_explained]):
             row = self._explained.index(position)
             self._values[row] = values[i]
             self._hidden[row] = values[i]
@@ -276,7 +288,7 @@ class PartialSaliency:
             n_prompt=self._completion.n_prompt,
             explained=explained,
             explained_tokens=explained_tokens,
-            seen=tuple(self._seen[row] for row in ready),
+            seen=tuple(self._known(self._seen[row]) for row in ready),
             method=settings.method,
             objective=objective if self._completion.kind.predicts else "similarity",
             contrast=contrast,
@@ -293,7 +305,13 @@ class PartialSaliency:
             notes=_notes(contrast, explained_tokens, completeness, settings.most_error),
         )
 
+    def _known(self, seen: tuple[int, ...]) -> tuple[int, ...]:
+        return seen if self._hidden_so_far is None else tuple(p for p in seen if p in self._hidden_so_far)
+
     def _missing(self) -> Sentence | None:
+        if self._hidden_so_far is not None:
+            every = {position for seen in self._seen for position in seen}
+            return Sentence.of("tokens_not_hidden", n=len(every - self._hidden_so_far), total=len(every))
         n_missing = int((~self._is_ready).sum())
         n_rough = sum(c is not None and c.rough for c in self._completeness)
         if not n_missing and not n_rough:

@@ -14,6 +14,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from analyzers.common.waiting import choose_waiting_policy
+
+choose_waiting_policy()  # before torch is imported
+
 import numpy as np
 import torch
 from bundled import smollm2

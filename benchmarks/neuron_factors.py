@@ -21,6 +21,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from analyzers.common.waiting import choose_waiting_policy
+
+choose_waiting_policy()  # before torch is imported
+
 import numpy as np
 import torch
 import transformers

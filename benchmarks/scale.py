@@ -22,13 +22,17 @@ sys.path.insert(0, str(ROOT))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["ECCOLENS_SECONDS"] = "600"  # a busy machine is measured too
 
-import torch  # noqa: E402
+from analyzers.common.waiting import choose_waiting_policy
 
-from analyzers.models.completion import read_prompt  # noqa: E402
-from analyzers.models.store import ModelStore  # noqa: E402
-from analyzers.serving.cost import OPERATIONS_A_SECOND_GPU, SECONDS_A_CALL_GPU, estimate  # noqa: E402
-from analyzers.serving.dispatch import Dispatcher, answer  # noqa: E402
-from analyzers.serving.request import parse_request  # noqa: E402
+choose_waiting_policy()  # before torch is imported
+
+import torch
+
+from analyzers.models.completion import read_prompt
+from analyzers.models.store import ModelStore
+from analyzers.serving.cost import OPERATIONS_A_SECOND_GPU, SECONDS_A_CALL_GPU, estimate
+from analyzers.serving.dispatch import Dispatcher, answer
+from analyzers.serving.request import parse_request
 
 MODEL = "smollm2-135m-instruct"
 SHORT = "Heathrow airport is located in the city of"

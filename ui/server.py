@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from analyzers.common.errors import InputError
 from analyzers.common.limits import LIMITS
 from analyzers.common.threads import start
+from analyzers.common.waiting import choose_waiting_policy
 from analyzers.models.placement import PRECISIONS, check_precision
 from analyzers.sources import catalog, hub_probe
 from analyzers.sources.resolver import Resolver
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 def serve(arguments: list[str] | None = None) -> int:
     """Serve until interrupted. Exit status 2, with a sentence, for options that cannot be."""
     given = _options().parse_args(arguments)
+    choose_waiting_policy()
     # Asked now, so that the answer is there when gradio, which takes seconds, is imported.
     start(hub_probe.HUB.answers, "hub-question")
     if given.models_dir is not None and not given.models_dir.is_dir():

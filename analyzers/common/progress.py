@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Result = TypeVar("Result")
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,13 @@ class Progress(Generic[Result]):
     """0 to 1, of the work."""
     result: Result | None = None
     """What is known by now, where that is worth showing."""
+    make_result: Callable[[], Result] | None = None
+    """Makes what is known by now, where that costs something; to be called before the next step, if at all."""
+
+
+def later(make: Callable[[], Part], build: Callable[[Part], Result]) -> Callable[[], Result]:
+    """What is built of something that is made only if it is asked for."""
+    return lambda: build(make())
 
 
 def finish(steps: Iterator[Progress[Result]]) -> Result:

@@ -158,7 +158,7 @@ def occlude(
     groups: Sequence[Sequence[int]],
 ) -> Iterator[Progress[Float[Tensor, "group target"]]]:
     """Each target's value with the embeddings at one group of positions replaced by the baseline's (Zeiler & Fergus
-    2014; leave one out). Positions do not move. The result of a step is what is known by then, from the first group on."""
+    2014; leave one out). Positions do not move. What is known between two steps is of the first groups."""
     most = max(1, int(chunk_work(model) // (2 * model.n_block_parameters * embedded.shape[0])))
     chunks = [groups[start:stop] for start, stop in split_evenly(len(groups), most, min(SHARED_OUT, len(groups) // 2))]
 
@@ -175,7 +175,7 @@ def occlude(
             values.append(result)
             n_done += len(chunk)
             if n_done < len(groups):
-                yield Progress(n_done / len(groups))
+                yield Progress(n_done / len(groups), make_result=lambda: torch.cat(values))
     yield Progress(1.0, torch.cat(values))
 
 

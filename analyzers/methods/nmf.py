@@ -83,9 +83,9 @@ def factorize(matrix: Float[Tensor, "token neuron"], factors: int) -> Iterator[P
         while not whole.is_settled(TOLERANCE):
             with one_thread():
                 whole.advance()
-            yield Progress(0.4 + 0.5 * whole.iterations / (whole.iterations + 8 * STEP))
-        with one_thread():
-            result = whole.finish(size)
+            fraction = 0.4 + 0.5 * whole.iterations / (whole.iterations + 8 * STEP)
+            yield Progress(fraction, make_result=lambda: whole.look(size))
+        result = whole.look(size)
     yield Progress(1.0, result)
 
 
@@ -143,6 +143,11 @@ class _State:
             self.momentum = min(1.0, self.momentum * GROWTH)
             self.ahead = (improved + self.momentum * (improved - self.weights)).clamp_min_(0)
         self.weights, self.squared_error = improved, squared_error
+
+    def look(self, size: float) -> Factorization:
+        """The factors as they stand."""
+        with one_thread():
+            return self.finish(size)
 
     def finish(self, size: float) -> Factorization:
         patterns = torch.cat(self.patterns, dim=1)

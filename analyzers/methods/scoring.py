@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from jaxtyping import Float
 from torch import Tensor
 
-from analyzers.common.progress import Progress
+from analyzers.common.progress import Progress, later
 from analyzers.common.settings import SaliencySettings
 from analyzers.methods.attribution import SimilarityObjective, TokenObjective, gradients, occlude
 from analyzers.methods.integrated_gradients import Completeness, aggregate_dimensions, integrate_until_converged
@@ -46,17 +47,24 @@ class Scores:
     """Of a method that hides tokens: the scalar without that token."""
     completeness: tuple[Completeness, ...] | None = None
     """Of a method that integrates."""
+    n_explained: int | None = None
+    """How many of the explained tokens, from the first on, are known by now; None for all."""
+    n_groups: int | None = None
+    """How many of the question's groups, from the first on, were hidden by now; None for all."""
 
 
 def score_by_occlusion(question: Question) -> Iterator[Progress[Scores]]:
     """The drop of the scalar when a token's embedding becomes the baseline's (leave one out; Zeiler & Fergus 2014)."""
+
+    def score(hidden: Float[Tensor, "some_groups explained"]) -> Scores:
+        return _score_hidden(hidden, question)
+
     for step in occlude(question.model, question.embedded, question.baseline, question.objective, question.groups):
-        if step.result is None:
-            yield Progress(step.fraction)
-            continue
-        scores, hidden = share_among_tokens(step.result, question)
-        # Of one number `l2` is its magnitude.
-        yield Progress(1.0, Scores(scores.abs() if question.settings.aggregate == "l2" else scores, hidden))
+        hidden, make_hidden = step.result, step.make_result
+        if hidden is not None:
+            yield Progress(1.0, score(hidden))
+        elif make_hidden is not None:
+            yield Progress(step.fraction, make_result=later(make_hidden, score))
 
 
 def score_by_integrated_gradients(question: Question) -> Iterator[Progress[Scores]]:
@@ -91,19 +99,27 @@ def _score_by_gradient(question: Question, *, times_input: bool) -> Iterator[Pro
     for rows, gradient in gradients(question.model, question.embedded.unsqueeze(0), question.objective):
         attributions = gradient[:, 0] * question.embedded if times_input else gradient[:, 0]
         scores[rows] = aggregate_dimensions(attributions, question.settings.aggregate)
-        yield Progress(rows.stop / n_explained * 0.999)
+        n = rows.stop
+        yield Progress(n / n_explained * 0.999, make_result=partial(Scores, scores, n_explained=n))
     yield Progress(1.0, Scores(scores))
 
 
+def _score_hidden(hidden: Float[Tensor, "some_groups explained"], question: Question) -> Scores:
+    scores, without = share_among_tokens(hidden, question)
+    n_groups = len(hidden) if len(hidden) < len(question.groups) else None
+    # Of one number `l2` is its magnitude.
+    return Scores(scores.abs() if question.settings.aggregate == "l2" else scores, without, n_groups=n_groups)
+
+
 def share_among_tokens(
-    hidden: Float[Tensor, "group explained"], question: Question
+    hidden: Float[Tensor, "some_groups explained"], question: Question
 ) -> tuple[Float[Tensor, "explained position"], Float[Tensor, "explained position"]]:
     """The drop of each group shared equally among its tokens that the explained one could see, and the scalar without
     that group."""
     values = question.values
     scores = values.new_zeros(len(values), question.embedded.shape[0])
     without = values.unsqueeze(1).repeat(1, question.embedded.shape[0])
-    for number, group in enumerate(question.groups):
+    for number, group in enumerate(question.groups[: len(hidden)]):
         for row, positions in enumerate(question.seen):
             both = sorted(set(group).intersection(positions))
             for position in both:

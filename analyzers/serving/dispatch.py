@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 PACE_WEIGHT = 0.3
 """Of the last run in what is expected of the next one of its analysis; what came before has the rest."""
+SHOW_SECONDS = 2.0
+"""Of computing, between two looks at what is known by then, where that is not worth showing by itself."""
 Phase = Literal["waiting", "downloading", "loading", "generating", "analyzing", "done"]
 
 
@@ -172,17 +174,25 @@ class Dispatcher:
         assert completion is not None
         seconds["generate"] = turn.used
         answer: AnyAnswer | None = None
+        due = turn.used + SHOW_SECONDS
         for step in load_function(ANALYSES[request.analysis].function)(model, completion, request.settings):
+            result = step.result
+            if step.make_result is not None and turn.used > min(due, limit):
+                began = turn.used
+                result = step.make_result()
+                due = turn.used + max(SHOW_SECONDS, 10 * (turn.used - began))
             seconds["analyze"] = turn.used - seconds["generate"]
-            if step.result is not None:
-                notes = (*completion.notes, *step.result.notes)
-                answer = Answer(request, model.facts, completion, step.result, dict(seconds), notes, step.fraction >= 1)
+            if result is not None:
+                notes = (*completion.notes, *result.notes)
+                answer = Answer(request, model.facts, completion, result, dict(seconds), notes, step.fraction >= 1)
             if step.fraction < 1 and turn.used > limit:
                 if answer is None:
                     raise InputError("too_slow", limit=limit)
-                missing = getattr(answer.result, "missing", None)
-                notes = (Sentence.of("stopped_early", limit=limit), *([] if missing is None else [missing]))
-                answer = replace(answer, notes=(*answer.notes, *notes))
+                missing: Sentence | None = getattr(answer.result, "missing", None)
+                notes = (*answer.notes, Sentence.of("stopped_early", limit=limit))
+                if missing is not None and missing not in notes:
+                    notes = (*notes, missing)
+                answer = replace(answer, notes=notes)
                 break
             yield Step("analyzing", step.fraction, answer)
         yield Step("done", 1.0, answer)
