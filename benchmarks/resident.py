@@ -19,12 +19,12 @@ def peak_above(work: Callable[[], object]) -> int:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim:
         trim(0)  # what was freed before and the allocator kept would be filled unseen
-    before, highest, done = _resident(), 0, threading.Event()
+    before, highest, done = count_resident_bytes(), 0, threading.Event()
 
     def sample() -> None:
         nonlocal highest
         while not done.wait(SECONDS):
-            highest = max(highest, _resident())
+            highest = max(highest, count_resident_bytes())
 
     watcher = threading.Thread(target=sample)
     watcher.start()
@@ -33,8 +33,8 @@ def peak_above(work: Callable[[], object]) -> int:
     finally:
         done.set()
         watcher.join()
-    return max(highest, _resident()) - before
+    return max(highest, count_resident_bytes()) - before
 
 
-def _resident() -> int:
+def count_resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -93,6 +93,7 @@ def play(models_folder: Path) -> dict[str, Any]:
     from analyzers.serving.dispatch import Step, answer
     from analyzers.serving.document import document
     from analyzers.serving.request import Request, parse_request
+    from analyzers.serving.sharing import SharedRuns
     from analyzers.sources.resolver import Resolver
 
     torch.set_num_threads(1)
@@ -152,6 +153,12 @@ def play(models_folder: Path) -> dict[str, Any]:
     before = len(Lender.asked)
     said["half_a_character"] = outcome(lambda: answer(space, asked("rankings", text="\ud800")))
     said["asked_for_half_a_character"] = len(Lender.asked) - before
+
+    shared = SharedRuns(space)  # as the app serves it
+    before = len(Lender.asked)
+    documents = [document(answer(shared, asked("rankings", generate=2)), "en") for _ in range(3)]
+    said["asked_for_three_alike"] = sum(call["call"] == "/schedule" for call in Lender.asked[before:])
+    said["three_alike"] = [{**one, "seconds": 0} for one in documents]
 
     kill = multiprocessing.get_context("fork").Value("b", 0)
 

@@ -20,7 +20,7 @@ class Limits:
     new_tokens: int = 64
     top_k: int = 1_000
     points: int = 512
-    """Integration points of one explained token, and the cap of the adaptive doubling."""
+    """Integration points of one explained token, and the cap of those that are added until it converges."""
     watched_tokens: int = 16
     factors: int = 32
     queue: int = 32

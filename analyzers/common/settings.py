@@ -63,7 +63,8 @@ class SaliencySettings(Settings):
     points: Annotated[
         int | Literal["auto"], Parameter("integration points, or auto: as many as are needed", 1, LIMITS.points)
     ] = "auto"
-    """`auto` doubles them until both errors are below the tolerance."""
+    """`auto`: nested rules of 7, 15, 31, … points until both errors are below the tolerance; a number: Gauss–Legendre, as
+    ecco."""
     tolerance: Annotated[
         float | None, Parameter("with auto points both errors end below this (default 0.05)", 0.0001, 1.0)
     ] = None

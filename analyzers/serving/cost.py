@@ -28,8 +28,8 @@ BYTES_A_SECOND = {"cpu": 1e10}
 """Weights read for a forward over a single row, which does little else."""
 SECONDS_A_CALL_GPU = 0.03
 """Some hundred kernels started one by one. Assumed, not measured."""
-DOUBLED_POINTS = 8 + 16 + 32
-"""Integration points of a map that converges at 32, as most do; a stubborn one takes several times as many."""
+AUTO_POINTS = 63
+"""Integration points until a map converges: 15 to 127 in the examples (`benchmarks/points.py`), most of them 63."""
 ITERATIONS = 250
 """Passes over the matrix of neurons, those of the trials included."""
 
@@ -114,7 +114,7 @@ def cost_of_gradients(_settings: SaliencySettings, size: Size) -> Cost:
 
 
 def cost_of_integration(settings: SaliencySettings, size: Size) -> Cost:
-    points = DOUBLED_POINTS if settings.points == "auto" else settings.points + settings.points // 2
+    points = AUTO_POINTS if settings.points == "auto" else settings.points + settings.points // 2
     return Cost(points * (1 + size.explained) * size.forward, 1)
 
 

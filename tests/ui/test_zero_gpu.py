@@ -103,6 +103,11 @@ def test_a_text_that_cannot_be_read_asks_for_no_gpu(scenes: dict[str, Any]) -> N
     assert scenes["asked_for_half_a_character"] == 0
 
 
+def test_no_gpu_is_asked_for_what_is_known(scenes: dict[str, Any]) -> None:
+    assert scenes["asked_for_three_alike"] == 1
+    assert scenes["three_alike"][0] == scenes["three_alike"][1] == scenes["three_alike"][2]
+
+
 def test_what_spaces_refuses_is_a_sentence(scenes: dict[str, Any]) -> None:
     assert scenes["quota_spent"] == f"InputError: {InputError('gpu_spent')}"
     assert scenes["killed"] == f"InputError: {InputError('gpu_taken_back')}"

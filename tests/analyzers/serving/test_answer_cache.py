@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from conftest import completed
-from families import tiny_model
+from families import FAMILIES, tiny_model
 
+from analyzers.common.functions import load_function
+from analyzers.common.progress import finish
 from analyzers.common.sentences import Sentence
+from analyzers.common.settings import FactorNeuron, Generation
+from analyzers.models.completion import complete
 from analyzers.serving import answer_cache
+from analyzers.serving.analyses import ANALYSES
 from analyzers.serving.answer_cache import AnswerCache, count_bytes
 from analyzers.serving.answer_key import AnswerKey
 from analyzers.serving.dispatch import Answer
-from analyzers.serving.request import parse_request
+from analyzers.serving.request import Request, parse_request
 
 
 def key_of(text: str) -> AnswerKey:
@@ -137,3 +142,47 @@ def test_an_answer_of_a_model_that_is_not_here_is_not_held() -> None:
     key = replace(key_of("a"), files="")
     cache.put(key, made())
     assert cache.get(key) is None
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_what_is_kept_is_what_would_be_computed_for_every_analysis(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_model(family)
+    text = "the [MASK] to the café" if model.facts.kind.fills_masks else "the keys to the café"
+    generation = Generation(generate=3, target_text=None if model.facts.kind.predicts else "a café")
+    *_, completion = complete(model, text, generation)
+    position = min((token.position for token in completion.outputs), default=0)
+    n_seen = len(completion.positions_seen_from(position)) if completion.outputs else 1
+    own: dict[str, dict[str, Any]] = {
+        "faithfulness": {"position": position, "scores": (1.0,) * n_seen},
+        "ablation": {"neurons": (FactorNeuron(0, 1, "positive", 1.0),)},
+        "neuron-factors": {"factors": 2},
+    }
+    for analysis in ANALYSES.values():
+        asked_from = {"ablation": "neuron-factors"}.get(analysis.name, analysis.name)
+        if model.facts.kind not in analysis.kinds or asked_from in FAMILIES[family].without:
+            continue
+        settings = analysis.settings(**own.get(analysis.name, {}))
+        request = Request(analysis.name, None, text, generation, "cpu", settings)
+        compute = load_function(analysis.function)
+        first, again = (finish(compute(model, completion, request.settings)) for _ in range(2))
+        key = AnswerKey("folder", "files", "auto", request)
+        AnswerCache(folder=tmp_path).keep(key, Answer(request, model.facts, completion, first, {}))
+        kept = AnswerCache(folder=tmp_path).get(key)
+        assert kept is not None, analysis.name
+        assert bits(kept.result) == bits(again), analysis.name
+        assert kept.completion == completion
+
+
+def bits(value: Any) -> Any:
+    """All that a result holds, arrays as bytes."""
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.shape, value.tobytes()
+    if is_dataclass(value):
+        return {field.name: bits(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, dict):
+        return {key: bits(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [bits(item) for item in value]
+    return repr(value)
