@@ -50,6 +50,8 @@ class Saliency:
     """The baseline token, where `baseline` is `token`."""
     aggregate: Aggregate
     whole_words: bool
+    groups: tuple[tuple[int, ...], ...]
+    """Positions that were scored as one: the tokens of a word where whole words were hidden, else each token alone."""
     scores: Float[np.ndarray, "explained position"]
     """0 at positions that are not `seen`. `l2`: unsigned magnitudes; `sum`: signed."""
     shares: Float[np.ndarray, "explained position"] | None
@@ -70,6 +72,11 @@ class Saliency:
             first, last = self.explained[0], self.explained[-1]
             raise InputError("position_not_explained", position=position, first=first, last=last)
         return self.explained.index(position)
+
+    def seen_groups(self, row: int) -> list[tuple[int, ...]]:
+        """What an explained token rests on, tokens that were scored as one together."""
+        seen = set(self.seen[row])
+        return [kept for group in self.groups if (kept := tuple(p for p in group if p in seen))]
 
     @property
     def signs(self) -> Float[np.ndarray, "explained position"]:
@@ -255,7 +262,9 @@ class PartialSaliency:
             self._hidden_so_far = {p for group in question.groups[: scored.n_groups] for p in group}
         width = question.embedded.shape[0]
         values = question.values.double().cpu().numpy()
-        for i, position in enumerate(batch[: scored.n_explained]):
+        for i, position in enumerate(batch):
+            if scored.known is not None and i not in scored.known:
+                continue
             row = self._explained.index(position)
             self._values[row] = values[i]
             self._hidden[row] = values[i]
@@ -296,6 +305,7 @@ class PartialSaliency:
             baseline_text=model.tokens_of([model.baseline_id])[0].text if settings.baseline == "token" else None,
             aggregate=settings.aggregate,
             whole_words=settings.whole_words,
+            groups=self._groups(),
             scores=scores,
             shares=shares if settings.aggregate == "l2" else None,
             values=self._values[ready],
@@ -304,6 +314,11 @@ class PartialSaliency:
             missing=self._missing(),
             notes=_notes(contrast, explained_tokens, completeness, settings.most_error),
         )
+
+    def _groups(self) -> tuple[tuple[int, ...], ...]:
+        positions = sorted({position for seen in self._seen for position in seen})
+        together = self._settings.whole_words and METHODS[self._settings.method].hides_tokens
+        return tuple(map(tuple, _groups([self._completion.tokens[p] for p in positions], together)))
 
     def _known(self, seen: tuple[int, ...]) -> tuple[int, ...]:
         return seen if self._hidden_so_far is None else tuple(p for p in seen if p in self._hidden_so_far)

@@ -203,6 +203,7 @@ class Visit:
             # A tab that was just opened asks the queue too.
             return "/queue/join" in reply.url and reply.request.post_data_json["trigger_id"] == component
 
+        self.show_controls()
         with self.page.expect_response(is_its, timeout=30_000) as reply:
             self.page.click(f"#{button}")
         event = reply.value.json()["event_id"]
@@ -304,8 +305,22 @@ class Visit:
         )
         return self.said(notice)
 
+    def show_controls(self) -> None:
+        """On a narrow screen the sidebar is folded away."""
+        narrow = self.page.viewport_size["width"] < 768
+        if narrow and self.page.locator("#sidebar").bounding_box()["x"] < 0:
+            self.page.click("#sidebar .toggle-button")
+            self.page.wait_for_function("document.querySelector('#sidebar').getBoundingClientRect().x >= 0")
+
+    def show_settings(self) -> None:
+        """Open the settings of the tab that is open."""
+        closed = self.page.locator(".settings-box > button:not(.open)").locator("visible=true")
+        if closed.count():
+            closed.first.click()
+
     def choose(self, label: str, choice: str) -> None:
-        """Pick a choice of the drop-down of this label that is on screen."""
+        """Pick a choice of the drop-down of this label in the tab that is open, or beside it."""
+        self.show_settings()
         self.page.get_by_label(label, exact=True).locator("visible=true").click()
         self.page.get_by_role("option", name=choice, exact=True).locator("visible=true").click()
 

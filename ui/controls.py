@@ -145,12 +145,12 @@ def _example_buttons(runner: Runner) -> tuple[gr.Button, ...]:
 
 
 def model_choices(runner: Runner) -> list[tuple[str, str]]:
-    """✓ is on this machine, ↓ is downloaded when first used, ⊘ cannot be while the Hub does not answer."""
+    """✓ is on this machine, ↓ is downloaded when first used. What must be fetched is on offer while the Hub answers."""
     choices, names = [], runner.store.resolver.names()
     for row in catalog.CATALOG:
-        if row.id in names and (not row.bundled or local_files.is_on_this_machine(row)):
-            size = f"{row.megabytes:,} MB"
-            where = "✓" if local_files.is_on_this_machine(row) else f"{'↓' if hub_probe.HUB.answers() else '⊘'} {size}"
+        is_here = row.id in names and local_files.is_on_this_machine(row)
+        if row.id in names and (is_here or (not row.bundled and hub_probe.HUB.answers())):
+            where = "✓" if is_here else f"↓ {row.megabytes:,} MB"
             kind = "" if row.kind.continues_its_text else f" ({row.kind})"
             choices.append((f"{row.label}{kind}  {where}", row.id))
     return choices + [(f"{name}  ✓", name) for name in runner.store.resolver.local_names()]

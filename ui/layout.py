@@ -7,6 +7,7 @@ import gradio as gr
 from analyzers.common.limits import LIMITS
 from analyzers.serving.analyses import public_analyses
 from analyzers.serving.sharing import SharedRuns
+from ui.components.heading import Heading
 from ui.controls import build_controls
 from ui.endpoints import add_endpoints
 from ui.gradio_patches import Page
@@ -31,6 +32,10 @@ def launch_options() -> Options:
     return {
         "theme": gr.themes.Default(primary_hue="orange", neutral_hue="zinc", font=["system-ui", "sans-serif"]).set(
             # Gradio's own greys for what explains a control are too faint to read on a projector.
+            button_primary_background_fill="#c2410c",  # white on the theme's orange is too faint as well
+            button_primary_background_fill_hover="#9a3412",
+            button_primary_background_fill_dark="#c2410c",
+            button_primary_background_fill_hover_dark="#9a3412",
             block_info_text_color="*neutral_600",
             block_info_text_color_dark="*neutral_300",
             block_label_text_color="*neutral_700",
@@ -64,13 +69,17 @@ def build_app(runner: SharedRuns) -> gr.Blocks:
             controls.stop_here.render()
         tabs: list[AnyTab] = []
         items: list[gr.Tab] = []
+        headings: list[Heading] = []
         with gr.Tabs() as tab_bar:
             for row in public_analyses():
-                with gr.Tab(label_of(row.name), id=row.name) as item:
+                with gr.Tab(label_of(row.name), id=row.name) as item, gr.Column(elem_classes=["stage"]):
                     build = BUILDERS.get(row.name)
-                    tabs.append(plain.build_tab(row) if build is None else build(runner, pinned, controls.status))
+                    headings.append(Heading(elem_id=f"{row.name}-heading", render=build is None))
+                    tabs.append(
+                        plain.build_tab(row) if build is None else build(runner, pinned, controls.status, headings[-1])
+                    )
                 items.append(item)
-        connect(runner, controls, tabs, items, tab_bar, pinned, app.load)
+        connect(runner, controls, tabs, items, tab_bar, headings, pinned, app.load)
         add_endpoints(runner)
     app.queue(max_size=LIMITS.queue, default_concurrency_limit=4)
     return app

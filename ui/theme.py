@@ -29,9 +29,19 @@ CSS = """
 #bar #stop-here { flex: 0 0 auto; min-width: 90px; }
 #examples button { justify-content: flex-start; text-align: left; white-space: normal; }
 .dark #factors-leading :is(.token.highlight_tokens, .legend-item), .dark #saliency-highlighted .token.highlight_tokens { color: white !important; }
+.stage :is(.ecco-hover-strip, .ecco-factor-view, .ecco-lens-grid, [data-testid="altair"]) { transition: opacity 120ms linear; }
+.stage { gap: 10px; }
+.stage:not(.moved) .ecco-heading .stale { display: none; }
+.settings-box > button { font-size: .95rem; }
+.stage:is(.moved, .pending) :is(.ecco-hover-strip, .ecco-factor-view, .ecco-lens-grid, [data-testid="altair"]) { opacity: .4; }
+.stage.pending :is(.ecco-hover-strip, .ecco-factor-view, .ecco-lens-grid, [data-testid="altair"]) { transition-delay: 300ms; }
 #model-line p { font-size: .8rem; line-height: 1.45; }
 #text textarea { font-size: 1.05rem; }
-@media (max-width: 640px) { .gradio-container { padding: 8px !important; } }
+@media (max-width: 640px) {
+  .gradio-container { padding: 0 !important; }
+  .tabs { margin-inline: -22px; width: calc(100% + 44px); max-width: none; }
+  .tab-wrapper button { padding: 0 5px !important; font-size: .8rem !important; letter-spacing: -.01em; }
+}
 """
 
 CHART = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -10,23 +11,31 @@ import gradio as gr
 
 from analyzers.common.errors import InputError
 from analyzers.common.languages import Language
-from analyzers.common.settings import LayerPredictionsSettings, RankingsSettings
+from analyzers.common.settings import LayerPredictionsSettings, RankingsSettings, SaliencySettings
 from analyzers.serving.dispatch import AnyAnswer, Step
 from analyzers.serving.request import AnyRequest, parameters_of, parse_request
 from analyzers.serving.sharing import SharedRuns
+from ui.charts.style import quote_text
 from ui.components.base import empty_state
+from ui.components.heading import Heading, tell_settings
 from ui.components.notice import notice
-from ui.controls import Controls, fit_to_kind
+from ui.controls import Controls, fit_to_kind, model_choices
 from ui.errors import language_of, sentence_for
 from ui.examples import EXAMPLES, Example, StandIn
 from ui.ready import requests_of
 from ui.runs import QUIET, describe_step, follow, on_the_model, spaced
 from ui.tabs.tab import AnyTab, SideRun
 from ui.texts import say
-from ui.values import Event, Updates
+from ui.values import Event, Updates, Value
 
-FOLD_ON_PHONE = """() => { if (window.innerWidth < 768) document.querySelector("#sidebar .toggle-button")?.click(); }"""
-"""On a phone the controls lie over the answer: they make way when it is asked for."""
+FOLD_ON_PHONE = """() => {
+  if (window.innerWidth < 768) document.querySelector("#sidebar.open .toggle-button, #sidebar .open .toggle-button")?.click();
+}"""
+"""On a phone the controls lie over the answer: they make way when it is asked for, and when the page opens on one."""
+RUN_BY_KEY = """() => document.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) document.querySelector("#run")?.click();
+})"""
+"""Ctrl+Enter, wherever the visitor is, runs."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,7 @@ def connect(
     tabs: list[AnyTab],
     items: list[gr.Tab],
     tab_bar: gr.Tabs,
+    headings: list[Heading],
     pinned: gr.State,
     on_load: Callable[..., Event],
 ) -> None:
@@ -56,6 +66,8 @@ def connect(
     selected = gr.State(tabs[0].analysis)
     was_elsewhere = gr.State(False)  # before a tab was chosen: Gradio also chooses the first one when the page opens
     last_shared = gr.State(None)  # None before the first run
+    begun = gr.State("")  # the name of the last question
+    heading_of = {tab.analysis: heading for tab, heading in zip(tabs, headings, strict=True)}
     stand_in = gr.State(None)  # of the last example, where another model runs than it was tried on
     stops = [controls.stop, controls.stop_here]
     buttons = [controls.run, *stops]
@@ -78,9 +90,12 @@ def connect(
         position: int | None,
         language: Language,
         stood_in: StandIn | None = None,
+        remark: str | None = None,
     ) -> Iterator[Updates]:
+        heading, begun_now = heading_of[tab.analysis], name_question(requests[0])
         # Busy with every word: a run from within a tab, which may end meanwhile, brings the buttons back.
-        yield {**busy, last_shared: Shared.of(requests[0]), pinned: position}
+        begins = {heading: {"tab": tab.analysis, "id": begun_now, "line": None}, begun: begun_now}
+        yield {**busy, last_shared: Shared.of(requests[0]), pinned: position, **begins}
         answers: list[AnyAnswer] = []
         for request in requests:
             fresh: AnyAnswer | None = None
@@ -97,9 +112,13 @@ def connect(
                 if not status.is_error and not (status.is_over and request is requests[-1]):
                     yield updates
                     continue
+                if status.is_error:
+                    updates[heading] = {"tab": tab.analysis, "id": begun_now, "line": None, "is_over": True}
                 if stood_in is not None and stood_in.runs(requests[0]) and not status.is_error:
                     lines = (*status.notice["lines"], stood_in.say(language))
                     updates[controls.status] = notice("warning", *lines)
+                if remark is not None and not status.is_error:
+                    updates[controls.status] = notice("warning", *updates[controls.status]["lines"], remark)
                 yield updates | idle
                 return
             if fresh is None:
@@ -112,7 +131,11 @@ def connect(
         if len(answers) == 1 and not is_first and tab.show_more is not None and position is None:
             return tab.show_more(answers[0], language)
         if len(answers) == 1:
-            return tab.show(answers[0], position, language)
+            found = answers[0]
+            updates: Updates = {heading_of[tab.analysis]: describe_question(tab.analysis, found, language)}
+            for fit in (one.fit_model for one in tabs if one.fit_model is not None):
+                updates |= fit(found.model)
+            return updates | tab.show(found, position, language)
         return {} if tab.show_second is None else tab.show_second(answers[0], answers[1], language)
 
     def run(request: gr.Request, values: Updates) -> Iterator[Updates]:
@@ -123,10 +146,24 @@ def connect(
         except InputError as error:
             yield {controls.status: notice("error", error.say(language)), **idle}
             return
-        yield from spaced(run_tab(tab, requests, None, language, values[stand_in]))
+        requests, remark = explain_something(tab, requests, language)
+        yield from spaced(run_tab(tab, requests, None, language, values[stand_in], remark))
+
+    def explain_something(
+        tab: AnyTab, requests: tuple[AnyRequest, ...], language: Language
+    ) -> tuple[tuple[AnyRequest, ...], str | None]:
+        """No new token was asked for, perhaps by an example of another tab: then one is written, and that is said."""
+        first = requests[0]
+        kind = runner.store.kind_of(first.model or runner.store.resolver.default_id())
+        is_empty = first.generation.generate == 0 and first.generation.target_text is None
+        if not tab.explains or not is_empty or kind is None or not kind.writes:
+            return requests, None
+        written = replace(first, generation=replace(first.generation, generate=1))
+        return (written, *requests[1:]), say("one_token_written", language)
 
     fit_to_kind(runner, controls, tabs)
-    everything = [*buttons, controls.status, last_shared, pinned, *(output for tab in tabs for output in tab.outputs)]
+    everything = [*buttons, controls.status, last_shared, begun, pinned, *headings]
+    everything += [output for tab in tabs for output in tab.outputs]
     outputs = list(dict.fromkeys(everything))
     inputs = {selected, stand_in, *widgets}
     alone = on_the_model()
@@ -205,22 +242,27 @@ def connect(
     def say_stopped(request: gr.Request, values: Updates) -> Updates:
         """What was known by then stays, with what it lacks."""
         language = language_of(request)
-        answer: AnyAnswer | None = next(values[tab.answer] for tab in tabs if tab.analysis == values[selected])
-        missing = None if answer is None or answer.is_whole else getattr(answer.result, "missing", None)
+        name = values[selected]
+        answer: AnyAnswer | None = next(values[tab.answer] for tab in tabs if tab.analysis == name)
+        over = {heading_of[name]: {"tab": name, "id": values[begun], "line": None, "is_over": True}}
+        is_of_this_run = answer is not None and name_question(answer.request) == values[begun]
+        missing = getattr(answer.result, "missing", None) if is_of_this_run and answer is not None else None
         lines = [] if missing is None else [missing.say(language)]
-        return {controls.status: notice("info", say("stopped", language), *lines), **idle}
+        key = "stopped" if is_of_this_run else "stopped_empty" if answer is None else "stopped_before"
+        return {controls.status: notice("info", say(key, language), *lines), **idle, **over}
 
     # Cancelled first and said after it, or a last word of the run would come after "Stopped".
-    answers = {selected, *(tab.answer for tab in tabs)}
+    answers = {selected, begun, *(tab.answer for tab in tabs)}
     for stop in stops:
         cancelled = stop.click(None, cancels=runs)
-        cancelled.then(say_stopped, answers, [*buttons, controls.status], queue=False, **QUIET)
+        cancelled.then(say_stopped, answers, [*buttons, controls.status, *headings], queue=False, **QUIET)
 
     def greet(request: gr.Request) -> Updates:
         """The page opens on the first experiment, where its answer is known; nothing is computed for that."""
         language = language_of(request)
+        choices = {controls.settings["model"]: gr.update(choices=model_choices(runner))}
         empty = {tab.empty: empty_state(tab.analysis, language) for tab in tabs if tab.empty is not None}
-        updates: Updates = {controls.status: notice("info", say("ready", language)), **empty}
+        updates: Updates = {controls.status: notice("info", say("ready", language)), **empty, **choices}
         example = EXAMPLES[0]
         tab = next(tab for tab in tabs if tab.analysis == example.analysis)
         try:
@@ -231,10 +273,18 @@ def connect(
         if answer is None:
             return updates
         known = describe_step(Step("done", 1.0, answer, is_known=True), first, language)
-        updates |= _values_of(example, controls, tabs) | {controls.settings["model"]: first.model}
+        updates |= _values_of(example, controls, tabs)
+        updates[controls.settings["model"]] = gr.update(value=first.model, **choices[controls.settings["model"]])
         updates |= show(tab, [answer], None, language)
         return updates | {controls.status: known, last_shared: Shared.of(first)}
 
+    for tab in tabs:
+        asked_with = [*controls.settings.values(), *tab.widgets.values()]
+        told = {"fn": None, "inputs": asked_with, "js": tell_settings(tab.analysis), **QUIET}
+        gr.on([widget.change for widget in asked_with], **told)
+        on_load(**told)
+    on_load(None, js=RUN_BY_KEY, **QUIET)
+    on_load(None, js=FOLD_ON_PHONE, **QUIET)
     on_load(greet, None, list(dict.fromkeys([*outputs, *widgets])), queue=False, **QUIET)
 
 
@@ -247,6 +297,31 @@ def is_answered(before: AnyAnswer, asked: AnyRequest, position: int | None) -> b
     shown = getattr(before.result, "position", None) if watch is None else watch.position
     unplaced = asked.ask(asked.analysis, replace(settings, position=None))
     return before.request == unplaced and shown in (None, position)
+
+
+def name_question(request: AnyRequest) -> str:
+    """The same for the same question at another position."""
+    settings = request.settings
+    if isinstance(settings, (LayerPredictionsSettings, RankingsSettings)):
+        settings = replace(settings, position=None)
+    return hashlib.sha256(repr(replace(request, settings=settings)).encode()).hexdigest()[:16]
+
+
+def describe_question(tab: str, answer: AnyAnswer, language: Language) -> Value:
+    """The value of the heading above a picture: its text, its model and what else tells it from others."""
+    from ui.charts.saliency import method_name
+
+    request, parts = answer.request, [quote_text(answer.request.text, 60), answer.model.id]
+    if isinstance(request.settings, SaliencySettings):
+        parts.append(method_name(request.settings.method, language))
+    if request.generation.sample:
+        parts.append(say("sampled", language, seed=request.generation.seed))
+    return {
+        "tab": tab,
+        "id": name_question(request),
+        "line": " · ".join(parts),
+        "moved": say("settings_moved", language),
+    }
 
 
 def _values_of(example: Example, controls: Controls, tabs: list[AnyTab]) -> Updates:

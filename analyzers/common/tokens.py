@@ -26,6 +26,12 @@ class Token:
     """`source` or `target` in an encoder-decoder model, else None."""
 
 
+SPACE = "␣"
+"""A space that can be seen. The middle dot is left to what separates the parts of a line."""
+
+SPACES = {" ": SPACE, "\n": "↵", "\t": "⇥", "\u00a0": "⍽", "\r": "␍", "\u3000": "□"}
+"""How each kind of white space is shown."""
+
 _BYTES = re.compile(r"(⟨[0-9A-F]{2}(?: [0-9A-F]{2})*⟩)")
 
 
@@ -47,15 +53,14 @@ def decode_utf8(raw: bytes) -> str:
 
 
 def show_whitespace(text: str) -> str:
-    """White space that can be seen: `·` space, `↵` newline, `⇥` tab, `⍽` non-breaking space; control characters as `⟨00⟩`."""
-    shown = {" ": "·", "\n": "↵", "\t": "⇥", "\u00a0": "⍽", "\r": "␍", "\u3000": "□"}
+    """White space that can be seen: `␣` space, `↵` newline, `⇥` tab, `⍽` non-breaking space; control characters as `⟨00⟩`."""
     if _BYTES.search(text):  # the space between the bytes of a part of a character is ours, not the text's
         pieces = _BYTES.split(text)
         return "".join(piece if i % 2 else show_whitespace(piece) for i, piece in enumerate(pieces))
     out = []
     for character in text:
-        if character in shown:
-            out.append(shown[character])
+        if character in SPACES:
+            out.append(SPACES[character])
         elif unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp") and character not in "\u200d\ufe0f":
             out.append(f"⟨{ord(character):02X}⟩")
         else:
@@ -68,11 +73,18 @@ def label_token(token: Token) -> str:
     own = show_whitespace(token.text)
     if token.special or token.text == token.glyph_text:
         return own
-    return f"{show_whitespace(token.glyph_text)}{own.removeprefix('·')}"
+    return f"{show_whitespace(token.glyph_text)}{own.removeprefix(SPACE)}"
+
+
+def label_group(tokens: Sequence[Token]) -> str:
+    """Tokens that stand for one thing, such as a word, as one label."""
+    if len(tokens) == 1:
+        return label_token(tokens[0])
+    return show_whitespace("".join(token.glyph_text for token in tokens if token.glyph_start == token.position))
 
 
 def word_numbers(tokens: Sequence[Token]) -> tuple[int, ...]:
-    """Which word each token belongs to, counted from 0: `He·ath·row airport` → 0 0 0 1.
+    """Which word each token belongs to, counted from 0: `He|ath|row| airport` → 0 0 0 1.
 
     A word starts at white space; punctuation and special tokens stand alone; a script written without spaces
     (Chinese, Japanese, Thai) has no such border, so there each run of whole characters is its own word.
@@ -105,6 +117,11 @@ def _is_spaced_word(text: str) -> bool:
     return bool(text) and all(
         (c.isalnum() or c in "'’_" or unicodedata.combining(c)) and not is_unspaced(c) for c in text
     )
+
+
+def is_kana(character: str) -> bool:
+    """Whether a character is of the Japanese syllabaries."""
+    return "\u3041" <= character <= "\u30ff"
 
 
 def is_unspaced(character: str) -> bool:

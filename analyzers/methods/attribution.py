@@ -9,9 +9,12 @@ token; see tests and `benchmarks/saliency.py`.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -21,6 +24,8 @@ from analyzers.common.progress import Progress
 from analyzers.common.settings import Objective
 from analyzers.methods.workers import one_thread, open_workers
 from analyzers.models.language_model import LanguageModel
+
+Item = TypeVar("Item")
 
 CHUNK_WORK = {"cpu": 5e10}
 """Floating-point operations of one worker between two yields, about a second: Stop is heard there. Fixed, not measured,
@@ -106,32 +111,54 @@ def evaluate(
     return objective.evaluate(model, embedded)
 
 
-def compute_gradients(
-    model: LanguageModel,
-    embedded: Float[Tensor, "batch position d_model"],
-    objective: TokenObjective | SimilarityObjective,
-) -> Float[Tensor, "target batch position d_model"]:
-    """∂value/∂embedding of every target, from one forward and one batched product. Never touches the weights' gradients."""
-    with torch.enable_grad():
-        embedded = embedded.detach().requires_grad_(True)
-        if isinstance(objective, SimilarityObjective):
-            (gradient,) = torch.autograd.grad(objective.evaluate(model, embedded).sum(), embedded)
-            return gradient.unsqueeze(0)
+class RecordedForward:
+    """A forward whose graph is kept until the gradients of all its targets were taken, some at a time. Never touches the
+    weights' gradients. May be asked by several threads, one after another."""
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        make_embedded: Callable[[], Float[Tensor, "batch position d_model"]],
+        objective: TokenObjective | SimilarityObjective,
+    ) -> None:
+        """`make_embedded` is called when the first gradient is asked for."""
+        self._model, self._make_embedded, self._objective = model, make_embedded, objective
+        self._n_left = objective.n_targets
+        self._lock = threading.Lock()
+        self._graph: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def gradient(self, first: int, last: int) -> Float[Tensor, "some_targets batch position d_model"]:
+        """∂value/∂embedding of the targets from `first` to `last` (exclusive), each of which may be asked for once."""
+        with self._lock, torch.enable_grad():
+            self._n_left -= last - first
+            if isinstance(self._objective, SimilarityObjective):
+                embedded = self._make_embedded().detach().requires_grad_(True)
+                (gradient,) = torch.autograd.grad(self._objective.evaluate(self._model, embedded).sum(), embedded)
+                return gradient.unsqueeze(0)
+            embedded, head_input, at_head = self._graph = self._graph or self._record(self._objective)
+            # Row t of the head's input moves value t alone, so one product gives every row's own gradient.
+            directions = head_input.new_zeros(last - first, *head_input.shape)
+            for i in range(last - first):
+                directions[i, :, first + i] = at_head[:, first + i]
+            is_kept = self._n_left > 0
+            if not is_kept:
+                self._graph = None
+            if last - first == 1:
+                (gradient,) = torch.autograd.grad(head_input, embedded, directions[0], retain_graph=is_kept)
+                return gradient.unsqueeze(0)
+            (gradient,) = torch.autograd.grad(
+                head_input, embedded, directions, retain_graph=is_kept, is_grads_batched=True
+            )
+            return gradient
+
+    def _record(self, objective: TokenObjective) -> tuple[Tensor, Tensor, Tensor]:
+        embedded = self._make_embedded().detach().requires_grad_(True)
         head_inputs: list[Tensor] = []
-        with model.anatomy.taps.wanting(head_inputs=head_inputs):
-            values = objective.evaluate(model, embedded)
+        with self._model.anatomy.taps.wanting(head_inputs=head_inputs):
+            values = objective.evaluate(self._model, embedded)
         (head_input,) = head_inputs
-        # Row t of the head's input moves value t alone, so one product gives every row's own gradient.
         (at_head,) = torch.autograd.grad(values.sum(), head_input, retain_graph=True)
-        del values
-        if objective.n_targets == 1:
-            (gradient,) = torch.autograd.grad(head_input, embedded, at_head)
-            return gradient.unsqueeze(0)
-        directions = head_input.new_zeros(objective.n_targets, *head_input.shape)
-        for i in range(objective.n_targets):
-            directions[i, :, i] = at_head[:, i]
-        (gradient,) = torch.autograd.grad(head_input, embedded, directions, is_grads_batched=True)
-        return gradient
+        return embedded, head_input, at_head
 
 
 def gradients(
@@ -139,15 +166,33 @@ def gradients(
     embedded: Float[Tensor, "batch position d_model"],
     objective: TokenObjective | SimilarityObjective,
 ) -> Iterator[tuple[slice, Float[Tensor, "some_targets batch position d_model"]]]:
-    """`compute_gradients`, a few targets at a time, in order, on all cores."""
-    chunks = _chunks_of_targets(model, embedded.shape[0] * embedded.shape[1], objective.n_targets)
-
-    def work(chunk: tuple[int, int]) -> Float[Tensor, "some_targets batch position d_model"]:
-        return compute_gradients(model, embedded, objective.only(range(*chunk)))
-
+    """∂value/∂embedding of every target, a few targets at a time, on all cores."""
+    groups = []
+    for start, stop in split_evenly(objective.n_targets, objective.n_targets, max(1, min(2, objective.n_targets // 3))):
+        forward = RecordedForward(model, lambda: embedded, objective.only(range(start, stop)))
+        most = targets_at_once(model, embedded.shape[0] * embedded.shape[1])
+        groups.append([(forward, start, *chunk) for chunk in split_evenly(stop - start, most)])
     with model.anatomy.taps.open(), open_workers(model.device) as workers:
-        for (start, stop), gradient in zip(chunks, workers.map(work, chunks), strict=True):
-            yield slice(start, stop), gradient
+        chunks = take_in_turns(groups, workers.n)
+        results = workers.map(lambda chunk: chunk[0].gradient(*chunk[2:]), chunks)
+        for (_, start, first, last), gradient in zip(chunks, results, strict=True):
+            yield slice(start + first, start + last), gradient
+
+
+def targets_at_once(model: LanguageModel, n_rows: int) -> int:
+    """Of one product with so many rows of the text."""
+    return max(1, int(chunk_work(model) / (2 * model.n_block_parameters * n_rows)))
+
+
+def take_in_turns(groups: Sequence[Sequence[Item]], n: int) -> list[Item]:
+    """The items of `n` groups side by side, so that as many workers each have a group: its first items, its second ones."""
+    return [
+        item
+        for start in range(0, len(groups), n)
+        for items in itertools.zip_longest(*groups[start : start + n])
+        for item in items
+        if item is not None
+    ]
 
 
 def occlude(
@@ -196,9 +241,3 @@ def split_evenly(n: int, most: int, least_chunks: int = 1) -> list[tuple[int, in
     where there are enough to share out."""
     chunks = max(math.ceil(n / most), min(n, least_chunks))
     return [(n * i // chunks, n * (i + 1) // chunks) for i in range(chunks)]
-
-
-def _chunks_of_targets(model: LanguageModel, n_rows: int, n_targets: int) -> list[tuple[int, int]]:
-    """First and last (exclusive) of the targets whose products are taken together."""
-    work = 2 * model.n_block_parameters * n_rows
-    return split_evenly(n_targets, max(1, int(1.05 * chunk_work(model) / work)), min(2, n_targets // 3))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,12 +18,14 @@ from analyzers.common.progress import Progress
 from analyzers.common.settings import Aggregate, SaliencySettings
 from analyzers.methods.attribution import (
     SHARED_OUT,
+    RecordedForward,
     SimilarityObjective,
     TokenObjective,
     chunk_work,
-    compute_gradients,
     evaluate_alone,
     split_evenly,
+    take_in_turns,
+    targets_at_once,
 )
 from analyzers.methods.workers import one_thread, open_workers
 from analyzers.models.language_model import LanguageModel
@@ -54,6 +58,16 @@ class Integrated:
 
     scores: Float[Tensor, "target position"]
     completeness: tuple[Completeness, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Chunk:
+    """Some targets at some points, which share a forward with the other targets there."""
+
+    forward: RecordedForward
+    points: tuple[int, int]
+    """First and last (exclusive)."""
+    targets: tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,28 +197,32 @@ def path_gradients(
     Cut into chunks that depend on the request alone, and summed in their order.
     """
     n_positions, n_targets = embedded.shape[0], objective.n_targets
-    chunks = [
-        (points, targets)
-        for points in split_evenly(len(nodes), _points_at_once(model, n_positions, n_targets), SHARED_OUT)
-        for targets in split_evenly(n_targets, _targets_at_once(model, n_positions, points[1] - points[0]))
-    ]
-    total = embedded.new_zeros(len(nodes) if weights is None else 1, n_targets, *embedded.shape)
 
-    def work(
-        chunk: tuple[tuple[int, int], tuple[int, int]],
-    ) -> Float[Tensor, "some_targets some_points position d_model"]:
-        (start, stop), targets = chunk
+    def put_on_path(start: int, stop: int) -> Float[Tensor, "some_points position d_model"]:
         alphas = torch.as_tensor(nodes[start:stop], dtype=embedded.dtype, device=embedded.device)
-        batch = baseline + alphas[:, None, None] * (embedded - baseline)
-        gradient = compute_gradients(model, batch, objective.only(range(*targets)))
+        return baseline + alphas[:, None, None] * (embedded - baseline)
+
+    groups: list[list[_Chunk]] = []
+    # As many forwards for each worker: the targets of the last one would be one worker's alone.
+    n_forwards = SHARED_OUT * math.ceil(len(nodes) / (SHARED_OUT * _points_at_once(model, n_positions)))
+    for points in split_evenly(len(nodes), len(nodes), n_forwards):
+        forward = RecordedForward(model, functools.partial(put_on_path, *points), objective)
+        most = targets_at_once(model, n_positions * (points[1] - points[0]))
+        groups.append([_Chunk(forward, points, targets) for targets in split_evenly(n_targets, most)])
+
+    def work(chunk: _Chunk) -> Float[Tensor, "some_targets some_points position d_model"]:
+        gradient = chunk.forward.gradient(*chunk.targets)
         if weights is None:
             return gradient
-        shares = torch.as_tensor(weights[start:stop], dtype=embedded.dtype, device=embedded.device)
+        shares = torch.as_tensor(weights[slice(*chunk.points)], dtype=embedded.dtype, device=embedded.device)
         return torch.einsum("k,tkpd->tpd", shares, gradient).unsqueeze(1)
 
+    total = embedded.new_zeros(len(nodes) if weights is None else 1, n_targets, *embedded.shape)
     n_done = 0
     with model.anatomy.taps.open(), open_workers(model.device) as workers:
-        for ((start, stop), (first, last)), gradient in zip(chunks, workers.map(work, chunks), strict=True):
+        chunks = take_in_turns(groups, workers.n)
+        for chunk, gradient in zip(chunks, workers.map(work, chunks), strict=True):
+            (start, stop), (first, last) = chunk.points, chunk.targets
             if weights is None:
                 total[start:stop, first:last] = gradient.transpose(0, 1)
             else:
@@ -284,12 +302,6 @@ def choose_refining_budget(model: LanguageModel, n_targets: int) -> float:
     return 2 * chunk_work(model) * (10 + 2 * n_targets)
 
 
-def _points_at_once(model: LanguageModel, n_positions: int, n_targets: int) -> int:
-    """Points of one call with all targets."""
-    return int(min(10, max(1, chunk_work(model) // integration_work(model, n_positions, n_targets, 1))))
-
-
-def _targets_at_once(model: LanguageModel, n_positions: int, n_points: int) -> int:
-    """Targets of one call with so many points."""
-    forward = integration_work(model, n_positions, 0, n_points)
-    return int(max(1, 1.05 * chunk_work(model) // forward - 1))
+def _points_at_once(model: LanguageModel, n_positions: int) -> int:
+    """Points of one forward, with the gradient of a target."""
+    return int(min(10, max(1, chunk_work(model) // integration_work(model, n_positions, 1, 1))))

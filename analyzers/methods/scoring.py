@@ -47,8 +47,8 @@ class Scores:
     """Of a method that hides tokens: the scalar without that token."""
     completeness: tuple[Completeness, ...] | None = None
     """Of a method that integrates."""
-    n_explained: int | None = None
-    """How many of the explained tokens, from the first on, are known by now; None for all."""
+    known: tuple[int, ...] | None = None
+    """Rows of the explained tokens that are known by now; None for all."""
     n_groups: int | None = None
     """How many of the question's groups, from the first on, were hidden by now; None for all."""
 
@@ -96,11 +96,12 @@ def score_by_input_x_gradient(question: Question) -> Iterator[Progress[Scores]]:
 def _score_by_gradient(question: Question, *, times_input: bool) -> Iterator[Progress[Scores]]:
     n_explained = len(question.values)
     scores = question.embedded.new_zeros(n_explained, question.embedded.shape[0])
+    known: tuple[int, ...] = ()
     for rows, gradient in gradients(question.model, question.embedded.unsqueeze(0), question.objective):
         attributions = gradient[:, 0] * question.embedded if times_input else gradient[:, 0]
         scores[rows] = aggregate_dimensions(attributions, question.settings.aggregate)
-        n = rows.stop
-        yield Progress(n / n_explained * 0.999, make_result=partial(Scores, scores, n_explained=n))
+        known = (*known, *range(rows.start, rows.stop))
+        yield Progress(len(known) / n_explained * 0.999, make_result=partial(Scores, scores, known=known))
     yield Progress(1.0, Scores(scores))
 
 

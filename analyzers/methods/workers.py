@@ -7,19 +7,24 @@ in a fixed order, the bits do not depend on how many workers there are.
 
 from __future__ import annotations
 
+import itertools
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
+
+AHEAD = 1
+"""Chunks that wait for a worker, so that none of them has to wait for the slowest."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class Workers:
-    """A pool of threads. Nothing runs between two results that are asked for."""
+    """A pool of threads, which are no more than `AHEAD` chunks ahead of what was asked for."""
 
     def __init__(self, pool: ThreadPoolExecutor | None, n: int) -> None:
         self._pool = pool
@@ -31,13 +36,19 @@ class Workers:
 
     def map(self, work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
         """Results in the order of the items, as many at a time as there are workers. Raises what `work` raises."""
-        for start in range(0, len(items), self.n):
-            if self._pool is None:
-                yield work(items[start])
-                continue
+        if self._pool is None:
+            yield from map(work, items)
+            return
+        left = iter(items)
+        begun: deque[Future[Result]] = deque()
+        while True:
             with one_thread():
-                results = list(self._pool.map(work, items[start : start + self.n]))
-            yield from results
+                wanted = self.n + AHEAD - len(begun)
+                begun.extend(self._pool.submit(work, item) for item in itertools.islice(left, wanted))
+                if not begun:
+                    return
+                result = begun.popleft().result()
+            yield result
 
 
 @contextmanager
@@ -52,7 +63,7 @@ def open_workers(device: torch.device | None = None) -> Iterator[Workers]:
     try:
         yield Workers(pool, n)
     finally:
-        pool.shutdown()
+        pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)  # what a thread of the pool sets is what a new thread begins with
 
 

@@ -12,8 +12,9 @@ from analyzers.common.kinds import Kind
 from analyzers.common.limits import LIMITS
 from analyzers.common.sentences import Sentence
 from analyzers.common.settings import Generation
-from analyzers.common.tokens import Token, show_whitespace
+from analyzers.common.tokens import Token
 from analyzers.models.language_model import LanguageModel
+from analyzers.models.reading_notes import note_reading
 
 
 @dataclass(frozen=True)
@@ -260,23 +261,6 @@ def _words_for(model: LanguageModel, text: str, tokens: tuple[Token, ...], gener
         space = before[len(bare) :] if takes_space else ""
         before = bare if takes_space else before
     return model.encode_word(word if word[:1].isspace() else space + word, "target_text", before=before)
-
-
-def note_reading(model: LanguageModel, text: str, ids: list[int]) -> tuple[Sentence, ...]:
-    """What is to be said of how a text was read as `ids`: a closing token left out, an opening one that stands there twice,
-    characters that the tokenizer drops."""
-    opening, closing = model.around
-    notes = []
-    if closing and model.facts.kind.continues_its_text:
-        closed = "".join(model.reader.text_of(id) for id in closing)
-        notes.append(Sentence.of("closing_left_out", tokens=closed, model=model.facts.id))
-    if opening and tuple(ids[: 2 * len(opening)]) == 2 * opening:
-        notes.append(Sentence.of("opening_twice", token="".join(model.reader.text_of(id) for id in opening)))
-    dropped = model.find_dropped(text)
-    if dropped:
-        shown = " ".join(show_whitespace(character) for character in dropped[:16])
-        notes.append(Sentence.of("characters_dropped", characters=shown, model=model.facts.id))
-    return tuple(notes)
 
 
 def _answer(model: LanguageModel, position: int, id: int) -> Token:

@@ -43,7 +43,8 @@ def document(answer: AnyAnswer, language: Language = DEFAULT) -> Document:
 
 
 def saliency_part(result: Saliency) -> Document:
-    """`scores` and `shares`: one list per explained token, one number per token up to the last that it rests on."""
+    """`scores`, `shares` and `effects`: one list per explained token, one number per token up to the last that it rests
+    on. An effect is 1 where the token raises the target, −1 where it lowers it; null for a method without a sign."""
 
     def cut_rows(rows: Iterable[Iterable[float]]) -> list[list[float]]:
         return [[float(x) for x in row][: max(seen) + 1] for row, seen in zip(rows, result.seen, strict=True)]
@@ -59,6 +60,7 @@ def saliency_part(result: Saliency) -> Document:
         "said": [{"id": token.id, "text": token.text} for token in result.explained_tokens],
         "values": [float(value) for value in result.values],
         "scores": cut_rows(result.scores),
+        "effects": cut_rows(result.signs) if result.is_signed else None,
         "shares": None if result.shares is None else cut_rows(result.shares),
         "hidden_values": None if result.hidden_values is None else cut_rows(result.hidden_values),
         "completeness": [None if c is None else completeness_part(c) for c in result.completeness],

@@ -23,6 +23,7 @@ class CatalogModel:
     path: str = ""
     """Folder inside the package."""
     gguf_file: str | None = None
+    reads_japanese: bool = False
 
     @property
     def bundled(self) -> bool:
@@ -43,12 +44,19 @@ CATALOG: tuple[CatalogModel, ...] = (
     CatalogModel("distilgpt2", "DistilGPT-2", Kind.CAUSAL, 353, hub_id="distilbert/distilgpt2"),
     CatalogModel("smollm2-135m", "SmolLM2-135M", Kind.CAUSAL, 269, hub_id="HuggingFaceTB/SmolLM2-135M"),
     CatalogModel("qwen3-0.6b", "Qwen3-0.6B", Kind.CAUSAL, 1503, hub_id="Qwen/Qwen3-0.6B"),
-    CatalogModel("llm-jp-3-150m", "LLM-jp-3-150M (日本語)", Kind.CAUSAL, 305, hub_id="llm-jp/llm-jp-3-150m"),
+    CatalogModel(
+        "llm-jp-3-150m", "LLM-jp-3-150M (日本語)", Kind.CAUSAL, 305, hub_id="llm-jp/llm-jp-3-150m", reads_japanese=True
+    ),
     CatalogModel("distilbert", "DistilBERT", Kind.MASKED, 268, hub_id="distilbert/distilbert-base-uncased"),
     CatalogModel("bert", "BERT", Kind.MASKED, 440, hub_id="google-bert/bert-base-uncased"),
     CatalogModel("modernbert", "ModernBERT", Kind.MASKED, 599, hub_id="answerdotai/ModernBERT-base"),
     CatalogModel(
-        "modernbert-ja-130m", "ModernBERT-Ja-130M (日本語)", Kind.MASKED, 530, hub_id="sbintuitions/modernbert-ja-130m"
+        "modernbert-ja-130m",
+        "ModernBERT-Ja-130M (日本語)",
+        Kind.MASKED,
+        530,
+        hub_id="sbintuitions/modernbert-ja-130m",
+        reads_japanese=True,
     ),
     CatalogModel("t5-small", "T5-small", Kind.SEQ2SEQ, 242, hub_id="google-t5/t5-small"),
 )

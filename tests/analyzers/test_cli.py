@@ -62,7 +62,7 @@ def test_rankings_are_a_table_or_json(tiny: str, capsys: Any) -> None:
     status, out, err = run(capsys, *asked)
     assert (status, err) == (0, "")
     assert "first from layer: " in out
-    assert "·the (259)" in out
+    assert "␣the (259)" in out
     status, out, err = run(capsys, *asked, "--watch", " to", "--position", "2", "--json")
     assert (status, err) == (0, "")
     found = json.loads(out)

@@ -55,7 +55,7 @@ def factors(used: Any) -> Any:
     """A page on which the factors of the text stand, with the first one pinned and nothing hovered."""
     seen = used
     drawn = "".join(seen.page.locator("#factor-view .text .shown").all_text_contents())
-    if not drawn.replace("·", " ").startswith(TEXT):
+    if not drawn.replace("␣", " ").startswith(TEXT):
         factorise(seen)
         assert pressed(seen) == ["0"]
         assert seen.said("factors-promoted").startswith("Factor 1:")
@@ -79,7 +79,7 @@ def test_a_run_draws_a_row_per_factor_and_every_token_once(factors: Any) -> None
     assert seen.page.locator(f"{ROWS} svg path").count() == 8
     assert seen.page.locator(f"{ROWS} .shares i").count() == 8 * 3
     drawn = "".join(seen.page.locator("#factor-view .text .shown").all_inner_texts())
-    assert drawn.replace("·", " ").startswith(TEXT)
+    assert drawn.replace("␣", " ").startswith(TEXT)
     colours = fills(seen)
     assert colours[0] == "transparent"
     assert any(colour.startswith("rgba(230, 118, 27") or colour == "rgb(230, 118, 27)" for colour in colours)
@@ -198,6 +198,7 @@ def test_too_few_tokens_are_a_sentence(visit: Any) -> None:
 def test_a_range_of_layers_is_asked_for_and_kept(used: Any) -> None:
     seen = used
     seen.go_to(TAB)
+    seen.show_settings()
     seen.page.get_by_label("From layer", exact=True).fill("1")
     seen.page.get_by_label("To layer (inclusive)", exact=True).fill("2")
     factorise(seen)
@@ -215,7 +216,7 @@ def test_hostile_text_is_drawn_literally_everywhere(used: Any) -> None:
     seen = used
     factorise(seen, HOSTILE)
     drawn = "".join(seen.page.locator("#factor-view .text .shown").all_inner_texts())
-    for piece in ("<img·src=x·onerror=window.hurt=1>", "${1+1}", "{{7*7}}"):
+    for piece in ("<img␣src=x␣onerror=window.hurt=1>", "${1+1}", "{{7*7}}"):
         assert piece in drawn
     for number in range(seen.page.locator(ROWS).count()):
         seen.page.locator(ROWS).nth(number).hover()
@@ -272,7 +273,7 @@ def test_an_example_of_the_encoder_runs_on_it_and_the_next_on_a_model_that_can(u
     assert model_of(seen).startswith("MiniLM")
     assert "minilm-l6" in seen.said("status")
     drawn = "".join(seen.page.locator("#factor-view .text .shown").all_inner_texts())
-    assert "·crows" in drawn
+    assert "␣crows" in drawn
     assert "[SEP]" in drawn
     assert seen.said("factors-line").endswith("left out: nothing")
     seen.page.wait_for_selector("#factors-promoted p", state="detached")

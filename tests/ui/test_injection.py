@@ -61,6 +61,7 @@ def hostile(used: Any) -> Any:
 
 def test_prompt_contrast_and_continuation_are_text_in_the_saliency_tab(hostile: Any) -> None:
     seen = hostile
+    seen.show_settings()
     seen.page.fill("#contrast textarea, #contrast input", PAYLOADS[3])
     seen.page.get_by_text("Sampling and continuation").click()
     seen.page.get_by_label("Score this continuation instead").fill("".join(PAYLOADS[:3]))
@@ -80,6 +81,7 @@ def test_prompt_contrast_and_continuation_are_text_in_the_saliency_tab(hostile: 
     seen.page.wait_for_selector("#saliency-chart svg.marks")
     is_unhurt(seen)
     seen.page.get_by_label("Score this continuation instead").fill("")
+    seen.show_settings()
     seen.page.fill("#contrast textarea, #contrast input", "")
 
 
@@ -88,6 +90,7 @@ def test_tokens_watched_words_and_the_other_text_are_text_in_the_lens_tabs(hosti
     seen.write("".join(PAYLOADS), 3)
     seen.go_to("Rankings")
     for words in (PAYLOADS[:16], PAYLOADS[16:32], PAYLOADS[32:48]):
+        seen.show_settings()
         seen.page.fill("#watch textarea", "\n".join(words))
         seen.page.keyboard.press("Tab")
         seen.press_run()
@@ -134,6 +137,7 @@ def test_what_is_typed_comes_back_as_text_in_a_refusal(visit: Any) -> None:
     seen.open_tab("Rankings")
     seen.write("the keys", 1)
     for words in (PAYLOADS[:16], PAYLOADS[16:32], PAYLOADS[32:48]):  # of several tokens here: quoted in the status line
+        seen.show_settings()
         seen.page.fill("#watch textarea", "\n".join(words))
         seen.page.keyboard.press("Tab")
         seen.press_run()

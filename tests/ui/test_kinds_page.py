@@ -84,6 +84,7 @@ def test_source_and_target_stand_apart_and_both_are_coloured(used: Any) -> None:
         seen.go_to(tab)
         if tab != "Neuron Factors":  # one token on the target's side is left to factorise
             assert seen.page.locator("#status p.error").count() == 0, tab
+    seen.show_settings()
     seen.page.wait_for_selector("#side", state="visible")
     seen.choose("Side", "source (encoder)")
     seen.press_run()
@@ -101,7 +102,7 @@ def test_an_encoder_compares_two_texts_and_says_what_it_cannot(used: Any) -> Non
     seen.page.fill("#target-text textarea, #target-text input", "a café")
     seen.page.keyboard.press("Tab")
     seen.press_run()
-    seen.answered("saliency", "≈a·café")
+    seen.answered("saliency", "≈a␣café")
     seen.go_to("Rankings")
     seen.page.wait_for_selector("#status p.error")
     assert "predicts no token" in seen.status()

@@ -36,6 +36,7 @@ def run_in(seen: Any, tab: str, text: str, new_tokens: int) -> None:
 
 
 def watch(seen: Any, words: str) -> None:
+    seen.show_settings()
     seen.page.fill("#watch textarea", words)
     seen.page.keyboard.press("Tab")
 
@@ -53,11 +54,11 @@ def test_opening_a_tab_answers_for_the_same_text(used: Any) -> None:
     seen.run(TEXT, 2)
     seen.open_tab(PREDICTIONS)
     seen.answered("predictions")
-    assert seen.drawn("predictions").replace("·", " ").startswith(TEXT)
+    assert seen.drawn("predictions").replace("␣", " ").startswith(TEXT)
     assert "Position" in seen.said("predictions-line")
     seen.open_tab(RANKINGS)
     seen.answered("rankings")
-    assert seen.drawn("rankings").replace("·", " ").startswith(TEXT)
+    assert seen.drawn("rankings").replace("␣", " ").startswith(TEXT)
     seen.page.wait_for_selector("#rankings-chart svg.marks")
 
 
@@ -88,7 +89,7 @@ def test_an_example_that_opens_its_tab_runs_once(used: Any) -> None:
     seen.run(TEXT, 1)
     before = seen.runs()
     seen.page.click("#example-7-layer-predictions")
-    seen.answered("predictions", "The·capital")
+    seen.answered("predictions", "The␣capital")
     seen.settled()
     assert seen.runs() == before + 1
 
@@ -103,7 +104,7 @@ def test_a_tab_with_a_setting_that_cannot_be_keeps_the_others_answering(used: An
     seen.go_to(PREDICTIONS)
     seen.go_to(RANKINGS)
     seen.answered("rankings")
-    assert seen.drawn("rankings").replace("·", " ").startswith("the cabinet")
+    assert seen.drawn("rankings").replace("␣", " ").startswith("the cabinet")
     seen.go_to(PREDICTIONS)
     seen.choose("Compare side by side", "nothing")
 
@@ -128,7 +129,9 @@ def test_the_token_after_the_text_can_be_read(used: Any) -> None:
     outputs.last.click()
     place = outputs.last.get_attribute("data-position")
     seen.page.wait_for_selector(f"#predictions-line :text('Position {place},')")
-    assert "outlined" not in seen.page.locator("#predictions-chart svg.marks").text_content()
+    seen.page.wait_for_function(
+        "!document.querySelector('#predictions-chart svg.marks')?.textContent.includes('outlined')", timeout=10_000
+    )
 
 
 def test_without_the_final_norm_there_are_two_pictures_and_a_warning(used: Any) -> None:
@@ -179,11 +182,11 @@ def test_watched_words_are_chips_with_ids_and_lines(used: Any) -> None:
     seen.press_run()
     seen.page.wait_for_selector("#watch-chart svg.marks", timeout=20_000)
     chips = seen.said("rankings-chips")
-    ids = re.fullmatch(r"“·is” = id (\d+) · “·are” = id (\d+)", chips.strip())
+    ids = re.fullmatch(r"“␣is” = id (\d+) · “␣are” = id (\d+)", chips.strip())
     assert ids is not None, chips
     legend = seen.page.locator("#watch-chart svg.marks").text_content()
-    assert f"·is ({ids[1]})" in legend
-    assert f"·are ({ids[2]})" in legend
+    assert f"␣is ({ids[1]})" in legend
+    assert f"␣are ({ids[2]})" in legend
     watch(seen, "")
     seen.press_run()
     seen.page.wait_for_selector("#watch-chart svg.marks", state="hidden")
@@ -295,7 +298,7 @@ def test_hostile_text_is_drawn_literally_everywhere(used: Any) -> None:
     seen.page.wait_for_selector("#overview-cell :text('Layer 0, position 1')", timeout=20_000)
     for strip in ("rankings", "predictions"):
         drawn = seen.drawn(strip)
-        for piece in ("<img·src=x·onerror=window.hurt=1>", "${1+1}", "{{7*7}}"):
+        for piece in ("<img␣src=x␣onerror=window.hurt=1>", "${1+1}", "{{7*7}}"):
             assert piece in drawn
     heads = seen.page.inner_text("#overview-grid thead")
     assert "$" in heads
@@ -321,7 +324,7 @@ def test_an_example_opens_its_tab_and_ends_well(used: Any, example: Example) -> 
     assert seen.page.input_value("#text textarea") == values["text"]
     selected = seen.page.locator("[role=tab][aria-selected=true]").inner_text()
     assert selected == {"layer-predictions": PREDICTIONS, "rankings": RANKINGS}[example.analysis]
-    assert seen.drawn(STRIPS[example.analysis]).replace("·", " ").startswith(values["text"].replace("\n", "↵"))
+    assert seen.drawn(STRIPS[example.analysis]).replace("␣", " ").startswith(values["text"].replace("\n", "↵"))
     assert seen.status().startswith(("Done in ", "Known already"))
     assert seen.page.locator("p.error").count() == 0
     panel = seen.page.locator("[role=tabpanel]:visible")
@@ -368,7 +371,8 @@ def test_stop_gives_the_buttons_back(used: Any) -> None:
     seen.page.wait_for_selector("#run", state="visible", timeout=1_000)
     seen.page.wait_for_selector("#stop", state="hidden", timeout=1_000)
     seen.page.wait_for_timeout(1_500)  # a late word of the stopped run would come by then; there is nothing to wait for
-    assert seen.status().startswith("Stopped. What was ready stays.")
+    assert seen.status().startswith("Stopped before anything was ready. The picture is that of the run before.")
+    assert seen.page.is_visible("#saliency-heading p.stale"), "what stands there is of another text"
     seen.choose("Method", "Occlusion (leave one out)")
     seen.run("the keys", 1)
     seen.open_tab(RANKINGS)

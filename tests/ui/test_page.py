@@ -66,7 +66,7 @@ def test_hostile_text_is_drawn_literally(used: Any) -> None:
         "#saliency-strip .shown", "parts => parts.map(part => part.textContent).join('')"
     )
     for piece in (
-        "<img·src=x·onerror=window.hurt=1>",
+        "<img␣src=x␣onerror=window.hurt=1>",
         "${1+1}",
         "{{7*7}}",
         "{{{value}}}",
@@ -92,10 +92,12 @@ def test_bad_input_is_a_sentence_and_the_buttons_come_back(used: Any) -> None:
 
 def test_a_contrast_of_several_tokens_says_which_one_counts(used: Any) -> None:
     seen = used
+    seen.show_settings()
     seen.page.fill("#contrast textarea, #contrast input", "zebra")
     seen.run("the keys to the", 1)
     seen.page.wait_for_selector("#status p.warning")
     assert "tokens for this model" in seen.said("status")
+    seen.show_settings()
     seen.page.fill("#contrast textarea, #contrast input", "")
 
 

@@ -29,6 +29,7 @@ from analyzers.serving.analyses import public_analyses
 from analyzers.serving.dispatch import Dispatcher, Step, answer
 from analyzers.serving.document import document
 from analyzers.serving.request import parse_request
+from analyzers.sources import local_files
 from analyzers.sources.resolver import Resolver
 from ui.controls import model_choices
 from ui.examples import EXAMPLES
@@ -184,7 +185,8 @@ def test_only_listed_models_are_on_offer(models: Path, tmp_path: Path, monkeypat
         store.load("late")
 
 
-def test_the_page_offers_the_listed_models_only() -> None:
+def test_the_page_offers_the_listed_models_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_files, "is_on_this_machine", lambda row: row.id in ("gpt2", "bert"))
     resolver = Resolver()
     resolver.restrict_to(("gpt2",))
     assert [id for _, id in model_choices(Dispatcher(PreloadedStore(resolver)))] == ["gpt2"]

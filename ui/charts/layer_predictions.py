@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
-
 import altair as alt
 
 from analyzers.common.languages import Language
 from analyzers.common.tokens import label_token, show_whitespace
 from analyzers.layer_predictions import LayerOverview, LayerPredictions
-from ui.charts.style import apply_theme, escape_formula, format_self_check, quote_text, text_width, wrap_line
+from ui.charts.spreadsheet import Sheet
+from ui.charts.style import apply_theme, format_self_check, quote_text, text_width, wrap_line
 from ui.charts.token_strip import label_tokens
 from ui.texts import say
 from ui.theme import AGAINST_HEX, FOR_HEX
 from ui.values import Cells, Row, Value
 
 MOST_COLUMNS = 60
+COMPACT_RANKS = 5
+"""Of two pictures side by side, so that whole cells of both stand on the page."""
 CELL = 58
 """Width of a cell in pixels: ten of them, the layers' names, entropy and KL stand on the page without scrolling."""
 
@@ -53,6 +53,7 @@ def predictions_chart(
     values = [
         row | {"layer": names[row["layer"]], "token": _short(row["token"])} | {"size": _font(_short(row["token"]))}
         for row in rows(result)
+        if not compact or row["rank"] <= COMPACT_RANKS
     ]
     order = list(names.values())
     layers = alt.Y("layer:N", sort=order, title=say("axis_layer", language))
@@ -119,18 +120,17 @@ def table_rows(result: LayerPredictions, language: Language) -> Cells:
     ]
 
 
-def csv_text(result: LayerPredictions) -> str:
-    """Every row as CSV, with the layer's entropy and KL."""
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(["position", "layer", "rank", "token", "id", "probability", "entropy", "kl"])
+def sheet(result: LayerPredictions) -> Sheet:
+    """Every row, with the layer's entropy and KL, and how it was read."""
     beside = {layer: (float(e), float(k)) for layer, e, k in zip(result.layers, result.entropy, result.kl, strict=True)}
-    for row in rows(result):
-        token = escape_formula(row["token"])
-        writer.writerow(
-            [result.position, row["layer"], row["rank"], token, row["id"], row["probability"], *beside[row["layer"]]]
-        )
-    return out.getvalue()
+    names = ("layer", "rank", "token", "id", "probability")
+    return Sheet(
+        ("position", *names, "entropy", "kl", "final_norm"),
+        [
+            [result.position, *(row[name] for name in names), *beside[row["layer"]], result.final_norm]
+            for row in rows(result)
+        ],
+    )
 
 
 def overview_grid(overview: LayerOverview, language: Language, around: int | None) -> Value:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 
 import altair as alt
@@ -14,7 +12,8 @@ from analyzers.ablation import Ablation
 from analyzers.common.languages import Language
 from analyzers.common.tokens import label_token, show_whitespace
 from analyzers.neuron_factors import NeuronFactors, match_factors
-from ui.charts.style import apply_theme, escape_formula
+from ui.charts.spreadsheet import Sheet
+from ui.charts.style import apply_theme
 from ui.charts.token_strip import draw_glyphs, pack_float32
 from ui.texts import say
 from ui.theme import FOR_HEX, RANDOM_HEX
@@ -103,22 +102,17 @@ def neuron_rows(result: NeuronFactors) -> Cells:
     ]
 
 
-def csv_text(result: NeuronFactors) -> str:
+def sheet(result: NeuronFactors) -> Sheet:
     """Activation of every factor on every token; empty where a token was left out."""
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(["position", "token", "id", *(f"factor_{n}" for n in range(1, len(result.factors) + 1))])
-    for i, token in enumerate(result.tokens):
-        values = [factor.activations[i] for factor in result.factors]
-        writer.writerow(
-            [
-                i,
-                escape_formula(label_token(token)),
-                token.id,
-                *("" if np.isnan(value) else float(value) for value in values),
-            ]
-        )
-    return out.getvalue()
+    names = (f"factor_{n}" for n in range(1, len(result.factors) + 1))
+    return Sheet(
+        ("position", "token", "id", *names),
+        [
+            [i, label_token(token), token.id, *(None if np.isnan(value) else float(value) for value in values)]
+            for i, token in enumerate(result.tokens)
+            for values in [[factor.activations[i] for factor in result.factors]]
+        ],
+    )
 
 
 def describe_promoted(result: NeuronFactors, number: int, language: Language) -> list[str]:

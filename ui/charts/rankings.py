@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
-
 import altair as alt
 
 from analyzers.common.languages import Language
 from analyzers.common.tokens import label_token, show_whitespace
 from analyzers.rankings import Rankings
-from ui.charts.style import apply_theme, escape_formula, format_self_check, quote_text, wrap_line
+from ui.charts.spreadsheet import Sheet
+from ui.charts.style import apply_theme, format_self_check, quote_text, wrap_line
 from ui.charts.token_strip import build_reading_strip, position_reading
 from ui.texts import say
 from ui.theme import AGAINST_HEX, FOR_HEX
@@ -164,6 +162,7 @@ def commitment_strip(result: Rankings, language: Language, pinned: int | None) -
         language,
         pinned=pinned,
         answers=[token for token in result.outputs if result.offset == 0],
+        written=[token.position for token in result.outputs],
         fills=fills,
         legend=[(say("commitment_never", language), 0.0), *((str(layer), _fill(layer, n_layers)) for layer in marks)],
         legend_title=say("commitment_legend", language),
@@ -199,14 +198,12 @@ def table_rows(result: Rankings) -> Cells:
     return cells
 
 
-def csv_text(result: Rankings) -> str:
-    """The table as CSV."""
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(["layer", "position", "token", "rank", "ties"])
-    for layer, position, token, rank, ties in table_rows(result):
-        writer.writerow([layer, position, escape_formula(str(token)), rank, ties])
-    return out.getvalue()
+def sheet(result: Rankings) -> Sheet:
+    """The table, and how each row was read."""
+    return Sheet(
+        ("layer", "position", "token", "rank", "ties", "final_norm"),
+        [[*cells, result.final_norm] for cells in table_rows(result)],
+    )
 
 
 def _subtitle(result: Rankings, language: Language, text: str | None) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import textwrap
 
 import altair as alt
@@ -11,10 +9,11 @@ import numpy as np
 
 from analyzers.common.languages import Language
 from analyzers.common.methods import METHODS
-from analyzers.common.tokens import label_token, show_whitespace
+from analyzers.common.tokens import label_group, label_token, show_whitespace
 from analyzers.faithfulness import Faithfulness
 from analyzers.saliency import Saliency
-from ui.charts.style import apply_theme, escape_formula, wrap_line
+from ui.charts.spreadsheet import Sheet
+from ui.charts.style import apply_theme, wrap_line
 from ui.charts.token_strip import objective_name
 from ui.texts import say, text_keys
 from ui.theme import AGAINST_HEX, FOR_HEX
@@ -24,21 +23,26 @@ MOST_BARS = 40
 
 
 def rows(result: Saliency, position: int) -> list[Row]:
-    """One row per token that an explained one rests on: position, token, id, score, share (0 to 1, or None), effect
-    (+1 supports, −1 works against), and the target's value when the token is hidden (occlusion, else None)."""
+    """One row per token that an explained one rests on, or per word where whole words were hidden: position of its first
+    token, token, id (None for several), score, share (−1 to 1, or None), effect (+1 supports, −1 works against, None for
+    a method without a sign), and the target's value when it is hidden (occlusion, else None)."""
     row = result.row_of(position)
-    return [
-        {
-            "position": token.position,
-            "token": label_token(token),
-            "id": token.id,
-            "score": float(result.scores[row, token.position]),
-            "share": None if result.shares is None else float(result.shares[row, token.position]),
-            "effect": int(result.signs[row, token.position]),
-            "hidden": None if result.hidden_values is None else float(result.hidden_values[row, token.position]),
-        }
-        for token in (result.tokens[seen] for seen in result.seen[row])
-    ]
+    found: list[Row] = []
+    for group in result.seen_groups(row):
+        first, places = group[0], list(group)
+        effect = int(result.signs[row, first])
+        found.append(
+            {
+                "position": first,
+                "token": label_group([result.tokens[p] for p in group]),
+                "id": result.tokens[first].id if len(group) == 1 else None,
+                "score": float(result.scores[row, places].sum()),
+                "share": None if result.shares is None else effect * float(result.shares[row, places].sum()),
+                "effect": effect if result.is_signed else None,
+                "hidden": None if result.hidden_values is None else float(result.hidden_values[row, first]),
+            }
+        )
+    return found
 
 
 def saliency_chart(result: Saliency, position: int, language: Language) -> alt.Chart:
@@ -54,7 +58,7 @@ def saliency_chart(result: Saliency, position: int, language: Language) -> alt.C
             # The position makes each label its own: two "the" never merge.
             "label": f"{row['position']} {row['token']}",
             "value": 100 * row["share"] if is_share else row["score"],
-            "effect": effects[row["effect"]],
+            "effect": effects[row["effect"] or 1],
             "score": row["score"],
             "id": row["id"],
         }
@@ -62,7 +66,7 @@ def saliency_chart(result: Saliency, position: int, language: Language) -> alt.C
     ]
     token = label_token(result.explained_tokens[result.row_of(position)])
     title = say("chart_title", language, method=method_name(result.method, language), token=token)
-    subtitle = wrap_line(describe(result, position, language))
+    subtitle = wrap_line(describe(result, position, language), 56)
     if len(kept) < len(data):
         subtitle.append(say("chart_first", language, n=len(kept), total=len(data)))
     numbers_of = [row["value"] for row in values]
@@ -71,7 +75,7 @@ def saliency_chart(result: Saliency, position: int, language: Language) -> alt.C
     axis = alt.X(
         "value:Q",
         title=say("axis_share" if is_share else "axis_score", language),
-        scale=alt.Scale(domain=[low - room if low < 0 else 0.0, high + room], nice=False),
+        scale=alt.Scale(domain=[low - room if low < 0 else 0.0, high + room if high > 0 else 0.0], nice=False),
         axis=alt.Axis(tickCount=6),
     )
     base = alt.Chart(alt.InlineData(values=values)).encode(
@@ -89,13 +93,15 @@ def saliency_chart(result: Saliency, position: int, language: Language) -> alt.C
         scale=alt.Scale(domain=[effects[1], effects[-1]], range=[FOR_HEX, AGAINST_HEX]),
         legend=alt.Legend(title=None, orient="top") if result.is_signed else None,
     )
-    numbers = base.mark_text(align="left", dx=4, fontSize=12).encode(
-        text=alt.Text("value:Q", format=".1f" if is_share else ".3g")
-    )
-    chart = base.mark_bar().encode(color=colour) + numbers
+    shown = alt.Text("value:Q", format=".1f" if is_share else ".3g")
+    chart = base.mark_bar().encode(color=colour)
+    for is_left, way in ((False, alt.datum.value >= 0), (True, alt.datum.value < 0)):
+        if any((row["value"] < 0) == is_left for row in values):
+            beside = {"align": "right", "dx": -4} if is_left else {"align": "left", "dx": 4}
+            chart += base.transform_filter(way).mark_text(fontSize=12, **beside).encode(text=shown)
     return apply_theme(
         chart.properties(
-            width="container", height=alt.Step(24), title=alt.TitleParams(textwrap.wrap(title, 40), subtitle=subtitle)
+            width="container", height=alt.Step(24), title=alt.TitleParams(textwrap.wrap(title, 44), subtitle=subtitle)
         )
     )
 
@@ -127,6 +133,14 @@ def describe(result: Saliency, position: int, language: Language) -> str:
     return " · ".join(parts)
 
 
+def name_settings(result: Saliency, language: Language) -> str:
+    """What the settings of a map are, in one line."""
+    parts = [method_name(result.method, language), objective_name(result, language)]
+    if METHODS[result.method].uses_baseline:
+        parts.append(say("baseline_line", language, baseline=say(f"baseline_{result.baseline}", language)))
+    return say("settings_hold", language, what=" · ".join(parts))
+
+
 def method_name(method: str, language: Language) -> str:
     """As the page calls it; one without a text of its own by its id."""
     key = f"method_{method}"
@@ -140,7 +154,7 @@ def highlight_tokens(result: Saliency, position: int) -> list[tuple[str, float |
     largest = max((abs(row["score"]) for row in data), default=0.0) or 1.0
     pairs: list[tuple[str, float | None]] = []
     for row in data:
-        number = row["effect"] * row["share"] if row["share"] is not None else row["score"] / largest
+        number = row["share"] if row["share"] is not None else row["score"] / largest
         pairs.append((row["token"], round(float(number), 4)))
     return [*pairs, (label_token(result.explained_tokens[result.row_of(position)]), None)]
 
@@ -153,28 +167,29 @@ def table_rows(result: Saliency, position: int) -> Cells:
             row["token"],
             row["id"],
             float(f"{row['score']:.5g}"),
-            None if row["share"] is None else round(100 * row["effect"] * row["share"], 2),
+            None if row["share"] is None else round(100 * row["share"], 2),
             None if row["hidden"] is None else float(f"{row['hidden']:.5g}"),
         ]
         for row in rows(result, position)
     ]
 
 
-def csv_text(result: Saliency) -> str:
-    """Every explained token's rows as CSV, tokens as they are (quoted, and kept from being read as a formula)."""
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(["explained_position", "explained_token", "position", "token", "id", "score", "share", "hidden"])
-    for explained in result.explained:
-        for row in rows(result, explained):
-            token, other = (
-                escape_formula(label_token(result.explained_tokens[result.row_of(explained)])),
-                escape_formula(row["token"]),
-            )
-            writer.writerow(
-                [explained, token, row["position"], other, row["id"], row["score"], row["share"], row["hidden"]]
-            )
-    return out.getvalue()
+def sheet(result: Saliency) -> Sheet:
+    """Every explained token's rows: `value` is the explained token's own number, `share` has the sign of `effect`."""
+    columns = ("position", "token", "id", "score", "share", "effect", "hidden")
+    return Sheet(
+        ("explained_position", "explained_token", "value", *columns),
+        [
+            [
+                explained,
+                label_token(result.explained_tokens[i]),
+                float(result.values[i]),
+                *(row[name] for name in columns),
+            ]
+            for i, explained in enumerate(result.explained)
+            for row in rows(result, explained)
+        ],
+    )
 
 
 def faithfulness_chart(curves: Faithfulness, language: Language) -> alt.Chart:

@@ -8,7 +8,7 @@ from unicodedata import east_asian_width
 import numpy as np
 
 from analyzers.common.languages import Language
-from analyzers.common.tokens import show_whitespace
+from analyzers.common.tokens import SPACE, show_whitespace
 from ui.texts import say
 from ui.theme import CHART, EMBED
 
@@ -34,11 +34,6 @@ def text_width(text: str) -> int:
     return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
 
 
-def escape_formula(text: str) -> str:
-    """A cell of a CSV that no spreadsheet reads as a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
-
-
 def format_self_check(difference: float, language: Language) -> str:
     """The self-check's number; what is left in float32 is rounding, and says so."""
     return np.format_float_positional(difference, 1, fractional=False, trim="-") + (
@@ -50,8 +45,8 @@ def quote_text(text: str, most: int = 44) -> str:
     """A text as a chart names it: in quotes, on one line, its leading and trailing white space visible."""
     words = text.strip(" ")
     lead = len(text) - len(text.lstrip(" "))
-    seen = "·" * lead + " ".join(show_whitespace(word) for word in words.split(" "))
-    seen += "·" * (len(text) - lead - len(words))
+    seen = SPACE * lead + " ".join(show_whitespace(word) for word in words.split(" "))
+    seen += SPACE * (len(text) - lead - len(words))
     return f"“{seen if len(seen) <= most else seen[: most - 1] + '…'}”"
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from analyzers.common.languages import Language
-from analyzers.common.tokens import Token, label_token, show_whitespace
+from analyzers.common.tokens import SPACE, SPACES, Token, label_group, label_token, show_whitespace, word_numbers
 from analyzers.models.completion import Completion
 from analyzers.saliency import Saliency
 from ui.texts import say
@@ -23,8 +23,19 @@ def strip_value(result: Saliency, language: Language, pinned: int | None) -> Val
     else:
         scale = float(np.abs(result.scores).max()) or 1.0
         numbers = result.scores / scale
+    is_joined = any(len(group) > 1 for group in result.groups)
+    words_of = list(word_numbers(result.tokens))
     return {
-        "glyphs": draw_glyphs(result.tokens, result.explained_tokens, language),
+        "glyphs": draw_glyphs(
+            result.tokens,
+            result.explained_tokens,
+            language,
+            written=[token.position for token in result.explained_tokens],
+            groups=result.groups if is_joined else (),
+        ),
+        "is_joined": is_joined,
+        "word_of": words_of,
+        "word_names": name_words(result.tokens, words_of),
         "names": label_tokens(result.tokens, result.explained_tokens),
         "explained": list(result.explained),
         "values": [float(value) for value in result.values],
@@ -44,7 +55,10 @@ def strip_value(result: Saliency, language: Language, pinned: int | None) -> Val
             "for": say("legend_for", language),
             "against": say("legend_against", language),
             "target": objective_name(result, language),
+            "fixed": say("strip_fixed", language),
             "output": say("reading_output", language),
+            "finding": say("reading_finding", language),
+            "flat": say("reading_flat", language),
             "share": say("reading_share", language),
             "score": say("reading_score", language),
             "hidden": say("reading_hidden", language),
@@ -59,6 +73,7 @@ def build_reading_strip(
     *,
     pinned: int | None,
     answers: Sequence[Token] = (),
+    written: Collection[int] = (),
     fills: Mapping[int, float] | None = None,
     legend: Sequence[tuple[str, float]] = (),
     legend_title: str = "",
@@ -68,7 +83,7 @@ def build_reading_strip(
 
     `fills` are −1 to 1 per position; `legend` is (label, fill). With `next_token` a place for the token that was not
     written stands at the end."""
-    drawn = draw_glyphs(tokens, answers, language)
+    drawn = draw_glyphs(tokens, answers, language, written=written)
     if next_token:
         n = len(tokens)
         drawn.append({"text": say("strip_next", language), "parts": [n], "special": True, "breaks": 0, "starts": True})
@@ -110,18 +125,44 @@ def label_tokens(tokens: Sequence[Token], answers: Sequence[Token]) -> list[str]
     return labels + [label_token(token) for token in at.values()]
 
 
-def draw_glyphs(tokens: Sequence[Token], answers: Sequence[Token], language: Language) -> list[Value]:
-    """What is drawn, in order: each run of tokens that share characters once, with the positions of its parts. A hidden
-    token is a chip with what is said there; a source and a target are named and stand apart."""
+def name_words(tokens: Sequence[Token], words_of: Sequence[int]) -> list[str]:
+    """Each word as it is spoken of, without the space before it."""
+    words: dict[int, list[Token]] = {}
+    for token, number in zip(tokens, words_of, strict=True):
+        words.setdefault(number, []).append(token)
+    names = [label_group(parts) for parts in words.values()]
+    return [f"“{name.removeprefix(SPACE) or name}”" for name in names]
+
+
+def draw_glyphs(
+    tokens: Sequence[Token],
+    answers: Sequence[Token],
+    language: Language,
+    *,
+    written: Collection[int] = (),
+    groups: Sequence[Sequence[int]] = (),
+) -> list[Value]:
+    """What is drawn, in order: each run of tokens that share characters, and each of `groups`, once, with the positions
+    of its parts. A hidden token is a chip with what is said there; a source and a target are named and stand apart; what
+    the model wrote, `written`, is framed."""
     at = {token.position: token for token in answers}
+    words = word_numbers(tokens)
+    group_of = {position: group[0] for group in groups for position in group}
     drawn: list[Value] = []
     side: str | None = None
     for token in (*tokens, *(token for token in answers if token.position >= len(tokens))):
         answer = at.get(token.position, token)
-        if drawn and drawn[-1]["parts"][0] == token.glyph_start and side == token.side:
-            drawn[-1]["parts"].append(token.position)
+        last = drawn[-1]["parts"] if drawn else []
+        shown = show_whitespace(token.text if token.special else token.glyph_text)
+        if last and side == token.side and last[0] == token.glyph_start:
+            last.append(token.position)
             continue
-        text = show_whitespace(token.text if token.special else token.glyph_text)
+        if last and group_of.get(token.position, token.position) == group_of.get(last[0]):
+            if token.glyph_start == token.position:
+                drawn[-1]["text"] += shown
+            last.append(token.position)
+            continue
+        text = shown
         if answer.id != token.id:
             text += f" → {show_whitespace(answer.text)}"
         glyph = {
@@ -130,7 +171,15 @@ def draw_glyphs(tokens: Sequence[Token], answers: Sequence[Token], language: Lan
             "special": token.special,
             "breaks": (0 if token.special else token.glyph_text.count("\n")),
             "starts": token.special or token.glyph_text[:1].isspace() or token.position == 0,
+            "written": token.position in written,
         }
+        # The distance between two words is the space between them; one more, and one at the beginning, is drawn.
+        glyph["gap"] = (
+            token.position > 0 and glyph["starts"] and text[:1] == SPACE and text[1:2] not in ("", *SPACES.values())
+        )
+        same_word = 0 < token.position < len(words) and words[token.position] == words[token.position - 1]
+        glyph["joined"] = same_word and not glyph["starts"]
+        glyph["arrow"] = bool(written) and bool(drawn) and token.position == min(written) and token.position > 0
         if side != token.side:
             side = token.side
             glyph["side"] = say(f"side_{side}", language)

@@ -17,11 +17,11 @@ const say = (text) => {
   const reading = element.querySelector(".reading");
   if (reading) reading.textContent = text;
 };
-// The characters of a glyph, its leading white space fainter.
+// The characters of a glyph, its leading white space fainter; `gap` is a space that the distance to the one before shows.
 const show_text = (drawn) => {
   const shown = make("span", "shown");
-  const lead = drawn.special ? 0 : drawn.text.length - drawn.text.replace(/^[·↵⇥⍽□]+/, "").length;
-  if (lead) shown.append(make("span", "space", drawn.text.slice(0, lead)));
+  const lead = drawn.special ? 0 : drawn.text.length - drawn.text.replace(/^[␣↵⇥⍽□]+/, "").length;
+  if (lead) shown.append(make("span", drawn.gap ? "space gap" : "space", drawn.text.slice(0, lead)));
   shown.append(document.createTextNode(drawn.text.slice(lead)));
   return shown;
 };

@@ -1,8 +1,12 @@
+const FLAT = 1.5;  // a map whose largest number is below so many times the mean points at nothing
+const MANY = 150;  // tokens, from which on they are written smaller
 let value = null, rows = new Map(), seen = new Map(), numbers = null, hidden = null;
-let glyphs = [], fills = [], viewed = null, pinned = null;
+let glyphs = [], fills = [], viewed = null, pinned = null, top_of_map = 1, is_fixed = false;
 
-// The strength of a colour is the square root of the share: fixed from 0 to 100 %, the same for every text.
-const colour = (x) => (x === 0 ? "transparent" : `rgba(${x > 0 ? FOR : AGAINST}, ${STRONGEST * Math.sqrt(Math.min(1, Math.abs(x)))})`);
+// Colour goes up to the largest number of the map that is viewed; for comparing maps, or where the colours stay, its
+// strength is the square root of the share, fixed from 0 to 100 %.
+const strength = (x) => (is_fixed || is_reading() ? Math.sqrt(Math.min(1, Math.abs(x))) : Math.min(1, Math.abs(x) / top_of_map));
+const colour = (x) => (x === 0 ? "transparent" : `rgba(${x > 0 ? FOR : AGAINST}, ${STRONGEST * strength(x)})`);
 const percent = (x) => `${(100 * x).toFixed(Math.abs(x) < 0.1 ? 1 : 0)}%`;
 const figure = (x) => (value.is_percent ? percent(x) : String(Number(x.toPrecision(3))));
 const is_reading = () => value.readings !== undefined;  // fixed colours and a line per token, no matrix
@@ -13,35 +17,22 @@ const cell = (position) => {
 };
 
 const minus = (text) => text.replace("-", "−");
-// A number that would run into the one before it stands a line lower; where there is no room either, it waits to be hovered.
-const make_room = () => {
-  const shown = glyphs.filter(({ number }) => number.textContent);
-  for (const { number } of shown) number.className = "number";
-  const boxes = shown.map(({ number }) => number.getBoundingClientRect());
-  const ends = [-Infinity, -Infinity];
-  let line = null;
-  shown.forEach(({ number }, i) => {
-    const box = boxes[i];
-    if (line === null || Math.abs(box.top - line) > 4) { line = box.top; ends.fill(-Infinity); }
-    const level = ends.findIndex((end) => box.left > end + 1);
-    if (level < 0) number.textContent = "";
-    else { ends[level] = box.right; if (level) number.classList.add("lower"); }
-  });
-};
+const total_of = (parts) => parts.reduce((sum, position) => sum + cell(position), 0);
+const tell = (x) => minus(value.is_share ? String(Math.round(100 * x)) : (x * value.scale).toPrecision(2));
 
 const paint = () => {
+  const whole = is_reading() || !value.is_joined;  // else the tokens of a glyph have one number between them
+  const sizes = whole ? fills.map((_, position) => cell(position)) : glyphs.map(({ parts }) => total_of(parts));
+  top_of_map = Math.max(0, ...sizes.map((x) => Math.abs(x || 0))) || 1;
   for (const { parts, number } of glyphs) {
-    let total = 0;
-    for (const position of parts) {
-      const x = cell(position);
-      total += x;
-      fills[position].style.backgroundColor = colour(x);
-    }
+    const total = total_of(parts);
+    for (const position of parts) fills[position].style.backgroundColor = colour(whole ? cell(position) : total);
     if (is_reading()) continue;
-    const big = Math.abs(total) >= 0.005 && is_seen(parts[0]);
-    number.textContent = !big ? "" : minus(value.is_share ? String(Math.round(100 * total)) : (total * value.scale).toPrecision(2));
+    const own = parts.includes(viewed) && rows.get(viewed);
+    if (own !== false && own !== undefined) number.textContent = figure(value.values[own]);
+    else number.textContent = Math.abs(total) >= 0.005 && is_seen(parts[0]) ? tell(total) : "";
   }
-  if (!is_reading()) make_room();
+  draw_legend();
   for (const button of element.querySelectorAll(".output")) {
     const position = Number(button.dataset.position);
     button.classList.toggle("viewed", position === viewed);
@@ -53,11 +44,21 @@ const paint = () => {
 // Whether the viewed token rests on this one: on those before it, or (masked) on all that is not hidden.
 const is_seen = (position) => !is_reading() && viewed !== null && seen.has(viewed) && seen.get(viewed).has(position);
 const name_of = (position) => `“${value.names[position]}”`;
+// What the map of the viewed token says: the word that most of it comes from, or that none stands out.
 const read_output = () => {
   if (is_reading()) return value.readings[viewed] || "";
   const row = rows.get(viewed);
   if (row === undefined) return "";
-  return fill_in(value.words.output, { token: name_of(viewed), position: viewed, target: value.words.target, value: figure(value.values[row]) });
+  const values = { token: name_of(viewed), position: viewed, target: value.words.target, value: figure(value.values[row]) };
+  const places = [...seen.get(viewed)], totals = new Map();
+  for (const position of places) totals.set(value.word_of[position], (totals.get(value.word_of[position]) || 0) + cell(position));
+  const [word, most] = [...totals].reduce((best, one) => (one[1] > best[1] ? one : best), [null, 0]);
+  if (word === null) return fill_in(value.words.output, values);
+  const sizes = places.map((position) => Math.abs(cell(position)));
+  const largest = Math.max(...sizes), mean = sizes.reduce((a, b) => a + b, 0) / sizes.length;
+  const size = (x) => (value.is_share ? percent(x) : tell(x));
+  if (sizes.length > 2 && totals.size > 1 && largest < FLAT * mean) return fill_in(value.words.flat, { ...values, most: size(largest) });
+  return fill_in(value.words.finding, { ...values, word: value.word_names[word], share: size(most) });
 };
 const read_input = (position) => {
   const row = rows.get(viewed), x = cell(position);
@@ -81,31 +82,36 @@ const pin = (position) => {
   trigger("select", { index: position });
 };
 
-const draw_legend = (home) => {
-  const legend = make("div", "legend");
-  const swatches = make("span", "swatches");
+const draw_legend = () => {
+  const legend = element.querySelector(".legend");
+  if (!legend) return;
   if (is_reading()) {
-    if (!value.legend.length) return;
+    if (legend.childNodes.length || !value.legend.length) return;
+    const swatches = make("span", "swatches");
     for (const { label, fill } of value.legend) {
       const swatch = make("span", "swatch", label);
       swatch.style.backgroundColor = colour(fill);
       swatches.append(swatch);
     }
     legend.append(swatches, make("span", "", value.words.legend));
-    home.append(legend);
     return;
   }
-  const marks = value.is_signed ? [-1, -0.3, -0.1, 0, 0.1, 0.3, 1] : [0, 0.1, 0.3, 1];
-  for (const mark of marks) {
-    const swatch = make("span", "swatch", value.is_share ? `${Math.round(100 * Math.abs(mark))}%` : String(Number((mark * value.scale).toPrecision(2))));
-    swatch.style.backgroundColor = colour(mark);
-    swatches.append(swatch);
-  }
-  if (value.is_signed) legend.append(make("span", "", `◀ ${value.words.against}`));
-  legend.append(swatches);
-  if (value.is_signed) legend.append(make("span", "", `${value.words.for} ▶`));
-  legend.append(make("span", "", value.words.legend));
-  home.append(legend);
+  const most = is_fixed ? 1 : top_of_map;
+  const figure_of = (x) => (value.is_share ? `${Math.round(100 * x)} %` : minus(String(Number((x * value.scale).toPrecision(2)))));
+  const steps = [-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1].filter((step) => value.is_signed || step >= 0);
+  const ramp = make("span", "ramp");
+  ramp.style.background = `linear-gradient(to right, ${steps.map((step) => colour(step * most)).join(", ")})`;
+  const ends = value.is_signed
+    ? [`${value.words.against} ${figure_of(most)}`, `${figure_of(most)} ${value.words.for}`]
+    : ["0", figure_of(most)];
+  const button = make("button", "", value.words.fixed);
+  button.type = "button";
+  button.setAttribute("aria-pressed", String(is_fixed));
+  button.addEventListener("click", () => { is_fixed = !is_fixed; paint(); });
+  const is_at_it = legend.contains(document.activeElement);
+  legend.replaceChildren(make("span", "", ends[0]), ramp, make("span", "", ends[1]), make("span", "", value.words.legend));
+  if (value.is_share) legend.append(button);
+  if (is_at_it) button.focus();
 };
 
 const GHOST = [[56, 0.3], [70, 0.5], [24, 0], [74, 0.05], [26, 0], [34, 0], [40, 0.25], [26, 0.08], [80, 0]];
@@ -130,12 +136,17 @@ const draw = (home, given) => {
   hidden = unpack(value.hidden);
   value.explained.forEach((position, row) => rows.set(position, row));
   seen = new Map(is_reading() ? [] : value.explained.map((position, row) => [position, new Set(value.seen[row])]));
-  const text = make("div", "text");
+  const text = make("div", value.names.length > MANY ? "text dense" : "text");
   text.setAttribute("role", "group");
   text.setAttribute("aria-label", value.words.label);
   for (const drawn of value.glyphs) {
     if (drawn.side) text.append(make("div", "side", drawn.side));
-    const glyph = make("span", `glyph${drawn.starts ? " starts" : ""}${drawn.special ? " special" : ""}`);
+    if (drawn.arrow) {
+      const arrow = make("span", "arrow", "»");
+      arrow.setAttribute("aria-hidden", "true");
+      text.append(arrow);
+    }
+    const glyph = make("span", ["glyph", ...["starts", "joined", "special", "written"].filter((name) => drawn[name])].join(" "));
     const under = make("span", "fills"), over = make("span", "outputs");
     for (const position of drawn.parts) {
       const fill = make("span", "fill");
@@ -154,18 +165,18 @@ const draw = (home, given) => {
     }
     const number = make("span", "number", "");
     number.setAttribute("aria-hidden", "true");
-    glyph.append(under, show_text(drawn), number);
+    glyph.append(under, show_text(drawn));
+    if (!is_reading()) glyph.append(number);
     if (over.childNodes.length) glyph.append(over);
     text.append(glyph);
-    for (let i = 0; i < drawn.breaks; i++) text.append(document.createElement("br"));
+    if (drawn.breaks) text.append(make("span", "break"));
     glyphs.push({ parts: drawn.parts, number });
   }
   home.append(text);
   const reading = make("div", "reading", "");
   reading.setAttribute("aria-live", "polite");
   home.append(reading);
-  draw_legend(home);
-  home.append(make("div", "help", value.words.help));
+  home.append(make("div", "legend"), make("div", "help", value.words.help));
   // A value that pins nothing brings more tokens of the same run: what is pinned stays.
   if (value.pinned !== null) pinned = rows.has(value.pinned) ? value.pinned : null;
   else if (!rows.has(pinned)) pinned = null;
@@ -197,6 +208,7 @@ element.addEventListener("click", (event) => {
   else if (is_seen(position)) say(read_input(position));
 });
 element.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && value && numbers && pinned !== null) view(pinned);
   const position = part_at(event);
   if (position === null || !rows.has(position)) return;
   const order = value.explained, here = order.indexOf(position);

@@ -6,6 +6,10 @@ from collections.abc import Iterable
 
 import gradio as gr
 
+from ui.values import Mark
+
+Choice = Mark
+
 
 class OptionalText(gr.Textbox):
     """A text, or None where the box is empty."""
@@ -28,6 +32,18 @@ class OptionalInteger(gr.Textbox):
 
     def postprocess(self, value: int | str | None) -> str | None:  # type: ignore[override]
         return None if value is None else str(value)
+
+
+class LayerChoice(gr.Dropdown):
+    """A layer by its number or in a word; a number of the model before may stand there still, and goes to the gate."""
+
+    is_template = True
+
+    def __init__(self, choices: list[Choice], **options: object) -> None:
+        super().__init__(choices, allow_custom_value=True, **options)
+
+    def preprocess(self, payload: object) -> object:  # type: ignore[override]
+        return OptionalInteger.preprocess(self, payload) if isinstance(payload, str) else payload  # type: ignore[arg-type]
 
 
 class Words(gr.Textbox):

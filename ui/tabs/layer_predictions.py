@@ -13,7 +13,9 @@ from analyzers.common.settings import MOST_PREDICTIONS, LayerPredictionsSettings
 from analyzers.serving.dispatch import Answer, AnyAnswer, Runner
 from analyzers.serving.request import parse_request
 from ui.components.base import empty_state
+from ui.components.heading import Heading
 from ui.components.hover_strip import HoverStrip
+from ui.components.inputs import LayerChoice
 from ui.components.lens_grid import LensGrid
 from ui.components.notice import Notice, notice
 from ui.errors import language_of
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 else:
     PredictionsAnswer = Answer  # what Gradio reads of a handler, before torch is loaded
 
-MOST_LAYERS = 96
 COLUMNS = {
     "column_layer": "str",
     "column_rank": "number",
@@ -43,13 +44,14 @@ COLUMNS = {
 }
 
 
-def build_tab(runner: Runner, pinned: gr.State, status: Notice) -> AnyTab:
+def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading) -> AnyTab:
     """The widgets and the handlers that the shared Run does not serve. Called inside `gr.Tab`."""
-    with gr.Accordion(T("options"), open=True), gr.Row():
+    with gr.Accordion(T("options"), open=False, elem_classes=["settings-box"]), gr.Row():
         top = gr.Slider(1, MOST_PREDICTIONS, value=10, step=1, label=T("top"), min_width=180)
         layers: list[Mark] = [(T("layer_all"), "all"), (T("layer_last"), "last"), (T("layer_embedding"), -1)]
-        layer = gr.Dropdown([*layers, *((str(n), n) for n in range(MOST_LAYERS))], value="all", label=T("layer"))
+        layer = LayerChoice(layers, value="all", label=T("layer"), elem_id="layer")
         extras = comparison_widgets()
+    heading.render()
     strip = HoverStrip(empty_state("layer-predictions", DEFAULT), elem_id="predictions-strip")
     line = Notice(elem_id="predictions-line")
     answer = gr.State(None)
@@ -81,7 +83,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice) -> AnyTab:
             warning: notice("info"),
             panel: gr.update(visible=True),
             **results.show_table(charts.table_rows(result, language), language),
-            **results.show_files(found, charts.csv_text(result), language),
+            **results.show_files(language, (found, charts.sheet(result))),
         }
 
     def show_fresh(found: PredictionsAnswer, wanted: int | None, language: Language) -> Updates:
@@ -101,7 +103,8 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice) -> AnyTab:
             )
             for plot, found in ((chart, first), (beside, second))
         }
-        return pictures | {warning: warn_of_norm(second, language)}
+        files = results.show_files(language, *((found, charts.sheet(found.result)) for found in (first, second)))
+        return pictures | files | {warning: warn_of_norm(second, language)}
 
     def read_overview(found: PredictionsAnswer | None, request: gr.Request) -> Iterator[Updates]:
         """The top token of every layer at every position."""
@@ -142,7 +145,8 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice) -> AnyTab:
         settings={"top": top, "layer": layer},
         answer=answer,
         empty=strip,
-        outputs=[*outputs, grid, overview_line, cell],
+        outputs=[*outputs, layer, grid, overview_line, cell],
+        fit_model=lambda model: {layer: gr.update(choices=[*layers, *((str(n), n) for n in range(model.n_layers))])},
         show=show_fresh,
         extras=extras,
         extra_defaults={"compare": "none", "compare_text": ""},
@@ -166,6 +170,7 @@ def _strip(found: PredictionsAnswer, language: Language) -> Value:
         language,
         pinned=found.result.position,
         answers=completion.answers,
+        written=[token.position for token in completion.outputs],
         next_token=completion.n_positions in completion.predictable_positions,
     )
 

@@ -16,6 +16,7 @@ from analyzers.serving.analyses import ANALYSES
 from analyzers.serving.dispatch import Answer, AnyAnswer, Runner
 from ui.components.base import empty_state
 from ui.components.factor_view import FactorView
+from ui.components.heading import Heading
 from ui.components.inputs import OptionalInteger
 from ui.components.notice import Notice, notice
 from ui.errors import language_of, sentence_for
@@ -45,9 +46,10 @@ COMPARED: tuple[LayerSet, ...] = ("first", "middle", "last")
 MOST_NEURONS = 20
 
 
-def build_tab(runner: Runner, _pinned: gr.State, status: Notice) -> AnyTab:
+def build_tab(runner: Runner, _pinned: gr.State, status: Notice, heading: Heading) -> AnyTab:
     """The widgets and the handlers that the shared Run does not serve. Called inside `gr.Tab`."""
     settings = _settings()
+    heading.render()
     view = FactorView(empty_state("neuron-factors", DEFAULT), elem_id="factor-view")
     line = Notice(elem_id="factors-line")
     answer, factor = gr.State(None), gr.State(0)
@@ -85,7 +87,7 @@ def build_tab(runner: Runner, _pinned: gr.State, status: Notice) -> AnyTab:
             panel: gr.update(visible=True),
             leading: gr.update(value=pairs, color_map=colours),
             **results.show_table(charts.neuron_rows(result), language),
-            **results.show_files(found, charts.csv_text(result), language),
+            **results.show_files(language, (found, charts.sheet(result))),
             cause_chart: gr.update(visible=False),
             cause_line: notice("info"),
             compare_chart: gr.update(visible=False),
@@ -183,7 +185,7 @@ def _settings() -> dict[str, gr.components.Component]:
         return [(T(f"{name}_{value}"), value) for value in values]
 
     counts: list[Mark] = [(T("factors_auto"), "auto"), *((str(n), n) for n in range(1, LIMITS.factors + 1))]
-    with gr.Accordion(T("options"), open=True), gr.Row():
+    with gr.Accordion(T("options"), open=False, elem_classes=["settings-box"]), gr.Row():
         factors = gr.Dropdown(counts, value="auto", label=T("factors"), min_width=160)
         layer_sets = choices("layers", "all", "first", "middle", "last")
         layers = gr.Dropdown(layer_sets, value="all", label=T("layers"), min_width=130)

@@ -10,6 +10,7 @@ from analyzers.common.languages import DEFAULT, Language
 from analyzers.common.settings import RankingsSettings
 from analyzers.serving.dispatch import Answer, Runner
 from ui.components.base import empty_state
+from ui.components.heading import Heading
 from ui.components.hover_strip import HoverStrip
 from ui.components.inputs import Words
 from ui.components.notice import Notice, notice
@@ -35,14 +36,15 @@ COLUMNS = {
 }
 
 
-def build_tab(runner: Runner, pinned: gr.State, status: Notice) -> AnyTab:
+def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading) -> AnyTab:
     """The widgets and the handlers that the shared Run does not serve. Called inside `gr.Tab`."""
-    with gr.Accordion(T("options"), open=True), gr.Row():
+    with gr.Accordion(T("options"), open=False, elem_classes=["settings-box"]), gr.Row():
         with gr.Column(min_width=240):
             watch = Words(label=T("watch"), info=T("watch_info"), lines=2, max_lines=16, elem_id="watch")
             spacing = gr.Button(T("watch_spacing"), size="sm")
         with gr.Column(min_width=240):
             extras = comparison_widgets()
+    heading.render()
     strip = HoverStrip(empty_state("rankings", DEFAULT), elem_id="rankings-strip")
     line = Notice(elem_id="rankings-line")
     chips = Notice(elem_id="rankings-chips")
@@ -85,7 +87,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice) -> AnyTab:
             updates[chart] = gr.update(visible=False)
             updates[line] = notice("info", charts.line(result, language), say("rankings_none", language))
         is_complete = result.commitment_all is not None
-        return updates | results.show_files(found, charts.csv_text(result) if is_complete else None, language)
+        return updates | results.show_files(language, *([(found, charts.sheet(result))] if is_complete else []))
 
     def show_second(first: RankingsAnswer, second: RankingsAnswer, language: Language) -> Updates:
         from ui.charts import rankings as charts
@@ -98,7 +100,9 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice) -> AnyTab:
             pictures[lines] = gr.update(value=lines_chart, visible=lines_chart is not None)
             heat_map = charts.rankings_chart(result, language, text) if result.outputs else None
             pictures[heat] = gr.update(value=heat_map, visible=heat_map is not None)
-        return pictures | {warning: warn_of_norm(second, language)}
+        whole = all(found.result.commitment_all is not None for found in (first, second))
+        sheets = [(found, charts.sheet(found.result)) for found in (first, second) if whole]
+        return pictures | results.show_files(language, *sheets) | {warning: warn_of_norm(second, language)}
 
     def add_spacing(words: list[str]) -> list[str]:
         """Each word with its leading space and without, in the order written."""

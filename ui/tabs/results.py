@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import gradio as gr
 
@@ -14,6 +15,11 @@ from ui.downloads import DOWNLOADS
 from ui.i18n import T
 from ui.texts import say
 from ui.values import Cells, Component, Updates
+
+if TYPE_CHECKING:
+    from ui.charts.spreadsheet import Sheet
+else:
+    Sheet = object
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,13 +42,16 @@ class Results:
         headers = [say(key, language) for key in self.columns]
         return {self.table: gr.update(value={"headers": headers, "data": rows})}
 
-    def show_files(self, answer: AnyAnswer, csv_text: str | None, language: Language) -> Updates:
-        """None for `csv_text` while the answer is not whole: then there are no files, and none of an earlier run."""
-        if csv_text is None:
+    def show_files(self, language: Language, *sheets: tuple[AnyAnswer, Sheet]) -> Updates:
+        """An answer and its rows, or two that are compared. None while an answer is not whole: then there are no files, and
+        none of an earlier run."""
+        from ui.charts.spreadsheet import write_csv
+
+        if not sheets:
             return {self.csv_file: None, self.json_file: None}
         return {
-            self.csv_file: DOWNLOADS.save(f"{self.name}.csv", csv_text),
-            self.json_file: save_document(self.name, answer, language),
+            self.csv_file: DOWNLOADS.save(f"{self.name}.csv", write_csv(sheets)),
+            self.json_file: save_document(self.name, language, *(answer for answer, _ in sheets)),
         }
 
 
@@ -65,6 +74,10 @@ def build_results(name: str, columns: dict[str, str]) -> Results:
     return Results(name, tuple(columns), table, csv_file, json_file)
 
 
-def save_document(name: str, answer: AnyAnswer, language: Language) -> str | None:
-    """Path of the JSON document to download, or None where the disk takes no more."""
-    return DOWNLOADS.save(f"{name}.json", json.dumps(document(answer, language), ensure_ascii=False, indent=1))
+def save_document(name: str, language: Language, answer: AnyAnswer, *compared: AnyAnswer) -> str | None:
+    """Path of the JSON document to download, or None where the disk takes no more. What an answer is compared with
+    stands in it under `compared_with`."""
+    whole = document(answer, language)
+    if compared:
+        whole = {**whole, "compared_with": [document(one, language) for one in compared]}
+    return DOWNLOADS.save(f"{name}.json", json.dumps(whole, ensure_ascii=False, indent=1))

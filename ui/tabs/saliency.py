@@ -16,6 +16,7 @@ from analyzers.serving.analyses import ANALYSES
 from analyzers.serving.dispatch import Answer, AnyAnswer, Runner
 from analyzers.serving.request import AnyRequest
 from ui.components.base import empty_state
+from ui.components.heading import Heading
 from ui.components.hover_strip import HoverStrip
 from ui.components.inputs import OptionalText
 from ui.components.notice import Notice, notice
@@ -46,23 +47,25 @@ COLUMNS = {
 POINTS = (16, 50, 128, 256, 512)
 
 
-def build_tab(runner: Runner, pinned: gr.State, status: Notice) -> AnyTab:
+def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading) -> AnyTab:
     """The widgets, and the handlers that the shared Run does not serve. Called inside `gr.Tab`; `pinned` is the position
     of the predicted token looked at, shared by all tabs."""
-    settings = _settings()
+    settings, settings_box = _settings()
+    heading.render()
     strip = HoverStrip(empty_state("saliency", DEFAULT), elem_id="saliency-strip")
-    line = Notice(elem_id="saliency-line")
     answer = gr.State(None)
     with gr.Column(visible=False) as panel:
         chart = gr.Plot(show_label=False, elem_id="saliency-chart")
-        highlighted = gr.HighlightedText(
-            label=T("highlighted"),
-            combine_adjacent=False,
-            show_legend=True,
-            interactive=False,
-            elem_id="saliency-highlighted",
-        )
+        line = Notice(elem_id="saliency-line")
         results = build_results("saliency", COLUMNS)
+        with gr.Accordion(T("highlighted"), open=False):
+            highlighted = gr.HighlightedText(
+                show_label=False,
+                combine_adjacent=False,
+                show_legend=True,
+                interactive=False,
+                elem_id="saliency-highlighted",
+            )
         with gr.Accordion(T("faithfulness"), open=False):
             test = gr.Button(T("faithfulness_run"), size="sm")
             test_line = Notice()
@@ -73,6 +76,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice) -> AnyTab:
     pinned_outputs = [line, chart, highlighted, results.table, curves, test_line, pinned]
 
     def show(found: SaliencyAnswer, wanted: int | None, language: Language) -> Updates:
+        from ui.charts.saliency import name_settings
         from ui.charts.token_strip import strip_value
 
         explained = found.result.explained
@@ -81,6 +85,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice) -> AnyTab:
             strip: strip_value(found.result, language, first),
             answer: found,
             panel: gr.update(visible=True),
+            settings_box: gr.update(label=name_settings(found.result, language)),
             **show_pinned(found, first, language),
             **show_files(found, language),
         }
@@ -95,10 +100,10 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice) -> AnyTab:
         return {strip: strip_now, answer: found, **show_files(found, language)}
 
     def show_files(found: SaliencyAnswer, language: Language) -> Updates:
-        from ui.charts.saliency import csv_text
+        from ui.charts.saliency import sheet
 
         is_complete = len(found.result.explained) >= len(found.completion.outputs)
-        return results.show_files(found, csv_text(found.result) if is_complete else None, language)
+        return results.show_files(language, *([(found, sheet(found.result))] if is_complete else []))
 
     def show_pinned(found: SaliencyAnswer, position: int, language: Language) -> Updates:
         from ui.charts import saliency as charts
@@ -165,21 +170,22 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice) -> AnyTab:
         answer=answer,
         empty=strip,
         follow_pin=True,
-        outputs=[strip, answer, panel, *results.outputs, *pinned_outputs],
+        explains=True,
+        outputs=[strip, answer, panel, settings_box, *results.outputs, *pinned_outputs],
         show=show,
         show_more=show_more,
         side_runs=(SideRun(test.click, test_map, [answer, pinned], [test_line, curves]),),
     )
 
 
-def _settings() -> dict[str, gr.components.Component]:
+def _settings() -> tuple[dict[str, gr.components.Component], gr.Accordion]:
     """The widgets of the settings, under the names that the request gate knows."""
     choices = {
         setting.name: [(label_of(f"{setting.name}_{choice}", choice), choice) for choice in setting.choices]
         for setting in settings_of(SaliencySettings)
     }
     first = next(iter(METHODS))
-    with gr.Accordion(T("settings"), open=True), gr.Row(elem_id="settings-row"):
+    with gr.Accordion(T("settings"), open=False, elem_classes=["settings-box"]) as box, gr.Row(elem_id="settings-row"):
         method = gr.Dropdown(choices["method"], value=first, label=T("method"), elem_id="method", min_width=200)
         target = gr.Dropdown(choices["target"], value="probability", label=T("target"), min_width=140)
         contrast = OptionalText(
@@ -206,7 +212,7 @@ def _settings() -> dict[str, gr.components.Component]:
         "aggregate": aggregate,
         "points": points,
         "whole_words": whole_words,
-    }
+    }, box
 
 
 def _faithfulness_request(found: SaliencyAnswer, position: int) -> AnyRequest:

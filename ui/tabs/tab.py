@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import gradio as gr
 
@@ -13,8 +13,12 @@ from analyzers.common.parameters import Settings
 from analyzers.serving.dispatch import Answer, Runner
 from analyzers.serving.request import Request
 from ui.components.base import DrawnByScript
+from ui.components.heading import Heading
 from ui.components.notice import Notice
 from ui.values import Component, Event, Updates
+
+if TYPE_CHECKING:
+    from analyzers.models.language_model import ModelFacts
 
 S = TypeVar("S", bound=Settings)
 R = TypeVar("R")
@@ -58,6 +62,10 @@ class Tab(Generic[S, R]):
     """The component that says, before the first run, what will stand there."""
     follow_pin: bool = False
     """Whether an answer can be shown at another position without a run."""
+    fit_model: Callable[[ModelFacts], Updates] | None = None
+    """What there is to choose on the model of the last answer."""
+    explains: bool = False
+    """Whether it needs a token that is written or given."""
     side_runs: tuple[SideRun, ...] = ()
 
     @property
@@ -66,4 +74,4 @@ class Tab(Generic[S, R]):
 
 
 AnyTab: TypeAlias = Tab[Any, Any]
-TabBuilder: TypeAlias = Callable[[Runner, gr.State, Notice], AnyTab]
+TabBuilder: TypeAlias = Callable[[Runner, gr.State, Notice, Heading], AnyTab]

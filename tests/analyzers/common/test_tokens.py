@@ -158,9 +158,9 @@ def test_the_same_word_twice_is_two_tokens() -> None:
 
 
 def test_white_space_and_control_characters_can_be_seen() -> None:
-    assert show_whitespace(" a\n\t\u00a0\r\u3000") == "·a↵⇥⍽␍□"
+    assert show_whitespace(" a\n\t\u00a0\r\u3000") == "␣a↵⇥⍽␍□"
     assert show_whitespace("\x00\u202e\u200b") == "⟨00⟩⟨202E⟩⟨200B⟩"
-    assert show_whitespace("👩‍🚀 ❤️ <b>é") == "👩‍🚀·❤️·<b>é"
+    assert show_whitespace("👩‍🚀 ❤️ <b>é") == "👩‍🚀␣❤️␣<b>é"
     assert show_whitespace(texts("a\u00a0b")[1]) in ("⟨C2⟩", "⍽", "⍽b")
 
 

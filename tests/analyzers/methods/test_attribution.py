@@ -19,7 +19,14 @@ from toys import linear_module, loaded
 from analyzers.common.progress import finish
 from analyzers.common.settings import Objective
 from analyzers.methods import attribution
-from analyzers.methods.attribution import TokenObjective, evaluate, gradients, occlude
+from analyzers.methods.attribution import (
+    RecordedForward,
+    TokenObjective,
+    evaluate,
+    gradients,
+    occlude,
+    take_in_turns,
+)
 from analyzers.methods.integrated_gradients import gauss_legendre_rule, integrate
 from analyzers.models.language_model import LanguageModel
 
@@ -327,19 +334,31 @@ def test_the_same_input_twice_gives_the_same_numbers_to_the_bit(any_model: Langu
     assert torch.equal(case.gradients(), case.gradients())
 
 
-@pytest.mark.parametrize(
-    ("fits", "n_targets", "expected"),
-    [
-        (3.92, 10, [(0, 3), (3, 6), (6, 10)]),
-        (3.0, 10, [(0, 2), (2, 5), (5, 7), (7, 10)]),
-        (0.2, 3, [(0, 1), (1, 2), (2, 3)]),
-        (100.0, 3, [(0, 3)]),
-        (100.0, 1, [(0, 1)]),
-    ],
-)
-def test_targets_go_in_as_few_chunks_as_the_work_allows_alike_in_size(
-    gpt2: LanguageModel, monkeypatch: pytest.MonkeyPatch, fits: float, n_targets: int, expected: list[tuple[int, int]]
+@pytest.mark.parametrize(("fits", "most"), [(3.92, 3), (3.0, 3), (0.2, 1), (100.0, 100)])
+def test_as_many_targets_go_together_as_the_work_allows(
+    gpt2: LanguageModel, monkeypatch: pytest.MonkeyPatch, fits: float, most: int
 ) -> None:
     n_rows = 7
     monkeypatch.setitem(attribution.CHUNK_WORK, "cpu", fits * 2 * gpt2.n_block_parameters * n_rows)
-    assert attribution._chunks_of_targets(gpt2, n_rows, n_targets) == expected
+    assert attribution.targets_at_once(gpt2, n_rows) == most
+
+
+def test_the_targets_of_a_forward_share_it_however_they_are_cut(
+    gpt2: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = Case(gpt2)
+    n = case.objective.n_targets
+    whole = RecordedForward(gpt2, lambda: case.embedded.unsqueeze(0), case.objective)
+    alone = RecordedForward(gpt2, lambda: case.embedded.unsqueeze(0), case.objective)
+    with gpt2.anatomy.taps.open():
+        together = whole.gradient(0, n)
+        one_by_one = torch.cat([alone.gradient(i, i + 1) for i in reversed(range(n))]).flip(0)
+    torch.testing.assert_close(one_by_one, together, rtol=1e-4, atol=1e-6)
+    assert whole._graph is alone._graph is None, "the graph is let go with its last target"
+
+
+def test_workers_have_a_group_each() -> None:
+    groups = ["abc", "de", "fgh"]
+    assert "".join(take_in_turns(groups, 2)) == "adbecfgh"
+    assert "".join(take_in_turns(groups, 1)) == "abcdefgh"
+    assert "".join(take_in_turns(groups, 4)) == "adfbegch"

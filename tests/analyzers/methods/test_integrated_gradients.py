@@ -12,7 +12,7 @@ from families import tiny_model
 
 from analyzers.common.limits import LIMITS
 from analyzers.common.settings import SaliencySettings
-from analyzers.methods import integrated_gradients
+from analyzers.methods.attribution import RecordedForward
 from analyzers.methods.integrated_gradients import fejer_rule
 from analyzers.models.language_model import LanguageModel
 from analyzers.saliency import compute_saliency
@@ -49,13 +49,14 @@ def results(model: LanguageModel, **settings: Any) -> list[Any]:
 
 def test_no_point_is_computed_twice(monkeypatch: pytest.MonkeyPatch, gpt2: LanguageModel) -> None:
     computed: list[int] = []
-    compute = integrated_gradients.compute_gradients
+    compute = RecordedForward.gradient
 
-    def count(model: LanguageModel, embedded: torch.Tensor, objective: Any) -> torch.Tensor:
-        computed.append(len(embedded) * objective.n_targets)
-        return compute(model, embedded, objective)
+    def count(forward: RecordedForward, first: int, last: int) -> torch.Tensor:
+        found = compute(forward, first, last)
+        computed.append(found.shape[0] * found.shape[1])
+        return found
 
-    monkeypatch.setattr(integrated_gradients, "compute_gradients", count)
+    monkeypatch.setattr(RecordedForward, "gradient", count)
     (*_, whole) = results(gpt2, tolerance=0.0001)
     assert sum(computed) == sum(c.points for c in whole.completeness)
 

@@ -89,7 +89,7 @@ def test_warnings_are_sentences_in_the_language_asked_for(ask: Callable[..., Ans
 def test_the_table_names_method_target_and_every_token(ask: Callable[..., Answer], method: str) -> None:
     text = table(ask(method=method, points=2))
     assert f"{method} · probability 0." in text
-    assert "·and" in text or "·a" in text
+    assert "␣and" in text or "␣a" in text
     assert "Ġ" not in text
     assert text.count("%") >= 10
     assert ("baseline token “<|end|>”" in text) == (method in ("occlusion", "integrated-gradients"))
@@ -214,4 +214,4 @@ def test_the_table_of_rankings_has_a_line_per_layer_and_the_watched_words(ask: C
     assert [line.split() for line in lines[4:7]] == [[str(n), *(str(r) for r in row)] for n, row in enumerate(ranks)]
     assert "first from layer: " in text
     assert f"watched at position {answered.result.watch.position}" in text
-    assert all(f"{word} ({id})" in text for word, id in zip(["·the", "·to"], [259, 342], strict=True))
+    assert all(f"{word} ({id})" in text for word, id in zip(["␣the", "␣to"], [259, 342], strict=True))

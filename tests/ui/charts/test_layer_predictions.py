@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from dataclasses import replace
 from types import MappingProxyType
@@ -25,12 +23,12 @@ from analyzers.layer_predictions import (
 )
 from ui.charts.layer_predictions import (
     MOST_COLUMNS,
-    csv_text,
     layer_name,
     line,
     overview_grid,
     predictions_chart,
     rows,
+    sheet,
     table_rows,
 )
 
@@ -72,13 +70,13 @@ def grid_of(chart: dict[str, Any]) -> dict[str, Any]:
 
 def test_rows_are_the_result(made: LayerPredictions) -> None:
     assert [tuple(row.values()) for row in rows(made)] == [
-        (-1, 1, "·to", 342, 0.5, False),
-        (-1, 2, "·the", 259, 0.25, True),
+        (-1, 1, "␣to", 342, 0.5, False),
+        (-1, 2, "␣the", 259, 0.25, True),
         (0, 1, "⟨E1⟩", 158, 0.125, False),
         (0, 2, "␍", 202, 0.0625, False),
         (1, 1, "=1+1", 29, 0.75, False),
-        (1, 2, "·to", 342, 0.125, False),
-        (2, 1, "·the", 259, 0.875, True),
+        (1, 2, "␣to", 342, 0.125, False),
+        (2, 1, "␣the", 259, 0.875, True),
         (2, 2, "<b>", 3, 0.0625, False),
     ]
     assert list(rows(made)[0]) == ["layer", "rank", "token", "id", "probability", "is_chosen"]
@@ -141,16 +139,16 @@ def test_only_the_token_that_stands_there_is_outlined(made: LayerPredictions) ->
     outlined = [layer for layer in grid_of(chart)["layer"] if layer["mark"].get("stroke")]
     assert [layer["transform"] for layer in outlined] == [[{"filter": "datum.is_chosen"}]]
     assert drawn_rows(chart, "token", "is_chosen") == [
-        ("·to", False),
-        ("·the", True),
+        ("␣to", False),
+        ("␣the", True),
         ("⟨E1⟩", False),
         ("␍", False),
         ("=1+1", False),
-        ("·to", False),
-        ("·the", True),
+        ("␣to", False),
+        ("␣the", True),
         ("<b>", False),
     ]
-    assert "outlined: “·the”, the token that stands there" in chart["title"]["subtitle"]
+    assert "outlined: “␣the”, the token that stands there" in chart["title"]["subtitle"]
 
 
 def test_entropy_and_divergence_stand_beside_each_layer(made: LayerPredictions) -> None:
@@ -202,15 +200,22 @@ def test_text_reaches_the_chart_as_data_only(made: LayerPredictions) -> None:
 
 def test_the_table_rounds_and_names_the_embedding_row(made: LayerPredictions) -> None:
     precise = replace(made, predictions=((Prediction(342, " to", 0.123456789),), *made.predictions[1:]))
-    assert table_rows(precise, "en")[:2] == [["embedding", 1, "·to", 342, 0.12346], ["0", 1, "⟨E1⟩", 158, 0.125]]
+    assert table_rows(precise, "en")[:2] == [["embedding", 1, "␣to", 342, 0.12346], ["0", 1, "⟨E1⟩", 158, 0.125]]
 
 
-def test_csv_holds_every_number_and_keeps_a_token_from_being_a_formula(made: LayerPredictions) -> None:
-    table = list(csv.reader(io.StringIO(csv_text(made))))
-    assert table[0] == ["position", "layer", "rank", "token", "id", "probability", "entropy", "kl"]
-    assert table[1] == ["3", "-1", "1", "·to", "342", "0.5", "1.5", "3.0"]
-    assert table[5] == ["3", "1", "1", "'=1+1", "29", "0.75", "1.0", "1.0"]
-    assert len(table) == 1 + 8
+def test_a_sheet_holds_every_number(made: LayerPredictions) -> None:
+    found = sheet(made)
+    assert found.columns == ("position", "layer", "rank", "token", "id", "probability", "entropy", "kl", "final_norm")
+    assert found.rows[0] == [3, -1, 1, "␣to", 342, 0.5, 1.5, 3.0, True]
+    assert found.rows[4] == [3, 1, 1, "=1+1", 29, 0.75, 1.0, 1.0, True]
+    assert len(found.rows) == 8
+
+
+def test_side_by_side_the_first_five_ranks_stand_in_whole_cells(made: LayerPredictions) -> None:
+    many = replace(made, predictions=tuple(tuple(Prediction(i, f" {i}", 0.1) for i in range(10)) for _ in made.layers))
+    for compact, ranks in ((True, 5), (False, 10)):
+        drawn = predictions_chart(many, "en", compact=compact).to_dict()
+        assert {rank for (rank,) in drawn_rows(drawn, "rank")} == set(range(1, ranks + 1))
 
 
 @pytest.fixture(scope="module")
@@ -232,14 +237,14 @@ def overview() -> LayerOverview:
 def test_the_grid_is_the_overview(overview: LayerOverview) -> None:
     grid = overview_grid(overview, "en", None)
     assert grid["heads"] == [
-        {"position": 1, "label": "·the"},
-        {"position": 2, "label": "·to"},
+        {"position": 1, "label": "␣the"},
+        {"position": 2, "label": "␣to"},
         {"position": 3, "label": "next token"},
     ]
     assert [(row["layer"], row["label"]) for row in grid["body"]] == [(-1, "embedding"), (0, "0")]
     assert [[tuple(cell.values()) for cell in row["cells"]] for row in grid["body"]] == [
-        [("·the", 0.5, True), ("·to", 0.25, True), ("<img·src=x>", 0.1235, False)],
-        [("a·very·long…", 1.0, False), ("·to", 0.0, True), ("·the", 0.75, False)],
+        [("␣the", 0.5, True), ("␣to", 0.25, True), ("<img␣src=x>", 0.1235, False)],
+        [("a␣very␣long…", 1.0, False), ("␣to", 0.0, True), ("␣the", 0.75, False)],
     ]
     assert "positions" not in grid["note"]
     json.dumps(grid, allow_nan=False)
@@ -292,12 +297,12 @@ def test_a_real_result_is_a_valid_chart(language: Any, compact: bool) -> None:
         result = finish(predict_from_each_layer(model, completion, LayerPredictionsSettings(position=position)))
         chart = predictions_chart(result, language, compact=compact).to_dict()
         json.dumps(chart, allow_nan=False)
-        assert len(drawn_rows(chart, "token")) == 40
+        assert len(drawn_rows(chart, "token")) == (20 if compact else 40)
 
 
 def test_two_pictures_name_their_texts(made: LayerPredictions) -> None:
     subtitle = predictions_chart(made, "en", compact=True, text=" the keys\nto ").to_dict()["title"]["subtitle"]
-    assert subtitle[0] == "“·the keys↵to·”"
+    assert subtitle[0] == "“␣the keys↵to␣”"
     long = predictions_chart(made, "en", compact=True, text="x" * 100).to_dict()["title"]["subtitle"]
     assert long[0] == f"“{'x' * 43}…”"
 

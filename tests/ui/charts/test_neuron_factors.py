@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import csv
-import io
 from dataclasses import replace
 from typing import Any
 
@@ -21,11 +19,11 @@ from ui.charts.neuron_factors import (
     activations,
     colour_of,
     comparison_chart,
-    csv_text,
     describe_promoted,
     highlight_tokens,
     line,
     neuron_rows,
+    sheet,
     view_value,
 )
 
@@ -85,7 +83,7 @@ def test_the_view_draws_each_factor_over_its_own_largest(made: NeuronFactors) ->
     value = view_value(made, "en", 1)
     np.testing.assert_array_equal(unpacked(value), [[np.nan, 1, 0.5, 0, 0.25], [np.nan, 0, 0.5, 0, 1]])
     assert (value["width"], value["pinned"]) == (5, 1)
-    assert value["names"] == ["<|end|>", "the", "·the", "=b", "·<b>"]
+    assert value["names"] == ["<|end|>", "the", "␣the", "=b", "␣<b>"]
     assert [glyph["parts"] for glyph in value["glyphs"]] == [[0], [1], [2], [3], [4]]
     assert [one["shares"] for one in value["factors"]] == [[0.25, 0.75]] * 2
     assert [one["colour"] for one in value["factors"]] == ["#e6761b", "#3b82f6"]
@@ -94,9 +92,9 @@ def test_the_view_draws_each_factor_over_its_own_largest(made: NeuronFactors) ->
 
 def test_a_reading_names_the_strongest_tokens_and_none_at_zero(made: NeuronFactors) -> None:
     first, second = (one["reading"] for one in view_value(made, "en", 0)["factors"])
-    assert first == "Factor 1: “the”, “·the”, “·<b>”"
-    assert second == "Factor 2: “·<b>”, “·the”"
-    assert view_value(made, "ja", 0)["factors"][1]["reading"].startswith("因子 2:“·<b>”")
+    assert first == "Factor 1: “the”, “␣the”, “␣<b>”"
+    assert second == "Factor 2: “␣<b>”, “␣the”"
+    assert view_value(made, "ja", 0)["factors"][1]["reading"].startswith("因子 2：“␣<b>”")
 
 
 def test_a_factor_that_never_fires_is_drawn_flat() -> None:
@@ -123,14 +121,14 @@ def test_the_line_says_what_was_factorised_how_well_and_without_what(made: Neuro
 
 def test_the_line_is_said_in_japanese_too(made: NeuronFactors) -> None:
     assert line(made, "ja") == (
-        "NMF・層 0〜1・正の部分(ecco と同じ)・層の大きさを揃える・相対誤差 ‖X−WH‖/‖X‖ = 0.247・37 反復、収束・除外: <|end|>"
+        "NMF・層 0〜1・正の部分（ecco と同じ）・層の大きさを揃える・相対誤差 ‖X−WH‖/‖X‖ = 0.247・37 反復、収束・除外：<|end|>"
     )
-    assert line(replace(made, converged=False, left_out=()), "ja").endswith("収束していない・除外: なし")
+    assert line(replace(made, converged=False, left_out=()), "ja").endswith("収束していない・除外：なし")
 
 
 def test_each_token_has_its_leading_factor_or_none(made: NeuronFactors) -> None:
     pairs, colours = highlight_tokens(made)
-    assert pairs == [("<|end|>", None), ("the", "1"), ("·the", "2"), ("=b", None), ("·<b>", "2")]
+    assert pairs == [("<|end|>", None), ("the", "1"), ("␣the", "2"), ("=b", None), ("␣<b>", "2")]
     assert colours == {"1": "#e6761b", "2": "#3b82f6"}
 
 
@@ -139,19 +137,19 @@ def test_the_table_has_a_line_per_neuron_with_its_weight_in_four_figures(made: N
     assert neuron_rows(made) == first + [[2, *row[1:]] for row in first]
 
 
-def test_csv_is_empty_where_a_token_was_left_out_and_holds_no_formula(made: NeuronFactors) -> None:
-    rows = list(csv.DictReader(io.StringIO(csv_text(made))))
-    assert list(rows[0]) == ["position", "token", "id", "factor_1", "factor_2"]
-    assert [row["token"] for row in rows] == ["<|end|>", "the", "·the", "'=b", "·<b>"]
-    assert [row["id"] for row in rows] == ["10", "11", "12", "13", "14"]
-    assert (rows[0]["factor_1"], rows[0]["factor_2"]) == ("", "")
-    assert [[float(row[f"factor_{n}"]) for row in rows[1:]] for n in (1, 2)] == [list(A[1:]), list(B[1:])]
+def test_a_sheet_is_empty_where_a_token_was_left_out(made: NeuronFactors) -> None:
+    found = sheet(made)
+    assert found.columns == ("position", "token", "id", "factor_1", "factor_2")
+    assert [row[1] for row in found.rows] == ["<|end|>", "the", "␣the", "=b", "␣<b>"]
+    assert [row[2] for row in found.rows] == [10, 11, 12, 13, 14]
+    assert found.rows[0][3:] == [None, None]
+    assert [[row[n] for row in found.rows[1:]] for n in (3, 4)] == [list(A[1:]), list(B[1:])]
 
 
 def test_promoted_tokens_are_quoted_and_an_encoder_has_none(made: NeuronFactors) -> None:
     (said,) = describe_promoted(made, 1, "en")
-    assert said.startswith("Factor 2: its strongest neurons promote “·cat” “<i>” (")
-    assert describe_promoted(made, 0, "ja")[0].startswith("因子 1:")
+    assert said.startswith("Factor 2: its strongest neurons promote “␣cat” “<i>” (")
+    assert describe_promoted(made, 0, "ja")[0].startswith("因子 1：")
     encoder = replace(made, factors=tuple(replace(one, promoted=()) for one in made.factors))
     assert describe_promoted(encoder, 0, "en") == []
 
@@ -165,15 +163,15 @@ def ablation(n: int = 2) -> Ablation:
 def test_the_next_token_is_drawn_before_and_after_in_percent_from_zero() -> None:
     spec, values = inline(ablation_chart(ablation(), 2, "en"))
     assert [(value["token"], value["when"], value["probability"]) for value in values] == [
-        ("·cat (5)", "before", 50),
-        ("·cat (5)", "after", 10),
-        ("·cat (6)", "before", 20),
-        ("·cat (6)", "after", 30),
+        ("␣cat (5)", "before", 50),
+        ("␣cat (5)", "after", 10),
+        ("␣cat (6)", "before", 20),
+        ("␣cat (6)", "after", 30),
     ]
     assert spec["title"] == "The next token, with 10 neurons of factor 3 × 0.5: KL 0.123 nats"
     assert spec["encoding"]["x"]["scale"] == {"domain": [0, 1.05 * 50], "nice": False}
     assert spec["encoding"]["x"]["title"] == "probability (%)"
-    assert spec["encoding"]["y"]["sort"] == ["·cat (5)", "·cat (6)"]
+    assert spec["encoding"]["y"]["sort"] == ["␣cat (5)", "␣cat (6)"]
 
 
 def test_the_next_token_chart_keeps_the_twelve_likeliest_and_speaks_japanese() -> None:
@@ -207,7 +205,7 @@ def test_three_layers_stand_side_by_side_with_their_matched_factors() -> None:
     said = {(v["column"], v["factor"]): v["cosine"] for v in values if v["position"] == 0}
     assert [said[column, "Factor 1"] for column in columns] == ["", "1.00", "0.87"]
     assert {v["cosine"] for v in values if v["position"] > 0} == {""}
-    assert [v["token"] for v in values[:5]] == ["<|end|>", "the", "·the", "=b", "·<b>"]
+    assert [v["token"] for v in values[:5]] == ["<|end|>", "the", "␣the", "=b", "␣<b>"]
 
 
 def test_factors_keep_their_colours_in_the_comparison(made: NeuronFactors) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from dataclasses import replace
 from typing import Any
@@ -19,10 +17,10 @@ from analyzers.rankings import Rankings, rank_at_each_layer
 from ui.charts.rankings import (
     chips,
     commitment_strip,
-    csv_text,
     line,
     rankings_chart,
     rows,
+    sheet,
     table_rows,
     watch_chart,
 )
@@ -63,23 +61,23 @@ def data(chart: dict[str, Any]) -> list[dict[str, Any]]:
 
 def test_rows_are_the_result(made: Rankings) -> None:
     assert [tuple(row.values()) for row in rows(made)] == [
-        (0, 3, "·the", 1, 0),
+        (0, 3, "␣the", 1, 0),
         (0, 4, "=", 300, 2),
-        (0, 5, "·the", 12_345, 0),
-        (1, 3, "·the", 2, 0),
+        (0, 5, "␣the", 12_345, 0),
+        (1, 3, "␣the", 2, 0),
         (1, 4, "=", 20, 0),
-        (1, 5, "·the", 1, 0),
-        (2, 3, "·the", 1, 0),
+        (1, 5, "␣the", 1, 0),
+        (2, 3, "␣the", 1, 0),
         (2, 4, "=", 4, 1),
-        (2, 5, "·the", 1, 0),
+        (2, 5, "␣the", 1, 0),
     ]
     assert list(rows(made)[0]) == ["layer", "position", "token", "rank", "ties"]
 
 
 def test_two_equal_tokens_keep_their_own_columns(made: Rankings) -> None:
     chart = rankings_chart(made, "en").to_dict()
-    assert chart["layer"][0]["encoding"]["x"]["sort"] == ["3 ·the", "4 =", "5 ·the"]
-    assert [row["label"] for row in data(chart)[:3]] == ["3 ·the", "4 =", "5 ·the"]
+    assert chart["layer"][0]["encoding"]["x"]["sort"] == ["3 ␣the", "4 =", "5 ␣the"]
+    assert [row["label"] for row in data(chart)[:3]] == ["3 ␣the", "4 =", "5 ␣the"]
 
 
 def test_the_rank_is_written_in_its_cell(made: Rankings) -> None:
@@ -117,12 +115,12 @@ def test_watched_tokens_are_lines_with_their_ids(made: Rankings) -> None:
     chart = watch_chart(made, "en")
     assert chart is not None
     assert [tuple(row.values()) for row in data(chart.to_dict())] == [
-        (0, "·the (259)", 40, 0, 0.125),
-        (0, "·to (342)", 3, 1, 0.25),
-        (1, "·the (259)", 1, 0, 0.5),
-        (1, "·to (342)", 2, 0, 0.25),
-        (2, "·the (259)", 1, 0, 0.75),
-        (2, "·to (342)", 5, 2, 0.0625),
+        (0, "␣the (259)", 40, 0, 0.125),
+        (0, "␣to (342)", 3, 1, 0.25),
+        (1, "␣the (259)", 1, 0, 0.5),
+        (1, "␣to (342)", 2, 0, 0.25),
+        (2, "␣the (259)", 1, 0, 0.75),
+        (2, "␣to (342)", 5, 2, 0.0625),
     ]
     assert "position 3" in chart.to_dict()["title"]["text"]
 
@@ -148,7 +146,7 @@ def test_nothing_watched_is_no_chart_and_no_chip(made: Rankings) -> None:
 
 
 def test_a_chip_says_what_each_word_resolved_to(made: Rankings) -> None:
-    assert chips(made) == ["“·the” = id 259 · “·to” = id 342"]
+    assert chips(made) == ["“␣the” = id 259 · “␣to” = id 342"]
 
 
 def test_the_strip_is_dark_where_the_model_settles_late(made: Rankings) -> None:
@@ -156,8 +154,8 @@ def test_the_strip_is_dark_where_the_model_settles_late(made: Rankings) -> None:
     assert strip["explained"] == [1, 2, 3, 4, 5]
     assert strip["pinned"] == 4
     assert {position: round(fill, 6) for position, fill in strip["fills"].items()} == {"1": 0.04, "3": 1.0, "5": 0.36}
-    assert strip["readings"]["1"] == "“·the” (position 1): first from layer 0 on; log-probability −0.50"
-    assert strip["readings"]["2"] == "“·to” (position 2): not first at the last layer; log-probability −6.25"
+    assert strip["readings"]["1"] == "“␣the” (position 1): first from layer 0 on; log-probability −0.50"
+    assert strip["readings"]["2"] == "“␣to” (position 2): not first at the last layer; log-probability −6.25"
     assert strip["readings"]["3"].endswith("first from layer 2 on; log-probability −0.12")
 
 
@@ -194,23 +192,23 @@ def test_the_line_says_how_it_is_read(made: Rankings) -> None:
 def test_the_table_ends_with_the_watched_tokens(made: Rankings) -> None:
     cells = table_rows(made)
     assert len(cells) == 9 + 6
-    assert cells[0] == [0, 3, "·the", 1, 0]
+    assert cells[0] == [0, 3, "␣the", 1, 0]
     assert cells[9:] == [
-        [0, 3, "·the", 40, 0],
-        [1, 3, "·the", 1, 0],
-        [2, 3, "·the", 1, 0],
-        [0, 3, "·to", 3, 1],
-        [1, 3, "·to", 2, 0],
-        [2, 3, "·to", 5, 2],
+        [0, 3, "␣the", 40, 0],
+        [1, 3, "␣the", 1, 0],
+        [2, 3, "␣the", 1, 0],
+        [0, 3, "␣to", 3, 1],
+        [1, 3, "␣to", 2, 0],
+        [2, 3, "␣to", 5, 2],
     ]
     assert len(table_rows(replace(made, watch=None))) == 9
 
 
-def test_csv_keeps_a_token_from_being_a_formula(made: Rankings) -> None:
-    table = list(csv.reader(io.StringIO(csv_text(made))))
-    assert table[0] == ["layer", "position", "token", "rank", "ties"]
-    assert table[2] == ["0", "4", "'=", "300", "2"]
-    assert len(table) == 1 + 9 + 6
+def test_a_sheet_has_the_outputs_and_the_watched_tokens(made: Rankings) -> None:
+    found = sheet(made)
+    assert found.columns == ("layer", "position", "token", "rank", "ties", "final_norm")
+    assert found.rows[1] == [0, 4, "=", 300, 2, True]
+    assert len(found.rows) == 9 + 6
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import replace
 
 import numpy as np
@@ -16,15 +14,16 @@ from analyzers.faithfulness import compute_faithfulness
 from analyzers.methods.integrated_gradients import Completeness
 from analyzers.saliency import Saliency, SaliencySettings, compute_saliency
 from ui.charts.saliency import (
-    csv_text,
     describe,
     faithfulness_chart,
     highlight_tokens,
     rows,
     saliency_chart,
+    sheet,
     table_rows,
     wrap_line,
 )
+from ui.charts.token_strip import strip_value
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +42,8 @@ def test_rows_are_the_result(made: Saliency) -> None:
         for row in rows(made, 3)
     ] == [
         (0, "the", 0.1, 0.1, 1, 0.4),
-        (1, "·the", 0.3, 0.3, -1, 0.8),
-        (2, "·to", 0.6, 0.6, 1, 0.1),
+        (1, "␣the", 0.3, -0.3, -1, 0.8),
+        (2, "␣to", 0.6, 0.6, 1, 0.1),
     ]
 
 
@@ -56,20 +55,24 @@ def test_rows_of_a_token_that_is_not_explained_are_refused(made: Saliency) -> No
 def test_two_equal_tokens_keep_their_own_bars(made: Saliency) -> None:
     chart = saliency_chart(made, 3, "en").to_dict()
     values = next(iter(chart["datasets"].values())) if "datasets" in chart else chart["data"]["values"]
-    assert [value["label"] for value in values] == ["0 the", "1 ·the", "2 ·to"]
-    assert [round(value["value"], 6) for value in values] == [10, 30, 60]
+    assert [value["label"] for value in values] == ["0 the", "1 ␣the", "2 ␣to"]
+    assert [round(value["value"], 6) for value in values] == [10, -30, 60]
     assert [value["effect"] for value in values] == ["supports it", "works against it", "supports it"]
 
 
 def test_the_chart_says_its_method_target_and_baseline(made: Saliency) -> None:
-    for language, words in (("en", ["Occlusion", "probability", "absence"]), ("ja", ["遮蔽法", "確率", "「無い」"])):
+    for language, words in (
+        ("en", ["Occlusion", "probability", "absence"]),
+        ("ja", ["遮蔽法", "確率", "ベースライン"]),
+    ):
         title = saliency_chart(made, 3, language).to_dict()["title"]  # type: ignore[arg-type]
         said = " ".join([*title["text"], *title["subtitle"]])
         assert all(word in said for word in words)
 
 
-def test_the_bars_start_at_zero(made: Saliency) -> None:
-    low, high = saliency_chart(made, 3, "en").to_dict()["layer"][0]["encoding"]["x"]["scale"]["domain"]
+def test_bars_of_a_method_without_a_sign_start_at_zero(made: Saliency) -> None:
+    unsigned = replace(made, method="gradient", hidden_values=None)
+    low, high = saliency_chart(unsigned, 3, "en").to_dict()["layer"][0]["encoding"]["x"]["scale"]["domain"]
     assert low == 0
     assert high > 60
 
@@ -84,20 +87,43 @@ def test_not_converged_is_said(made: Saliency) -> None:
 
 
 def test_highlighted_text_carries_signed_shares(made: Saliency) -> None:
-    assert highlight_tokens(made, 3) == [("the", 0.1), ("·the", -0.3), ("·to", 0.6), ("·the", None)]
+    assert highlight_tokens(made, 3) == [("the", 0.1), ("␣the", -0.3), ("␣to", 0.6), ("␣the", None)]
 
 
 def test_the_table_rounds_and_signs(made: Saliency) -> None:
     assert [row[3:] for row in table_rows(made, 3)] == [[0.1, 10.0, 0.4], [0.3, -30.0, 0.8], [0.6, 60.0, 0.1]]
 
 
-def test_csv_keeps_a_token_from_being_a_formula() -> None:
+def test_a_sheet_has_the_sign_and_the_explained_number(made: Saliency) -> None:
+    found = sheet(made)
+    table = [dict(zip(found.columns, row, strict=True)) for row in found.rows if row[0] == 3]
+    assert [(row["share"], row["effect"]) for row in table] == [(0.1, 1), (-0.3, -1), (0.6, 1)]
+    assert {row["value"] for row in table} == {float(made.values[made.row_of(3)])}
+    assert sum(abs(row["share"]) for row in table) == pytest.approx(1)
+
+
+def test_bars_for_and_against_go_to_both_sides_of_zero(made: Saliency) -> None:
+    drawn = saliency_chart(made, 3, "en").to_dict()
+    values = next(iter(drawn["datasets"].values())) if "datasets" in drawn else drawn["data"]["values"]
+    assert [value["value"] for value in values] == pytest.approx([10, -30, 60])
+    low, high = drawn["layer"][0]["encoding"]["x"]["scale"]["domain"]
+    assert low < -30
+    assert high > 60
+
+
+def test_a_word_that_was_hidden_whole_is_one_block_with_one_bar() -> None:
     model = tiny_model("gpt2")
-    result = finish(compute_saliency(model, completed(model, "=the +to", target_text=" the"), SaliencySettings()))
-    table = list(csv.DictReader(io.StringIO(csv_text(result))))
-    assert len(table) == sum(result.explained)
-    assert table[0]["token"] == "'="
-    assert float(table[0]["score"]) == result.scores[0, 0]
+    completion = completed(model, "the cabinets to", target_text=" the")
+    result = finish(compute_saliency(model, completion, SaliencySettings(whole_words=True)))
+    (together,) = [group for group in result.groups if len(group) > 1]
+    position = result.explained[0]
+    (word,) = [row for row in rows(result, position) if row["position"] == together[0]]
+    assert word["token"].strip("␣") == "cabinets"
+    assert word["score"] == pytest.approx(float(result.scores[0, list(together)].sum()))
+    assert sum(abs(row["share"]) for row in rows(result, position)) == pytest.approx(1)
+    value = strip_value(result, "en", None)
+    assert value["is_joined"]
+    assert list(together) in [glyph["parts"] for glyph in value["glyphs"]]
 
 
 def test_a_long_text_shows_its_strongest_forty_in_text_order() -> None:

@@ -1,0 +1,41 @@
+"""A tab's numbers as CSV, for a spreadsheet: every line says what it is of."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analyzers.serving.dispatch import AnyAnswer
+from ui.values import Cells
+
+MARK = "\ufeff"
+"""A byte order mark, without which Excel takes UTF-8 for something else."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One answer's rows."""
+
+    columns: tuple[str, ...]
+    rows: Cells
+
+
+def write_csv(sheets: Sequence[tuple[AnyAnswer, Sheet]]) -> str:
+    """Rows of all answers, one under the other, each with its model and text at its end. Texts are quoted where they
+    must be, and kept from being read as a formula; what is not known is empty."""
+    out = io.StringIO()
+    out.write(MARK)
+    writer = csv.writer(out)
+    writer.writerow([*sheets[0][1].columns, "model", "text"])
+    for answer, sheet in sheets:
+        for row in sheet.rows:
+            cells = [*row, answer.model.id, answer.request.text]
+            writer.writerow([escape_formula(cell) if isinstance(cell, str) else cell for cell in cells])
+    return out.getvalue()
+
+
+def escape_formula(text: str) -> str:
+    """A cell that no spreadsheet reads as a formula."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
