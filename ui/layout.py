@@ -59,7 +59,7 @@ def launch_options() -> Options:
 
 def build_app(runner: SharedRuns) -> gr.Blocks:
     """The whole page and its endpoints. Loads no model."""
-    with Page(title="Eccolens", analytics_enabled=False, delete_cache=(3600, 7200)) as app:
+    with Page(title="Eccolens", fill_width=True, analytics_enabled=False, delete_cache=(3600, 7200)) as app:
         with gr.Sidebar(width=380, elem_id="sidebar"):
             controls = build_controls(runner)
         pinned = gr.State(None)

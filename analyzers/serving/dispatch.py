@@ -213,9 +213,11 @@ class Dispatcher:
 
 def _wait(turn: Turn, step: Step) -> Iterator[Step]:
     """Until it is its turn: where it stands in the line, beside what is known already."""
-    while not turn.acquire(timeout=POLL_SECONDS):
+    timeout = 0.0  # who has to wait is told so at once
+    while not turn.acquire(timeout=timeout):
         place, wait = turn.look()
         yield replace(step, place=place, wait=wait)
+        timeout = POLL_SECONDS
 
 
 def answer(runner: Runner, request: AnyRequest) -> AnyAnswer:
