@@ -317,6 +317,7 @@ class Visit:
         closed = self.page.locator(".settings-box > button:not(.open)").locator("visible=true")
         if closed.count():
             closed.first.click()
+            self.page.wait_for_timeout(300)  # what was folded away is put up anew, and takes what is typed only then
 
     def choose(self, label: str, choice: str) -> None:
         """Pick a choice of the drop-down of this label in the tab that is open, or beside it."""

@@ -37,6 +37,11 @@ RUN_BY_KEY = """() => document.addEventListener("keydown", (event) => {
 })"""
 """Ctrl+Enter, wherever the visitor is, runs."""
 
+MEASURE_AGAIN = (
+    """() => { for (const wait of [50, 400]) setTimeout(() => window.dispatchEvent(new Event("resize")), wait); }"""
+)
+"""A chart that was hidden while the window changed its size has measured no width: it measures again when it is seen."""
+
 
 @dataclass(frozen=True)
 class Shared:
@@ -212,6 +217,7 @@ def connect(
         return open_tab
 
     for tab, item in zip(tabs, items, strict=True):
+        item.select(None, js=MEASURE_AGAIN, **QUIET)
         chosen_tab = item.select(
             lambda before, name=tab.analysis: (name, before != name),
             selected,

@@ -129,3 +129,64 @@ def test_curves_are_drawn_on_request(used: Any) -> None:
     seen.page.get_by_text("Is this map faithful?").click()
     seen.page.get_by_role("button", name="Delete and insert by rank").click()
     seen.page.wait_for_selector("text=DeYoung et al. 2020).", timeout=20_000)
+
+
+def test_a_chart_is_whole_when_the_window_changed_while_it_was_hidden(visit: Any) -> None:
+    seen = visit(viewport={"width": 1280, "height": 720})
+    seen.page.wait_for_selector("#saliency-chart svg.marks")
+    for name in ("Rankings", "Saliency"):
+        seen.go_to(name)
+        if name == "Rankings":
+            seen.page.set_viewport_size({"width": 1000, "height": 700})
+            seen.page.wait_for_timeout(500)  # nothing is to happen meanwhile, so there is nothing to wait for
+    seen.page.wait_for_function(
+        "document.querySelector('#saliency-chart svg.marks')?.getBoundingClientRect().width > 200", timeout=5_000
+    )
+
+
+def test_a_result_is_dimmed_and_says_so_while_the_settings_differ(visit: Any) -> None:
+    seen = visit()
+    seen.run("the keys to", 1)
+    stale = seen.page.locator("#saliency-heading p.stale")
+    assert "the keys to" in seen.page.inner_text("#saliency-heading p.of")
+    assert not stale.is_visible()
+    seen.write("the keys to the cabinet")
+    stale.wait_for(state="visible", timeout=5_000)
+    assert (
+        float(seen.page.eval_on_selector(".stage.moved .ecco-hover-strip", "one => getComputedStyle(one).opacity")) < 1
+    )
+    seen.write("the keys to")
+    stale.wait_for(state="hidden", timeout=5_000)
+    seen.choose("Method", "Gradient")
+    stale.wait_for(state="visible", timeout=5_000)
+    seen.press_run()
+    stale.wait_for(state="hidden", timeout=5_000)
+    assert "Gradient" in seen.page.inner_text("#saliency-heading p.of")
+
+
+def test_control_and_enter_run(visit: Any) -> None:
+    seen = visit()
+    seen.write("the keys", 1)
+    seen.page.locator("#text textarea").press("Control+Enter")
+    seen.page.locator("#saliency-heading p.of", has_text="the keys").wait_for(timeout=20_000)
+
+
+def test_no_new_token_is_one_for_a_map_and_that_is_said(visit: Any) -> None:
+    seen = visit()
+    seen.write("the keys to", 0)
+    seen.press_run()
+    assert "No new token was asked for: one was written" in seen.status()
+    assert seen.page.locator("#saliency-strip .output").count() == 1
+
+
+def test_the_four_tabs_and_the_strip_are_in_sight_on_a_phone(visit: Any) -> None:
+    seen = visit(viewport={"width": 390, "height": 844})
+    for name in ("Saliency", "Layer Predictions", "Rankings", "Neuron Factors"):
+        box = seen.page.get_by_role("tab", name=name, exact=True).locator("visible=true").bounding_box()
+        assert box is not None
+        assert 0 <= box["x"] < box["x"] + box["width"] <= 390
+    strip = seen.page.locator("#saliency-strip .text").bounding_box()
+    assert strip is not None
+    assert strip["y"] + strip["height"] < 844
+    heights = [part.bounding_box()["height"] for part in seen.page.locator("#saliency-strip .output").all()]
+    assert min(heights) >= 24
