@@ -243,7 +243,8 @@ def soak(server: Server) -> bool:
         server.ask("saliency", text=f"The {words} is", generate=1, method="gradient", seed=n)
         if n % 200 == 199:
             after.append(count_resident_bytes())
-            print(f"  after {n + 1:,}: {after[-1] / 1e6:.0f} MB", flush=True)
+            held = server.runner.cache.n_bytes / 1e6
+            print(f"  after {n + 1:,}: {after[-1] / 1e6:.0f} MB, {held:.0f} MB of answers among them", flush=True)
     grown = (after[-1] - after[0]) / 1e6
     return check(grown <= SOAK_BAR, f"grew by {grown:.0f} MB from 200 to 1,000   bar {SOAK_BAR} MB")
 
