@@ -17,7 +17,6 @@ from analyzers.common.limits import LIMITS
 from analyzers.common.progress import Progress
 from analyzers.common.settings import Aggregate, SaliencySettings
 from analyzers.methods.attribution import (
-    SHARED_OUT,
     RecordedForward,
     SimilarityObjective,
     TokenObjective,
@@ -203,8 +202,8 @@ def path_gradients(
         return baseline + alphas[:, None, None] * (embedded - baseline)
 
     groups: list[list[_Chunk]] = []
-    # As many forwards for each worker: the targets of the last one would be one worker's alone.
-    n_forwards = SHARED_OUT * math.ceil(len(nodes) / (SHARED_OUT * _points_at_once(model, n_positions)))
+    # An even number, or the targets of the last forward would be one worker's alone; few, since each reads all weights.
+    n_forwards = 2 * math.ceil(len(nodes) / (2 * _points_at_once(model, n_positions)))
     for points in split_evenly(len(nodes), len(nodes), n_forwards):
         forward = RecordedForward(model, functools.partial(put_on_path, *points), objective)
         most = targets_at_once(model, n_positions * (points[1] - points[0]))
