@@ -17,7 +17,7 @@ from analyzers.common.methods import METHODS, Method
 from analyzers.common.progress import Progress, later
 from analyzers.common.sentences import Sentence
 from analyzers.common.settings import Aggregate, Baseline, Objective, SaliencySettings
-from analyzers.common.tokens import Token, word_numbers
+from analyzers.common.tokens import Token, group_by_word
 from analyzers.methods.attribution import SimilarityObjective, TokenObjective, evaluate_alone
 from analyzers.methods.integrated_gradients import Completeness, tokens_at_once
 from analyzers.methods.scoring import Question, Scores
@@ -213,12 +213,7 @@ def baseline_embedding(
 
 
 def _groups(tokens: Sequence[Token], whole_words: bool) -> list[list[int]]:
-    if not whole_words:
-        return [[token.position] for token in tokens]
-    groups: dict[int, list[int]] = {}
-    for token, number in zip(tokens, word_numbers(tokens), strict=True):
-        groups.setdefault(number, []).append(token.position)
-    return list(groups.values())
+    return group_by_word(tokens) if whole_words else [[token.position] for token in tokens]
 
 
 def _similarity_token(completion: Completion) -> tuple[Token, ...]:

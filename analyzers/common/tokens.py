@@ -113,6 +113,14 @@ def word_numbers(tokens: Sequence[Token]) -> tuple[int, ...]:
     return tuple(numbers)
 
 
+def group_by_word(tokens: Sequence[Token]) -> list[list[int]]:
+    """Positions of the tokens of each word."""
+    groups: dict[int, list[int]] = {}
+    for token, number in zip(tokens, word_numbers(tokens), strict=True):
+        groups.setdefault(number, []).append(token.position)
+    return list(groups.values())
+
+
 def _is_spaced_word(text: str) -> bool:
     return bool(text) and all(
         (c.isalnum() or c in "'’_" or unicodedata.combining(c)) and not is_unspaced(c) for c in text

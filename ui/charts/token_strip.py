@@ -8,7 +8,16 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from analyzers.common.languages import Language
-from analyzers.common.tokens import SPACE, SPACES, Token, label_group, label_token, show_whitespace, word_numbers
+from analyzers.common.tokens import (
+    SPACE,
+    SPACES,
+    Token,
+    group_by_word,
+    label_group,
+    label_token,
+    show_whitespace,
+    word_numbers,
+)
 from analyzers.models.completion import Completion
 from analyzers.saliency import Saliency
 from ui.texts import say
@@ -24,7 +33,6 @@ def strip_value(result: Saliency, language: Language, pinned: int | None) -> Val
         scale = float(np.abs(result.scores).max()) or 1.0
         numbers = result.scores / scale
     is_joined = any(len(group) > 1 for group in result.groups)
-    words_of = list(word_numbers(result.tokens))
     return {
         "glyphs": draw_glyphs(
             result.tokens,
@@ -34,8 +42,8 @@ def strip_value(result: Saliency, language: Language, pinned: int | None) -> Val
             groups=result.groups if is_joined else (),
         ),
         "is_joined": is_joined,
-        "word_of": words_of,
-        "word_names": name_words(result.tokens, words_of),
+        "word_of": list(word_numbers(result.tokens)),
+        "word_names": name_words(result.tokens),
         "names": label_tokens(result.tokens, result.explained_tokens),
         "explained": list(result.explained),
         "values": [float(value) for value in result.values],
@@ -125,12 +133,9 @@ def label_tokens(tokens: Sequence[Token], answers: Sequence[Token]) -> list[str]
     return labels + [label_token(token) for token in at.values()]
 
 
-def name_words(tokens: Sequence[Token], words_of: Sequence[int]) -> list[str]:
-    """Each word as it is spoken of, without the space before it."""
-    words: dict[int, list[Token]] = {}
-    for token, number in zip(tokens, words_of, strict=True):
-        words.setdefault(number, []).append(token)
-    names = [label_group(parts) for parts in words.values()]
+def name_words(tokens: Sequence[Token]) -> list[str]:
+    """Each word of a text as it is spoken of, without the space before it."""
+    names = [label_group([tokens[position] for position in group]) for group in group_by_word(tokens)]
     return [f"“{name.removeprefix(SPACE) or name}”" for name in names]
 
 
