@@ -180,7 +180,7 @@ def gradients(
 
 
 def targets_at_once(model: LanguageModel, n_rows: int) -> int:
-    """Of one product with so many rows of the text."""
+    """Targets whose products with the blocks' Jacobian are taken together, at so many rows (positions × batch)."""
     return max(1, int(chunk_work(model) / (2 * model.n_block_parameters * n_rows)))
 
 

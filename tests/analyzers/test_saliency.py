@@ -16,6 +16,7 @@ from analyzers import saliency
 from analyzers.common.errors import InputError
 from analyzers.common.progress import finish
 from analyzers.common.settings import SaliencySettings
+from analyzers.common.tokens import word_numbers
 from analyzers.models.completion import Completion
 from analyzers.models.language_model import LanguageModel
 from analyzers.saliency import Saliency, compute_saliency
@@ -290,7 +291,7 @@ def test_the_tokens_of_a_word_share_its_effect_equally(gpt2: LanguageModel) -> N
     whole = completed(gpt2, "the zebra zzz", generate=1)
     result = explain(gpt2, whole, whole_words=True, aggregate="sum")
     position = result.explained[0]
-    words = saliency.word_numbers(whole.tokens[:position])
+    words = word_numbers(whole.tokens[:position])
     group = [p for p in range(position) if words[p] == words[3]]
     assert len(group) > 1
     x = gpt2.embed(whole.ids[:position])

@@ -8,8 +8,6 @@ import gradio as gr
 
 from ui.values import Mark
 
-Choice = Mark
-
 
 class OptionalText(gr.Textbox):
     """A text, or None where the box is empty."""
@@ -26,9 +24,7 @@ class OptionalInteger(gr.Textbox):
     is_template = True
 
     def preprocess(self, payload: str | None) -> int | str | None:  # type: ignore[override]
-        text = payload.strip() if isinstance(payload, str) else payload
-        is_number = isinstance(text, str) and text.removeprefix("-").isdecimal() and len(text) < 8
-        return int(text) if is_number and text else text or None
+        return read_integer(payload) if isinstance(payload, str) else payload or None
 
     def postprocess(self, value: int | str | None) -> str | None:  # type: ignore[override]
         return None if value is None else str(value)
@@ -39,11 +35,11 @@ class LayerChoice(gr.Dropdown):
 
     is_template = True
 
-    def __init__(self, choices: list[Choice], **options: object) -> None:
+    def __init__(self, choices: list[Mark], **options: object) -> None:
         super().__init__(choices, allow_custom_value=True, **options)
 
     def preprocess(self, payload: object) -> object:  # type: ignore[override]
-        return OptionalInteger.preprocess(self, payload) if isinstance(payload, str) else payload  # type: ignore[arg-type]
+        return read_integer(payload) if isinstance(payload, str) else payload
 
 
 class Words(gr.Textbox):
@@ -56,3 +52,10 @@ class Words(gr.Textbox):
 
     def postprocess(self, value: str | Iterable[str] | None) -> str | None:  # type: ignore[override]
         return value if value is None or isinstance(value, str) else "\n".join(value)
+
+
+def read_integer(typed: str) -> int | str | None:
+    """A whole number, what was typed where it is none, and None for nothing."""
+    text = typed.strip()
+    is_number = text.removeprefix("-").isdecimal() and len(text) < 8
+    return int(text) if is_number else text or None

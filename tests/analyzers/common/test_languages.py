@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -35,3 +37,11 @@ def test_what_a_language_leaves_out_is_said_in_english(tmp_path: Path) -> None:
     (tmp_path / "fr.toml").write_text('b = "deux"\n', encoding="utf-8")
     assert dict(read_texts(tmp_path, "fr")) == {"a": "one", "b": "deux"}
     assert read_texts(tmp_path, "xx") == read_texts(tmp_path, "en")
+
+
+@pytest.mark.parametrize("folder", [FOLDER, FOLDER.parents[2] / "ui" / "languages"], ids=["analyzers", "ui"])
+def test_punctuation_beside_japanese_letters_is_full_width(folder: Path) -> None:
+    letter = r"[\u3040-\u30ff\u3400-\u9fff]"
+    texts = tomllib.loads((folder / "ja.toml").read_text(encoding="utf-8"))
+    wrong = {key: text for key, text in texts.items() if re.search(f"{letter}[():?]|[():?]{letter}", text)}
+    assert not wrong

@@ -86,3 +86,15 @@ def test_what_a_worker_raises_is_raised_and_the_hooks_are_gone(gpt2: LanguageMod
     with pytest.raises(RuntimeError, match="stumbled"), gpt2.anatomy.taps.open(), open_workers() as pool:
         list(pool.map(fail, [1, 2]))
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in gpt2.module.modules())
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_workers_are_no_further_ahead_than_one_chunk(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "count_workers", lambda: n)
+    begun: list[int] = []
+    with open_workers() as pool:
+        results = pool.map(lambda item: begun.append(item) or item, range(20))
+        for asked in range(5):
+            assert next(results) == asked
+            threading.Event().wait(0.05)
+            assert len(begun) <= asked + n + workers.AHEAD

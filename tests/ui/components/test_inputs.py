@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from analyzers.serving.request import parse_request
-from ui.components.inputs import OptionalInteger, OptionalText, Words
+from ui.components.inputs import LayerChoice, OptionalInteger, OptionalText, Words
 
 
 def test_an_empty_box_is_not_given() -> None:
@@ -21,6 +21,11 @@ def test_an_empty_box_is_not_given() -> None:
 def test_a_box_for_a_number_holds_one_or_what_the_gate_refuses(typed: str | None, value: int | str | None) -> None:
     assert OptionalInteger().preprocess(typed) == value
     assert OptionalInteger().postprocess(3) == "3"
+
+
+@pytest.mark.parametrize(("typed", "value"), [("17", 17), ("last", "last"), (" -1 ", -1), (5, 5), ("", None)])
+def test_a_layer_is_a_number_or_a_word_and_one_of_another_model_goes_to_the_gate(typed: object, value: object) -> None:
+    assert LayerChoice([("all", "all")]).preprocess(typed) == value
 
 
 def test_words_stand_one_a_line_with_their_spaces() -> None:
