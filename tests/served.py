@@ -137,6 +137,7 @@ class Visit:
         locale: str = "en-US",
         viewport: dict[str, int] | None = None,
         color_scheme: str = "light",
+        at: str | None = None,
     ) -> None:
         self.page = browser(locale).new_page()
         self.page.set_viewport_size(viewport or {"width": 1400, "height": 1000})
@@ -149,9 +150,13 @@ class Visit:
         self.page.on("request", self._requested)
         self.page.on("response", self._answered)
         self.page.add_init_script(WRITE_DOWN_RUNS)
-        self.page.goto(address)
+        self.page.goto(at or address)
         # The greeting comes from the page's own script: before it stands, a click can be lost.
         self.page.wait_for_selector("#status p", state="attached", timeout=30_000)
+
+    def close_here(self) -> None:
+        """Another page of the same browser is wanted, without what this one kept."""
+        self.page.evaluate("localStorage.clear(); sessionStorage.clear()")
 
     def close(self) -> None:
         """Leave nothing behind for the next visit."""

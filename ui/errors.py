@@ -13,9 +13,19 @@ from ui.texts import say
 log = logging.getLogger("eccolens")
 
 
+LANGUAGE_HEADER = "x-eccolens-language"
+"""What the page's own script adds to each request: the language that it is shown in."""
+
+
 def language_of(request: gr.Request | None) -> Language:
-    """The first of the visitor's languages that there is."""
-    header = request.headers.get("accept-language", "") if request is not None else ""
+    """What the page is shown in, else the first of the visitor's languages that there is."""
+    if request is None:
+        return language_among("")
+    return language_among(f"{request.headers.get(LANGUAGE_HEADER, '')},{request.headers.get('accept-language', '')}")
+
+
+def language_among(header: str) -> Language:
+    """The first language of an `Accept-Language` header that there is."""
     return choose_language(part.split(";")[0] for part in header.split(","))
 
 

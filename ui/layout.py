@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from analyzers.common.limits import LIMITS
 from analyzers.serving.analyses import public_analyses
 from analyzers.serving.sharing import SharedRuns
 from ui.components.heading import Heading
+from ui.components.top_bar import TopBar
 from ui.controls import build_controls
 from ui.endpoints import add_endpoints
 from ui.gradio_patches import Page
 from ui.i18n import I18N, label_of
+from ui.page_head import OwnHead
 from ui.tabs import layer_predictions, neuron_factors, plain, rankings, saliency
 from ui.tabs.tab import AnyTab, TabBuilder
 from ui.theme import CSS
@@ -54,6 +57,7 @@ def launch_options() -> Options:
         "state_session_capacity": 100,
         "max_threads": 128,  # whoever waits for a turn has one
         "footer_links": ["api", "settings"],
+        "app_kwargs": {"middleware": [Middleware(OwnHead)]},
     }
 
 
@@ -67,6 +71,7 @@ def build_app(runner: SharedRuns) -> gr.Blocks:
         with gr.Row(elem_id="bar"):
             controls.status.render()
             controls.stop_here.render()
+            bar = TopBar(elem_id="top-bar")
         tabs: list[AnyTab] = []
         items: list[gr.Tab] = []
         headings: list[Heading] = []
@@ -79,7 +84,7 @@ def build_app(runner: SharedRuns) -> gr.Blocks:
                         plain.build_tab(row) if build is None else build(runner, pinned, controls.status, headings[-1])
                     )
                 items.append(item)
-        connect(runner, controls, tabs, items, tab_bar, headings, pinned, app.load)
+        connect(runner, controls, tabs, items, tab_bar, headings, pinned, bar, app.load)
         add_endpoints(runner)
     app.queue(max_size=LIMITS.queue, default_concurrency_limit=4)
     return app

@@ -56,6 +56,8 @@ class Status:
     is_over: bool = False
     is_error: bool = False
     """Whether it is over because something went wrong, which the notice says."""
+    expected: float | None = None
+    """Seconds in all, as soon as that can be told."""
 
 
 def follow(runner: Runner, request: AnyRequest, language: Language) -> Iterator[Status]:
@@ -74,7 +76,8 @@ def follow(runner: Runner, request: AnyRequest, language: Language) -> Iterator[
                 continue
             if fresh is None and step.phase == phase and time.monotonic() < told + TELL_SECONDS:
                 continue
-            yield Status(describe_step(step, request, language), fresh or whole, is_over=step.phase == "done")
+            said = describe_step(step, request, language)
+            yield Status(said, fresh or whole, is_over=step.phase == "done", expected=step.expected)
             told, phase = time.monotonic(), step.phase
             whole = None
     except Exception as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import hashlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -11,17 +11,19 @@ import gradio as gr
 
 from analyzers.common.errors import InputError
 from analyzers.common.languages import Language
-from analyzers.common.settings import LayerPredictionsSettings, RankingsSettings, SaliencySettings
 from analyzers.serving.dispatch import AnyAnswer, Step
-from analyzers.serving.request import AnyRequest, parameters_of, parse_request
+from analyzers.serving.request import AnyRequest
 from analyzers.serving.sharing import SharedRuns
-from ui.charts.style import quote_text
 from ui.components.base import empty_state
 from ui.components.heading import Heading, tell_settings
 from ui.components.notice import notice
+from ui.components.top_bar import TopBar, top_bar
 from ui.controls import Controls, fit_to_kind, model_choices
 from ui.errors import language_of, sentence_for
+from ui.events import index_of
 from ui.examples import EXAMPLES, Example, StandIn
+from ui.opening import find_view
+from ui.questions import ask, describe_question, is_answered, name_question, values_of
 from ui.ready import requests_of
 from ui.runs import QUIET, describe_step, follow, on_the_model, spaced
 from ui.tabs.tab import AnyTab, SideRun
@@ -37,10 +39,18 @@ RUN_BY_KEY = """() => document.addEventListener("keydown", (event) => {
 })"""
 """Ctrl+Enter, wherever the visitor is, runs."""
 
-MEASURE_AGAIN = (
-    """() => { for (const wait of [50, 400]) setTimeout(() => window.dispatchEvent(new Event("resize")), wait); }"""
-)
-"""A chart that was hidden while the window changed its size has measured no width: it measures again when it is seen."""
+READ_ADDRESS = "() => window.eccolens.given()"
+LINK_SECONDS = 10
+"""What a link runs by itself takes no longer."""
+
+
+def on_tab(name: str) -> str:
+    """A script for when a tab is seen: the address is its own, and a chart that was hidden while the window changed its size,
+    which has measured no width, measures again."""
+    return f"""() => {{
+  window.eccolens.select_tab("{name}");
+  for (const wait of [50, 400]) setTimeout(() => window.dispatchEvent(new Event("resize")), wait);
+}}"""
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,7 @@ def connect(
     tab_bar: gr.Tabs,
     headings: list[Heading],
     pinned: gr.State,
+    bar: TopBar,
     on_load: Callable[..., Event],
 ) -> None:
     """Set every event that more than one tab has part in."""
@@ -72,6 +83,7 @@ def connect(
     was_elsewhere = gr.State(False)  # before a tab was chosen: Gradio also chooses the first one when the page opens
     last_shared = gr.State(None)  # None before the first run
     begun = gr.State("")  # the name of the last question
+    address = gr.State(None)  # the query that the page was opened with
     heading_of = {tab.analysis: heading for tab, heading in zip(tabs, headings, strict=True)}
     stand_in = gr.State(None)  # of the last example, where another model runs than it was tried on
     stops = [controls.stop, controls.stop_here]
@@ -82,21 +94,17 @@ def connect(
     def read_request(tab: AnyTab, values: Updates, position: int | None) -> tuple[AnyRequest, ...]:
         """The run, and the one beside it if there is one. Raises InputError."""
         raw = {name: values[widget] for name, widget in (controls.settings | tab.settings).items()}
-        if position is not None and any(setting.name == "position" for setting in parameters_of(tab.analysis)):
-            raw["position"] = position
-        request = parse_request(tab.analysis, raw)
-        extras = {name: values[widget] for name, widget in tab.extras.items()}
-        second = None if tab.second is None else tab.second(request, extras)
-        return (request,) if second is None else (request, second)
+        return ask(tab, raw, {name: values[widget] for name, widget in tab.extras.items()}, position)
 
     def run_tab(
         tab: AnyTab,
         requests: tuple[AnyRequest, ...],
         position: int | None,
         language: Language,
-        stood_in: StandIn | None = None,
-        remark: str | None = None,
+        remarks: Callable[[AnyAnswer | None], list[str]] = lambda _: [],
+        most_seconds: float = math.inf,
     ) -> Iterator[Updates]:
+        """A run that is expected to take longer than `most_seconds` waits for Run to be pressed."""
         heading, begun_now = heading_of[tab.analysis], name_question(requests[0])
         # Busy with every word: a run from within a tab, which may end meanwhile, brings the buttons back.
         begins = {heading: {"tab": tab.analysis, "id": begun_now, "line": None}, begun: begun_now}
@@ -105,11 +113,15 @@ def connect(
         for request in requests:
             fresh: AnyAnswer | None = None
             for status in follow(runner, request, language):
+                if status.expected is not None and status.expected > most_seconds and status.answer is None:
+                    waits = notice("info", say("link_long", language, seconds=f"{status.expected:.0f}"))
+                    yield {controls.status: waits, heading: over(tab, begun_now), **idle}
+                    return
                 updates: Updates = {controls.status: status.notice, **busy}
                 if status.answer is not None:
                     is_first, fresh = fresh is None, status.answer
                     try:
-                        updates |= show(tab, [*answers, fresh], position, language, is_first=is_first)
+                        updates |= show(tab, [*answers, fresh], position, language, requests, is_first=is_first)
                     except Exception as error:  # a picture that cannot be drawn is said, and the buttons come back
                         yield {controls.status: notice("error", sentence_for(error, language)), **idle}
                         return
@@ -118,12 +130,9 @@ def connect(
                     yield updates
                     continue
                 if status.is_error:
-                    updates[heading] = {"tab": tab.analysis, "id": begun_now, "line": None, "is_over": True}
-                if stood_in is not None and stood_in.runs(requests[0]) and not status.is_error:
-                    lines = (*status.notice["lines"], stood_in.say(language))
-                    updates[controls.status] = notice("warning", *lines)
-                if remark is not None and not status.is_error:
-                    updates[controls.status] = notice("warning", *updates[controls.status]["lines"], remark)
+                    updates[heading] = over(tab, begun_now)
+                elif said := remarks(fresh):
+                    updates[controls.status] = notice("warning", *status.notice["lines"], *said)
                 yield updates | idle
                 return
             if fresh is None:
@@ -131,13 +140,19 @@ def connect(
             answers.append(fresh)
 
     def show(
-        tab: AnyTab, answers: list[AnyAnswer], position: int | None, language: Language, *, is_first: bool = True
+        tab: AnyTab,
+        answers: list[AnyAnswer],
+        position: int | None,
+        language: Language,
+        requests: tuple[AnyRequest, ...],
+        *,
+        is_first: bool = True,
     ) -> Updates:
         if len(answers) == 1 and not is_first and tab.show_more is not None and position is None:
             return tab.show_more(answers[0], language)
         if len(answers) == 1:
             found = answers[0]
-            updates: Updates = {heading_of[tab.analysis]: describe_question(tab.analysis, found, language)}
+            updates: Updates = {heading_of[tab.analysis]: describe_question(tab.analysis, found, language, requests)}
             for fit in (one.fit_model for one in tabs if one.fit_model is not None):
                 updates |= fit(found.model)
             return updates | tab.show(found, position, language)
@@ -152,7 +167,39 @@ def connect(
             yield {controls.status: notice("error", error.say(language)), **idle}
             return
         requests, remark = explain_something(tab, requests, language)
-        yield from spaced(run_tab(tab, requests, None, language, values[stand_in], remark))
+        stood_in: StandIn | None = values[stand_in]
+        said = [stood_in.say(language)] if stood_in is not None and stood_in.runs(requests[0]) else []
+        said += [] if remark is None else [remark]
+        yield from spaced(run_tab(tab, requests, None, language, lambda _: said))
+
+    def over(tab: AnyTab, id: str) -> Value:
+        """What a heading is told when a question ends without an answer."""
+        return {"tab": tab.analysis, "id": id, "line": None, "is_over": True}
+
+    def open_link(query: object, request: gr.Request) -> Iterator[Updates]:
+        """The view that an address asks for. By itself it runs only what is known, or on this machine and short."""
+        language = language_of(request)
+        if not query:
+            yield {controls.status: gr.skip()}
+            return
+        try:
+            view = find_view(query, runner, controls, tabs)
+        except InputError as error:
+            yield {controls.status: notice("error", say("link_refused", language), error.say(language)), **idle}
+            return
+        tab = view.tab
+        values = {**view.values, selected: tab.analysis, stand_in: None, tab_bar: gr.update(selected=tab.analysis)}
+        if not view.is_here:
+            elsewhere = notice("warning", say("link_elsewhere", language, model=view.model))
+            yield {**values, controls.status: elsewhere, pinned: view.link.pin, **idle}
+            return
+        yield values
+        remarks = functools.partial(view.tell_differences, language)
+        yield from run_tab(tab, view.requests, view.link.pin, language, remarks, LINK_SECONDS)
+
+    def follow_link(event: gr.EventData, request: gr.Request) -> Iterator[Updates]:
+        """The visitor went to another address: Back, Forward, or one typed by hand."""
+        yield from spaced(open_link(index_of(event), request))
 
     def explain_something(
         tab: AnyTab, requests: tuple[AnyRequest, ...], language: Language
@@ -175,7 +222,7 @@ def connect(
     runs = [controls.run.click(run, inputs, outputs, **QUIET, **alone)]
     model = controls.settings["model"]
     for button, example in zip(controls.examples, EXAMPLES, strict=True):
-        filled = _values_of(example, controls, tabs)
+        filled = values_of(example.analysis, example.values, controls, tabs)
         del filled[model]
 
         def fill_in(chosen: object, example: Example = example, filled: Updates = filled) -> Updates:
@@ -217,7 +264,7 @@ def connect(
         return open_tab
 
     for tab, item in zip(tabs, items, strict=True):
-        item.select(None, js=MEASURE_AGAIN, **QUIET)
+        item.select(None, js=on_tab(tab.analysis), **QUIET)
         chosen_tab = item.select(
             lambda before, name=tab.analysis: (name, before != name),
             selected,
@@ -250,12 +297,12 @@ def connect(
         language = language_of(request)
         name = values[selected]
         answer: AnyAnswer | None = next(values[tab.answer] for tab in tabs if tab.analysis == name)
-        over = {heading_of[name]: {"tab": name, "id": values[begun], "line": None, "is_over": True}}
+        ended = {heading_of[tab.analysis]: over(tab, values[begun]) for tab in tabs if tab.analysis == name}
         is_of_this_run = answer is not None and name_question(answer.request) == values[begun]
         missing = getattr(answer.result, "missing", None) if is_of_this_run and answer is not None else None
         lines = [] if missing is None else [missing.say(language)]
         key = "stopped" if is_of_this_run else "stopped_empty" if answer is None else "stopped_before"
-        return {controls.status: notice("info", say(key, language), *lines), **idle, **over}
+        return {controls.status: notice("info", say(key, language), *lines), **idle, **ended}
 
     # Cancelled first and said after it, or a last word of the run would come after "Stopped".
     answers = {selected, begun, *(tab.answer for tab in tabs)}
@@ -263,12 +310,17 @@ def connect(
         cancelled = stop.click(None, cancels=runs)
         cancelled.then(say_stopped, answers, [*buttons, controls.status, *headings], queue=False, **QUIET)
 
-    def greet(request: gr.Request) -> Updates:
-        """The page opens on the first experiment, where its answer is known; nothing is computed for that."""
+    def greet(query: object, request: gr.Request) -> Updates:
+        """The page opens on what its address asks for, which `open_link` then does, else on the first experiment, where its
+        answer is known; nothing is computed for that."""
         language = language_of(request)
         choices = {controls.settings["model"]: gr.update(choices=model_choices(runner))}
         empty = {tab.empty: empty_state(tab.analysis, language) for tab in tabs if tab.empty is not None}
         updates: Updates = {controls.status: notice("info", say("ready", language)), **empty, **choices}
+        updates |= {address: query, bar: top_bar(language)}
+        if query and "text=" in str(query):
+            return updates
+        updates[address] = None
         example = EXAMPLES[0]
         tab = next(tab for tab in tabs if tab.analysis == example.analysis)
         try:
@@ -279,9 +331,9 @@ def connect(
         if answer is None:
             return updates
         known = describe_step(Step("done", 1.0, answer, is_known=True), first, language)
-        updates |= _values_of(example, controls, tabs)
+        updates |= values_of(example.analysis, example.values, controls, tabs)
         updates[controls.settings["model"]] = gr.update(value=first.model, **choices[controls.settings["model"]])
-        updates |= show(tab, [answer], None, language)
+        updates |= show(tab, [answer], None, language, (first,))
         return updates | {controls.status: known, last_shared: Shared.of(first)}
 
     for tab in tabs:
@@ -291,53 +343,8 @@ def connect(
         on_load(**told)
     on_load(None, js=RUN_BY_KEY, **QUIET)
     on_load(None, js=FOLD_ON_PHONE, **QUIET)
-    on_load(greet, None, list(dict.fromkeys([*outputs, *widgets])), queue=False, **QUIET)
-
-
-def is_answered(before: AnyAnswer, asked: AnyRequest, position: int | None) -> bool:
-    """Whether a tab shows what is asked for already: the same request, be the position named or the one it took."""
-    settings = asked.settings
-    if before.request == asked or not isinstance(settings, (LayerPredictionsSettings, RankingsSettings)):
-        return before.request == asked
-    watch = getattr(before.result, "watch", None)
-    shown = getattr(before.result, "position", None) if watch is None else watch.position
-    unplaced = asked.ask(asked.analysis, replace(settings, position=None))
-    return before.request == unplaced and shown in (None, position)
-
-
-def name_question(request: AnyRequest) -> str:
-    """The same for the same question at another position."""
-    settings = request.settings
-    if isinstance(settings, (LayerPredictionsSettings, RankingsSettings)):
-        settings = replace(settings, position=None)
-    return hashlib.sha256(repr(replace(request, settings=settings)).encode()).hexdigest()[:16]
-
-
-def describe_question(tab: str, answer: AnyAnswer, language: Language) -> Value:
-    """The value of the heading above a picture: its text, its model and what else tells it from others."""
-    from ui.charts.saliency import method_name
-
-    request, parts = answer.request, [quote_text(answer.request.text, 60), answer.model.id]
-    if isinstance(request.settings, SaliencySettings):
-        parts.append(method_name(request.settings.method, language))
-    if request.generation.sample:
-        parts.append(say("sampled", language, seed=request.generation.seed))
-    return {
-        "tab": tab,
-        "id": name_question(request),
-        "line": " · ".join(parts),
-        "moved": say("settings_moved", language),
-    }
-
-
-def _values_of(example: Example, controls: Controls, tabs: list[AnyTab]) -> Updates:
-    """What each widget holds when an example is chosen: the example's value in its own tab, elsewhere the default."""
-    values: Updates = {}
-    for tab in tabs:
-        defaults = {setting.name: setting.default for setting in parameters_of(tab.analysis)}
-        own = example.values if tab.analysis == example.analysis else {}
-        for name, widget in controls.settings.items():
-            values[widget] = example.values.get(name, defaults.get(name))
-        for name, widget in tab.widgets.items():
-            values[widget] = own.get(name, defaults.get(name, tab.extra_defaults.get(name)))
-    return values
+    arrived = gr.Textbox(visible=False)  # filled in by the page's script alone
+    everywhere = list(dict.fromkeys([*outputs, *widgets, selected, stand_in, tab_bar, address, bar]))
+    greeted = on_load(greet, arrived, everywhere, js=READ_ADDRESS, queue=False, **QUIET)
+    runs.append(greeted.then(open_link, address, everywhere, **QUIET, **alone))
+    runs.append(bar.select(follow_link, None, everywhere, **QUIET, **alone))

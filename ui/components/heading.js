@@ -1,5 +1,5 @@
 const SETTLE = 400;  // milliseconds in which what an example fills in has reached every setting
-const page = (window.eccolens ||= { now: {}, asked: {}, shown: {} });
+const page = window.eccolens;
 let tab = null, is_pending = false;
 const mark = () => {
   const stage = element.closest(".stage"), shown = page.shown[tab];
@@ -18,7 +18,10 @@ draw_each_value(".ecco-heading", (home, value) => {
   tab = value.tab;
   const is_begun = value.line === null, is_known = value.id in page.asked;
   if (is_begun ? !value.is_over : !is_known) note(value.id);
-  if (!is_begun) page.shown[tab] = value;
+  if (!is_begun) {
+    page.shown[tab] = value;
+    if (value.link) page.show_link(tab, value.link);
+  }
   const shown = page.shown[tab];
   is_pending = is_begun && !value.is_over && shown !== undefined && shown.id !== value.id;
   if (shown) home.append(make("p", "of", shown.line), make("p", "stale", shown.moved));

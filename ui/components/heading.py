@@ -10,7 +10,7 @@ class Heading(DrawnByScript):
     was asked for with, and while another run is under way.
 
     Value: `tab`; `id` of the question; `line`, what it is of, or None when its run has only begun, or `is_over` without
-    an answer; `moved`, what to say when the settings have moved on.
+    an answer; `moved`, what to say when the settings have moved on; `link`, the question's address.
     """
 
     name = "heading"
@@ -19,7 +19,7 @@ class Heading(DrawnByScript):
 def tell_settings(tab: str) -> str:
     """A script that is given a tab's settings, as they are now, whenever one of them changes."""
     return f"""(...values) => {{
-  const page = (window.eccolens ||= {{ now: {{}}, asked: {{}}, shown: {{}} }});
+  const page = window.eccolens;
   page.now["{tab}"] = JSON.stringify(values.map((value) => String(value ?? "")));
   window.dispatchEvent(new Event("eccolens-settings"));
   return [];

@@ -78,6 +78,7 @@ const view = (position) => {
 const pin = (position) => {
   if (!rows.has(position)) return;
   pinned = position;
+  window.eccolens.pin(position);
   view(position);
   trigger("select", { index: position });
 };
@@ -178,8 +179,11 @@ const draw = (home, given) => {
   home.append(reading);
   home.append(make("div", "legend"), make("div", "help", value.words.help));
   // A value that pins nothing brings more tokens of the same run: what is pinned stays.
-  if (value.pinned !== null) pinned = rows.has(value.pinned) ? value.pinned : null;
-  else if (!rows.has(pinned)) pinned = null;
+  if (value.pinned !== null) {
+    pinned = rows.has(value.pinned) ? value.pinned : null;
+    window.eccolens.pin(pinned);
+  }
+  if (!rows.has(pinned)) pinned = null;
   view(pinned === null ? value.explained[0] : pinned);
 };
 

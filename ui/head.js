@@ -1,0 +1,103 @@
+// Runs before Gradio's own scripts: the page's language, its address, and what every tab's script shares.
+(() => {
+  const { languages, space } = window.eccolens_start;
+  const KEPT = "eccolens-language", LARGE = "eccolens-large";
+  const keep = (name, value) => { try { localStorage.setItem(name, value); } catch { /* a browser that keeps nothing */ } };
+  const kept = (name) => { try { return localStorage.getItem(name); } catch { return null; } };
+  // The address: after # on a machine of one's own; on a Space the parent page hands on its query as well.
+  const given = () => {
+    if (location.hash.length > 1) return location.hash.slice(1);
+    const query = new URLSearchParams(location.search);
+    return query.has("text") || query.has("lesson") || query.has("lang") ? query.toString() : "";
+  };
+  const known = (code) => (languages.includes(code) ? code : null);
+  const of_browser = () => (navigator.languages || []).map((code) => code.toLowerCase().split("-")[0]).find(known) || languages[0];
+  const chosen = known(new URLSearchParams(given()).get("lang")) || known(kept(KEPT));
+  const language = chosen || of_browser();
+  if (chosen) {
+    Object.defineProperty(navigator, "language", { get: () => language });
+    Object.defineProperty(navigator, "languages", { get: () => [language] });
+  }
+  const set_lang = () => { if (document.documentElement.lang !== language) document.documentElement.lang = language; };
+  set_lang();
+  new MutationObserver(set_lang).observe(document.documentElement, { attributes: true, attributeFilter: ["lang"] });
+  const plain_fetch = window.fetch;
+  window.fetch = (input, options) => {
+    const url = new URL(input instanceof Request ? input.url : String(input), location.href);
+    if (url.origin !== location.origin || !url.pathname.includes("/gradio_api/")) return plain_fetch(input, options);
+    const headers = new Headers(options?.headers || (input instanceof Request ? input.headers : undefined));
+    headers.set("x-eccolens-language", language);
+    return plain_fetch(input, { ...options, headers });
+  };
+  if (kept(LARGE)) document.documentElement.classList.add("large");
+
+  const page = window.eccolens = {
+    now: {}, asked: {}, shown: {}, links: {}, tab: null, pinned: null, lesson: null, language, given,
+    is_opening: true,  // the view that is shown next is the one that the address asks for: no step of its own
+  };
+  page.read = () => {
+    page.pinned = new URLSearchParams(given()).get("pin");
+    page.is_opening = true;
+  };
+  page.read();
+  const words_of = () => {
+    const words = new URLSearchParams(page.links[page.tab] || "");
+    if (page.pinned !== null && page.links[page.tab]) words.set("pin", page.pinned);
+    if (page.lesson !== null) words.set("lesson", page.lesson);
+    const before = new URLSearchParams(given());
+    for (const own of ["title", "note"]) if (page.is_own && before.get(own)) words.set(own, before.get(own));
+    words.set("lang", language);
+    return words.toString().replaceAll("+", "%20");
+  };
+  // A new question is a step that Back takes back; another token or tab of it is not.
+  page.write = (is_new = false) => {
+    if (!page.links[page.tab]) return;
+    const hash = `#${words_of()}`;
+    if (hash === location.hash) { page.is_opening = false; return; }
+    const address = location.pathname + hash;
+    if (is_new && !page.is_opening) history.pushState(null, "", address);
+    else history.replaceState(null, "", address);
+    page.is_opening = false;
+    if (space && window.parent !== window) {
+      window.parent.postMessage({ queryString: `?${hash.slice(1)}` }, "https://huggingface.co");
+    }
+  };
+  page.show_link = (tab, link) => {
+    const is_new = page.links[tab] !== link;
+    page.links[tab] = link;
+    page.tab ||= tab;
+    if (page.tab === tab) page.write(is_new);
+  };
+  page.select_tab = (tab) => { page.tab = tab; page.write(); };
+  page.pin = (position) => { page.pinned = position; page.write(); };
+  page.address = () => {
+    const words = page.links[page.tab] ? words_of() : given();
+    if (!words) return space ? `https://huggingface.co/spaces/${space}` : location.href;
+    return space ? `https://huggingface.co/spaces/${space}?${words}` : `${location.origin}${location.pathname}#${words}`;
+  };
+  page.copy = async (text) => {
+    try { await navigator.clipboard.writeText(text); return true; } catch { /* not on https, or not allowed */ }
+    const box = document.createElement("textarea");
+    box.value = text;
+    box.style.position = "fixed";
+    document.body.append(box);
+    box.select();
+    const is_copied = document.execCommand("copy");
+    box.remove();
+    return is_copied;
+  };
+  page.speak = (code) => {
+    if (!known(code) || code === language) return;
+    keep(KEPT, code);
+    const words = new URLSearchParams(page.links[page.tab] ? words_of() : given());
+    words.set("lang", code);
+    history.replaceState(null, "", `${location.pathname}#${words.toString().replaceAll("+", "%20")}`);
+    location.reload();
+  };
+  page.enlarge = () => {
+    const is_large = document.documentElement.classList.toggle("large");
+    keep(LARGE, is_large ? "1" : "");
+    window.dispatchEvent(new Event("resize"));
+    return is_large;
+  };
+})();

@@ -1,0 +1,154 @@
+"""The address of a view: the whole question as a query, written from an answer's request and read back through the gate."""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, quote, urlencode
+
+from analyzers.common.errors import InputError
+from analyzers.common.limits import LIMITS
+from analyzers.common.parameters import Setting, show_value
+from analyzers.serving.analyses import public_analyses
+from analyzers.serving.request import COMMON, AnyRequest, parameters_of
+from ui.values import Options
+
+if TYPE_CHECKING:
+    from analyzers.models.language_model import ModelFacts
+
+SAMPLING = ("temperature", "top_k", "top_p", "seed")
+PLACES = ("first", "position")
+"""Settings that say which token is looked at: that is the link's `pin`."""
+MOST_CHARACTERS = 20 * LIMITS.characters
+MOST_FIELDS = 100
+MOST_NOTE = 2_000
+"""Characters of what a teacher says beside a view."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """What an address asks for; not yet checked by the gate."""
+
+    tab: str
+    raw: Options
+    """Settings by the names that the gate knows, `text` and `model` among them."""
+    extras: Options = field(default_factory=dict)
+    """Of the tab's own widgets: what is compared."""
+    pin: int | None = None
+    lesson: int | None = None
+    title: str = ""
+    note: str = ""
+    """A teacher's own words, shown as they are."""
+    revision: str | None = None
+    version: str | None = None
+
+
+def write_link(requests: Sequence[AnyRequest], model: ModelFacts) -> str:
+    """The question of an answer, and what stands beside it, as a query: everything that determines it, defaults included, so
+    that it means the same when a default changes. The page adds the pinned token, its language and the lesson."""
+    request = requests[0]
+    fields: list[tuple[str, str]] = [("tab", request.analysis), ("text", request.text), ("model", model.id)]
+    if model.revision is not None and "@" not in model.id:
+        fields.append(("revision", model.revision))
+    for setting in parameters_of(request.analysis):
+        if setting.name in ("model", *PLACES) or _is_idle(setting.name, request):
+            continue
+        value = value_in(request, setting)
+        values = value if isinstance(value, tuple) else () if value is None or value is False else (value,)
+        fields += [(setting.name, "1" if one is True else str(one)) for one in values]
+    for second in requests[1:]:
+        if second.text != request.text:
+            fields += [("compare", "text"), ("compare_text", second.text)]
+        else:
+            fields.append(("compare", "norm"))
+    return urlencode([*fields, ("v", app_version())], quote_via=quote)
+
+
+def read_link(query: object) -> Link:
+    """What an address asks for. Raises InputError where it cannot be an address of this page."""
+    if not isinstance(query, str) or len(query) > MOST_CHARACTERS:
+        raise InputError("link_unreadable")
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict")
+    except ValueError:  # UnicodeDecodeError is one
+        raise InputError("link_unreadable") from None
+    given = dict(reversed(pairs))  # the first of a name counts
+    tab = given.get("tab", "saliency")
+    if tab not in (row.name for row in public_analyses()):
+        choices = ", ".join(row.name for row in public_analyses())
+        raise InputError("not_a_choice", name="tab", choices=choices, value=show_value(tab))
+    raw: Options = {}
+    for setting in parameters_of(tab):
+        values = [value for name, value in pairs if name == setting.name]
+        if values and setting.name not in PLACES:
+            raw[setting.name] = tuple(values) if setting.type == "texts" else _read(setting, values[0])
+    if "text" in given:
+        raw["text"] = given["text"]
+    return Link(
+        tab=tab,
+        raw=raw,
+        extras={name: given[name] for name in ("compare", "compare_text") if name in given},
+        pin=_whole(given.get("pin")),
+        lesson=_whole(given.get("lesson")),
+        title=given.get("title", "")[:200],
+        note=given.get("note", "")[:MOST_NOTE],
+        revision=given.get("revision"),
+        version=given.get("v"),
+    )
+
+
+def value_in(request: AnyRequest, setting: Setting) -> object:
+    """What a request holds for a setting, by its public meaning."""
+    if setting.name in ("model", "device"):
+        return getattr(request, setting.name)
+    holder = request.generation if setting in COMMON else request.settings
+    value = getattr(holder, setting.field)
+    return not value if setting.turns_off else value
+
+
+def settings_given(request: AnyRequest) -> Mapping[str, object]:
+    """Every setting of a request that differs from its default and has a part in it, by its public name."""
+    return {
+        setting.name: value
+        for setting in parameters_of(request.analysis)
+        if setting.name != "model"
+        and not _is_idle(setting.name, request)
+        and (value := value_in(request, setting)) != setting.default
+    }
+
+
+@functools.cache
+def app_version() -> str:
+    """Of the app, as its project file says."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
+    return str(project["project"]["version"])
+
+
+def _is_idle(name: str, request: AnyRequest) -> bool:
+    """Whether a setting has no part in a request."""
+    generation = request.generation
+    is_given = generation.target_text is not None
+    return (
+        (name in SAMPLING and not generation.sample)
+        or (name == "generate" and is_given)
+        or (name == "device" and request.device == "auto")
+    )
+
+
+def _read(setting: Setting, value: str) -> object:
+    if setting.type == "flag":
+        return value == "1" if value in ("0", "1") else value
+    if setting.type in ("integer", "number") and value not in setting.words:
+        try:
+            return int(value) if setting.type == "integer" else float(value)
+        except ValueError:
+            return value  # refused by its name
+    return value
+
+
+def _whole(value: str | None) -> int | None:
+    return int(value) if value is not None and value.isascii() and value.isdecimal() and len(value) < 8 else None

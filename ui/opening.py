@@ -1,0 +1,54 @@
+"""What an address opens: its question, what the widgets hold for it, and whether it may be computed here unasked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from analyzers.common.languages import Language
+from analyzers.serving.dispatch import AnyAnswer
+from analyzers.serving.request import AnyRequest
+from analyzers.serving.sharing import SharedRuns
+from ui.controls import Controls, model_choices
+from ui.links import Link, app_version, read_link
+from ui.questions import ask, values_of
+from ui.tabs.tab import AnyTab
+from ui.texts import say
+from ui.values import Updates
+
+
+@dataclass(frozen=True)
+class View:
+    """What a link asks for, checked."""
+
+    link: Link
+    tab: AnyTab
+    requests: tuple[AnyRequest, ...]
+    model: str
+    values: Updates
+    """What the widgets hold for it."""
+    is_here: bool
+    """Whether nothing has to be fetched for it."""
+
+    def tell_differences(self, language: Language, answer: AnyAnswer | None) -> list[str]:
+        """What is not as it was when the link was made, in words."""
+        link, said = self.link, []
+        found = None if answer is None else answer.model.revision
+        if link.revision is not None and found is not None and link.revision != found:
+            said.append(say("link_other_model", language, model=self.model))
+        if link.version is not None and link.version != app_version():
+            said.append(say("link_other_version", language, version=link.version[:20]))
+        return said
+
+
+def find_view(query: object, runner: SharedRuns, controls: Controls, tabs: list[AnyTab]) -> View:
+    """Nothing is loaded or fetched. Raises InputError where the address is none of this page, or asks for what is not
+    allowed here."""
+    link = read_link(query)
+    tab = next(tab for tab in tabs if tab.analysis == link.tab)
+    requests = ask(tab, link.raw, link.extras, link.pin)
+    source = runner.store.resolver.find(requests[0].model or runner.store.resolver.default_id())
+    values = values_of(tab.analysis, link.raw | link.extras, controls, tabs)
+    if source.folder is None and source.id not in (id for _, id in model_choices(runner)):
+        del values[controls.settings["model"]]  # it cannot be chosen now: what is chosen stays
+    is_here = source.folder is not None or runner.known(requests[0]) is not None
+    return View(link, tab, requests, source.id, values, is_here)

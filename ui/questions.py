@@ -1,0 +1,79 @@
+"""What is asked: whether two questions are the same, what one is called, and what the widgets hold for it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+from analyzers.common.languages import Language
+from analyzers.common.settings import LayerPredictionsSettings, RankingsSettings, SaliencySettings
+from analyzers.serving.dispatch import AnyAnswer
+from analyzers.serving.request import AnyRequest, parameters_of, parse_request
+from ui.charts.style import quote_text
+from ui.controls import Controls
+from ui.links import write_link
+from ui.tabs.tab import AnyTab
+from ui.texts import say
+from ui.values import Options, Updates, Value
+
+
+def is_answered(before: AnyAnswer, asked: AnyRequest, position: int | None) -> bool:
+    """Whether a tab shows what is asked for already: the same request, be the position named or the one it took."""
+    settings = asked.settings
+    if before.request == asked or not isinstance(settings, (LayerPredictionsSettings, RankingsSettings)):
+        return before.request == asked
+    watch = getattr(before.result, "watch", None)
+    shown = getattr(before.result, "position", None) if watch is None else watch.position
+    unplaced = asked.ask(asked.analysis, replace(settings, position=None))
+    return before.request == unplaced and shown in (None, position)
+
+
+def name_question(request: AnyRequest) -> str:
+    """The same for the same question at another position."""
+    settings = request.settings
+    if isinstance(settings, (LayerPredictionsSettings, RankingsSettings)):
+        settings = replace(settings, position=None)
+    return hashlib.sha256(repr(replace(request, settings=settings)).encode()).hexdigest()[:16]
+
+
+def describe_question(
+    tab: str, answer: AnyAnswer, language: Language, requests: tuple[AnyRequest, ...] | None = None
+) -> Value:
+    """The value of the heading above a picture: its text, its model and what else tells it from others, and the address of
+    the view; `requests` are the answer's and what stands beside it."""
+    from ui.charts.saliency import method_name
+
+    request, parts = answer.request, [quote_text(answer.request.text, 60), answer.model.id]
+    if isinstance(request.settings, SaliencySettings):
+        parts.append(method_name(request.settings.method, language))
+    if request.generation.sample:
+        parts.append(say("sampled", language, seed=request.generation.seed))
+    return {
+        "tab": tab,
+        "id": name_question(request),
+        "line": " · ".join(parts),
+        "moved": say("settings_moved", language),
+        "link": write_link(requests or (request,), answer.model),
+    }
+
+
+def ask(tab: AnyTab, raw: Options, extras: Options, position: int | None) -> tuple[AnyRequest, ...]:
+    """A tab's run, and the one beside it if there is one. Raises InputError."""
+    if position is not None and any(setting.name == "position" for setting in parameters_of(tab.analysis)):
+        raw = {**raw, "position": position}
+    request = parse_request(tab.analysis, raw)
+    second = None if tab.second is None else tab.second(request, {**tab.extra_defaults, **extras})
+    return (request,) if second is None else (request, second)
+
+
+def values_of(analysis: str, given: Options, controls: Controls, tabs: list[AnyTab]) -> Updates:
+    """What each widget holds for a tab's settings that are given, by an example or a link; elsewhere the default."""
+    values: Updates = {}
+    for tab in tabs:
+        defaults = {setting.name: setting.default for setting in parameters_of(tab.analysis)}
+        own = given if tab.analysis == analysis else {}
+        for name, widget in controls.settings.items():
+            values[widget] = given.get(name, defaults.get(name))
+        for name, widget in tab.widgets.items():
+            values[widget] = own.get(name, defaults.get(name, tab.extra_defaults.get(name)))
+    return values
