@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,13 +14,12 @@ from analyzers.common.errors import InputError
 from analyzers.common.limits import LIMITS
 from analyzers.common.parameters import Setting, show_value
 from analyzers.serving.analyses import public_analyses
-from analyzers.serving.request import COMMON, AnyRequest, parameters_of
+from analyzers.serving.request import AnyRequest, is_idle, parameters_of, value_in
 from ui.values import Options
 
 if TYPE_CHECKING:
     from analyzers.models.language_model import ModelFacts
 
-SAMPLING = ("temperature", "top_k", "top_p", "seed")
 PLACES = ("first", "position")
 """Settings that say which token is looked at: that is the link's `pin`."""
 MOST_CHARACTERS = 20 * LIMITS.characters
@@ -55,7 +54,7 @@ def write_link(requests: Sequence[AnyRequest], model: ModelFacts) -> str:
     if model.revision is not None and "@" not in model.id:
         fields.append(("revision", model.revision))
     for setting in parameters_of(request.analysis):
-        if setting.name in ("model", *PLACES) or _is_idle(setting.name, request):
+        if setting.name in ("model", *PLACES) or is_idle(setting.name, request):
             continue
         value = value_in(request, setting)
         values = value if isinstance(value, tuple) else () if value is None or value is False else (value,)
@@ -101,42 +100,11 @@ def read_link(query: object) -> Link:
     )
 
 
-def value_in(request: AnyRequest, setting: Setting) -> object:
-    """What a request holds for a setting, by its public meaning."""
-    if setting.name in ("model", "device"):
-        return getattr(request, setting.name)
-    holder = request.generation if setting in COMMON else request.settings
-    value = getattr(holder, setting.field)
-    return not value if setting.turns_off else value
-
-
-def settings_given(request: AnyRequest) -> Mapping[str, object]:
-    """Every setting of a request that differs from its default and has a part in it, by its public name."""
-    return {
-        setting.name: value
-        for setting in parameters_of(request.analysis)
-        if setting.name != "model"
-        and not _is_idle(setting.name, request)
-        and (value := value_in(request, setting)) != setting.default
-    }
-
-
 @functools.cache
 def app_version() -> str:
     """Of the app, as its project file says."""
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
     return str(project["project"]["version"])
-
-
-def _is_idle(name: str, request: AnyRequest) -> bool:
-    """Whether a setting has no part in a request."""
-    generation = request.generation
-    is_given = generation.target_text is not None
-    return (
-        (name in SAMPLING and not generation.sample)
-        or (name == "generate" and is_given)
-        or (name == "device" and request.device == "auto")
-    )
 
 
 def _read(setting: Setting, value: str) -> object:

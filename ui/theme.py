@@ -32,6 +32,9 @@ CSS = """
 .stage :is(.ecco-hover-strip, .ecco-factor-view, .ecco-lens-grid, [data-testid="altair"]) { transition: opacity 120ms linear; }
 .stage { gap: 10px; }
 .stage:not(.moved) .ecco-heading .stale { display: none; }
+.take-home { align-items: flex-start; gap: 6px; }
+.take-home > button, .take-home > a { flex: 0 0 auto !important; min-height: 30px; }
+.take-home > .block { flex: 1 1 300px; padding: 0; }
 .settings-box > button { font-size: .95rem; }
 .stage:is(.moved, .pending) :is(.ecco-hover-strip, .ecco-factor-view, .ecco-lens-grid, [data-testid="altair"]) { opacity: .4; }
 .stage.pending :is(.ecco-hover-strip, .ecco-factor-view, .ecco-lens-grid, [data-testid="altair"]) { transition-delay: 300ms; }
@@ -66,6 +69,6 @@ CHART = {
 EMBED = {
     "embedOptions": {
         "renderer": "svg",
-        "actions": {"export": True, "source": False, "compiled": False, "editor": False},
+        "actions": False,
     }
 }

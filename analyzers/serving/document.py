@@ -10,6 +10,7 @@ from analyzers.common.functions import load_function
 from analyzers.common.languages import DEFAULT, Language
 from analyzers.serving.analyses import ANALYSES
 from analyzers.serving.dispatch import AnyAnswer
+from analyzers.serving.request import AnyRequest, parameters_of, value_in
 
 if TYPE_CHECKING:
     from analyzers.layer_predictions import LayerPredictions
@@ -35,11 +36,22 @@ def document(answer: AnyAnswer, language: Language = DEFAULT) -> Document:
             {"position": t.position, "id": t.id, "text": t.text, "special": t.special, "side": t.side}
             for t in answer.completion.tokens
         ],
+        "request": request_part(answer.request),
         "warnings": [note.say(language) for note in answer.notes],
         "seconds": {phase: round(value, 4) for phase, value in answer.seconds.items()},
     }
     part: Document = load_function(ANALYSES[answer.request.analysis].document)(answer.result)
     return common | part
+
+
+def request_part(request: AnyRequest) -> Document:
+    """The whole question: what the same endpoint or command takes to answer it again, seed included."""
+    settings = {setting.name: value_in(request, setting) for setting in parameters_of(request.analysis)}
+    return {
+        "analysis": request.analysis,
+        "text": request.text,
+        **{name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()},
+    }
 
 
 def saliency_part(result: Saliency) -> Document:

@@ -35,6 +35,7 @@ class Where(Settings):
 _MODEL, _DEVICE = settings_of(Where)
 COMMON: tuple[Setting, ...] = (_MODEL, *settings_of(Generation), _DEVICE)
 """What every analysis takes beside its own settings."""
+SAMPLING = ("temperature", "top_k", "top_p", "seed")
 
 
 @dataclass(frozen=True)
@@ -85,3 +86,34 @@ def parse_request(analysis: str, raw: Mapping[str, object]) -> AnyRequest:
     generation = build_settings(Generation, given)
     settings = build_settings(ANALYSES[analysis].settings, given)
     return Request(analysis, where.model, text, generation, where.device, settings)
+
+
+def value_in(request: AnyRequest, setting: Setting) -> object:
+    """What a request holds for a setting, by its public meaning."""
+    if setting.name in ("model", "device"):
+        return getattr(request, setting.name)
+    holder = request.generation if setting in COMMON else request.settings
+    value = getattr(holder, setting.field)
+    return not value if setting.turns_off else value
+
+
+def settings_given(request: AnyRequest) -> Mapping[str, object]:
+    """Every setting of a request that differs from its default and has a part in it, by its public name."""
+    return {
+        setting.name: value
+        for setting in parameters_of(request.analysis)
+        if setting.name != "model"
+        and not is_idle(setting.name, request)
+        and (value := value_in(request, setting)) != setting.default
+    }
+
+
+def is_idle(name: str, request: AnyRequest) -> bool:
+    """Whether a setting has no part in a request."""
+    generation = request.generation
+    is_given = generation.target_text is not None
+    return (
+        (name in SAMPLING and not generation.sample)
+        or (name == "generate" and is_given)
+        or (name == "device" and request.device == "auto")
+    )

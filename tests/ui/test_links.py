@@ -9,8 +9,8 @@ import pytest
 
 from analyzers.common.errors import InputError
 from analyzers.serving.analyses import public_analyses
-from analyzers.serving.request import parameters_of, parse_request
-from ui.links import MOST_CHARACTERS, read_link, settings_given, write_link
+from analyzers.serving.request import parameters_of, parse_request, settings_given
+from ui.links import MOST_CHARACTERS, read_link, write_link
 
 TEXTS = (
     " Heathrow airport",

@@ -16,7 +16,7 @@ from ui.texts import FOLDER, say
 
 UI = Path(__file__).parents[2] / "ui"
 TEXTS = read_texts(FOLDER, DEFAULT)
-SAME_IN_BOTH = {"top_k", "top_p", "column_id"}
+SAME_IN_BOTH = {"csv_id", "home_python", "top_k", "top_p", "column_id"}
 
 
 def named_keys() -> set[str]:

@@ -40,7 +40,9 @@ const draw_each_value = (selector, draw) => {
     const home = element.querySelector(selector);
     if (!home) return;
     home.replaceChildren();
-    draw(home, drawn ? JSON.parse(drawn) : null);
+    const given = drawn ? JSON.parse(drawn) : null;
+    home.given = given && !given.empty ? drawn : null;  // for whoever takes it home
+    draw(home, given);
   };
   watch("value", redraw);
   redraw();

@@ -101,6 +101,8 @@ const draw_legend = () => {
   const figure_of = (x) => (value.is_share ? `${Math.round(100 * x)} %` : minus(String(Number((x * value.scale).toPrecision(2)))));
   const steps = [-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1].filter((step) => value.is_signed || step >= 0);
   const ramp = make("span", "ramp");
+  const fine = Array.from({ length: 33 }, (_, i) => (value.is_signed ? (i - 16) / 16 : i / 32));
+  ramp.dataset.ramp = JSON.stringify(fine.map((step) => colour(step * most)));  // for a picture of it
   ramp.style.background = `linear-gradient(to right, ${steps.map((step) => colour(step * most)).join(", ")})`;
   const ends = value.is_signed
     ? [`${value.words.against} ${figure_of(most)}`, `${figure_of(most)} ${value.words.for}`]

@@ -25,7 +25,7 @@ def build_tab(row: Analysis) -> AnyTab:
     answer = gr.State(None)
 
     def show(found: AnyAnswer, _wanted: int | None, language: Language) -> Updates:
-        return {lines: table(found, language), answer: found, json_file: save_document(row.name, language, found)}
+        return {lines: table(found, language), answer: found, json_file: save_document(language, found)}
 
     return Tab(row.name, settings, answer, [lines, answer, json_file], show)
 

@@ -11,8 +11,10 @@ import gradio as gr
 from analyzers.common.languages import DEFAULT, Language
 from analyzers.serving.dispatch import AnyAnswer
 from analyzers.serving.document import document
+from ui.components.take_home import TableRows, TakeHome
 from ui.downloads import DOWNLOADS
 from ui.i18n import T
+from ui.take_home import file_name, take_home
 from ui.texts import say
 from ui.values import Cells, Component, Updates
 
@@ -26,21 +28,24 @@ else:
 class Results:
     """A table with its two buttons."""
 
-    name: str
-    """Of the files, without what tells their kind."""
     columns: tuple[str, ...]
     """Keys of the table's headers."""
     table: gr.Dataframe
+    table_rows: TableRows
+    menu: TakeHome
     csv_file: gr.DownloadButton
     json_file: gr.DownloadButton
 
     @property
     def outputs(self) -> list[Component]:
-        return [self.table, self.csv_file, self.json_file]
+        return [self.table, self.table_rows, self.menu, self.csv_file, self.json_file]
 
     def show_table(self, rows: Cells, language: Language) -> Updates:
         headers = [say(key, language) for key in self.columns]
-        return {self.table: gr.update(value={"headers": headers, "data": rows})}
+        return {
+            self.table: gr.update(value={"headers": headers, "data": rows}),
+            self.table_rows: {"headers": headers, "rows": rows},
+        }
 
     def show_files(self, language: Language, *sheets: tuple[AnyAnswer, Sheet]) -> Updates:
         """An answer and its rows, or two that are compared. None while an answer is not whole: then there are no files, and
@@ -48,15 +53,22 @@ class Results:
         from ui.charts.spreadsheet import write_csv
 
         if not sheets:
-            return {self.csv_file: None, self.json_file: None}
+            return {self.csv_file: None, self.json_file: None, self.menu: None}
+        answers = [answer for answer, _ in sheets]
         return {
-            self.csv_file: DOWNLOADS.save(f"{self.name}.csv", write_csv(sheets)),
-            self.json_file: save_document(self.name, language, *(answer for answer, _ in sheets)),
+            self.csv_file: DOWNLOADS.save(f"{file_name(answers[0].request)}.csv", write_csv(sheets, language)),
+            self.json_file: save_document(language, *answers),
+            self.menu: take_home(answers, language),
         }
 
 
 def build_results(name: str, columns: dict[str, str]) -> Results:
     """`columns`: the key of each header, and the type of what stands under it. Called where it is to stand."""
+    table_rows = TableRows()
+    with gr.Row(elem_classes=["take-home"]):
+        menu = TakeHome(elem_id=f"{name}-home")
+        csv_file = gr.DownloadButton(T("download_csv"), size="sm", min_width=60)
+        json_file = gr.DownloadButton(T("download_json"), size="sm", min_width=60)
     with gr.Accordion(T("table"), open=False):
         table = gr.Dataframe(
             headers=[say(key, DEFAULT) for key in columns],
@@ -68,16 +80,13 @@ def build_results(name: str, columns: dict[str, str]) -> Results:
             show_label=False,
             elem_id=f"{name}-table",
         )
-    with gr.Row():
-        csv_file = gr.DownloadButton(T("download_csv"), size="sm")
-        json_file = gr.DownloadButton(T("download_json"), size="sm")
-    return Results(name, tuple(columns), table, csv_file, json_file)
+    return Results(tuple(columns), table, table_rows, menu, csv_file, json_file)
 
 
-def save_document(name: str, language: Language, answer: AnyAnswer, *compared: AnyAnswer) -> str | None:
+def save_document(language: Language, answer: AnyAnswer, *compared: AnyAnswer) -> str | None:
     """Path of the JSON document to download, or None where the disk takes no more. What an answer is compared with
     stands in it under `compared_with`."""
     whole = document(answer, language)
     if compared:
         whole = {**whole, "compared_with": [document(one, language) for one in compared]}
-    return DOWNLOADS.save(f"{name}.json", json.dumps(whole, ensure_ascii=False, indent=1))
+    return DOWNLOADS.save(f"{file_name(answer.request)}.json", json.dumps(whole, ensure_ascii=False, indent=1))

@@ -73,7 +73,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
     with gr.Accordion(T("how_to_read"), open=False):
         gr.Markdown(T("saliency_help"))
 
-    pinned_outputs = [line, chart, highlighted, results.table, curves, test_line, pinned]
+    pinned_outputs = [line, chart, highlighted, results.table, results.table_rows, curves, test_line, pinned]
 
     def show(found: SaliencyAnswer, wanted: int | None, language: Language) -> Updates:
         from ui.charts.saliency import name_settings

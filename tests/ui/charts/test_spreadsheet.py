@@ -29,18 +29,31 @@ def read(*sheets: tuple[str, Sheet]) -> list[list[str]]:
 @pytest.mark.parametrize("token", ["=1+1", "+to", "-5", "@a", "\t=1", "\r=1"])
 def test_no_cell_is_a_formula(token: str) -> None:
     sheet = Sheet(("token", "score"), [[token, -0.5]])
-    assert read((token, sheet))[1] == [f"'{token}", "-0.5", "tiny-gpt2", f"'{token}"]
+    assert read((token, sheet))[1] == [f"'{token}", "-0.5", "tiny-gpt2", "occlusion", f"'{token}"]
+
+
+def test_the_header_is_in_the_language_and_every_column_has_a_name() -> None:
+    sheet = Sheet(("position", "factor_1", "factor_12"), [[0, 0.5, 0.25]])
+    written = write_csv([(answer_to("a"), sheet)], "ja")
+    assert next(csv.reader(io.StringIO(written.removeprefix(MARK)))) == [
+        "位置",
+        "因子_1",
+        "因子_12",
+        "モデル",
+        "手法",
+        "テキスト",
+    ]
 
 
 def test_every_line_says_its_model_and_its_text_and_what_is_not_known_is_empty() -> None:
     text = 'a, "quoted"\nline 東京 👩‍🚀'
     rows = read((text, Sheet(("token", "share"), [["the", None]])))
-    assert rows == [["token", "share", "model", "text"], ["the", "", "tiny-gpt2", text]]
+    assert rows == [["token", "share", "model", "method", "text"], ["the", "", "tiny-gpt2", "occlusion", text]]
 
 
 def test_both_runs_of_a_comparison_stand_in_it() -> None:
     one, other = (Sheet(("rank", "final_norm"), [[1, is_normed]]) for is_normed in (True, False))
-    assert [row[:2] + row[3:] for row in read(("a", one), ("b", other))[1:]] == [
+    assert [row[:2] + row[4:] for row in read(("a", one), ("b", other))[1:]] == [
         ["1", "True", "a"],
         ["1", "False", "b"],
     ]
