@@ -131,6 +131,7 @@ EXAMPLES: tuple[Example, ...] = (
         text=HEATHROW,
         generate=1,
         method="integrated-gradients",
+        target="probability",
     ),
     _of(
         2,
@@ -141,8 +142,16 @@ EXAMPLES: tuple[Example, ...] = (
         sample=True,
         seed=1,
         method="integrated-gradients",
+        target="probability",
     ),
-    _of(12, "saliency", "The countries of the European Union are: …", text=COUNTRIES, generate=20),
+    _of(
+        12,
+        "saliency",
+        "The countries of the European Union are: …",
+        text=COUNTRIES,
+        generate=20,
+        target="log-probability",
+    ),
     _LAYERS,
     _variant("last_layer", _LAYERS, layer="last"),
     _of(

@@ -75,5 +75,5 @@ def values_of(analysis: str, given: Options, controls: Controls, tabs: list[AnyT
         for name, widget in controls.settings.items():
             values[widget] = given.get(name, defaults.get(name))
         for name, widget in tab.widgets.items():
-            values[widget] = own.get(name, defaults.get(name, tab.extra_defaults.get(name)))
+            values[widget] = own.get(name, tab.extra_defaults.get(name, defaults.get(name)))
     return values

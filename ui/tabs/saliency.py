@@ -44,6 +44,9 @@ COLUMNS = {
     "column_share": "number",
     "column_hidden": "number",
 }
+FIRST_TARGET = "log-probability"
+"""What the page begins with: with the probability every other map of the default method is flat
+(`docs/decisions/first-answer.md`). The command line keeps the probability, as ecco."""
 POINTS = (16, 50, 128, 256, 512)
 
 
@@ -169,6 +172,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
         settings=settings,
         answer=answer,
         empty=strip,
+        extra_defaults={"target": FIRST_TARGET},
         follow_pin=True,
         explains=True,
         outputs=[strip, answer, panel, settings_box, *results.outputs, *pinned_outputs],
@@ -187,7 +191,7 @@ def _settings() -> tuple[dict[str, gr.components.Component], gr.Accordion]:
     first = next(iter(METHODS))
     with gr.Accordion(T("settings"), open=False, elem_classes=["settings-box"]) as box, gr.Row(elem_id="settings-row"):
         method = gr.Dropdown(choices["method"], value=first, label=T("method"), elem_id="method", min_width=200)
-        target = gr.Dropdown(choices["target"], value="probability", label=T("target"), min_width=140)
+        target = gr.Dropdown(choices["target"], value=FIRST_TARGET, label=T("target"), min_width=140)
         contrast = OptionalText(
             label=T("contrast"), placeholder=T("contrast_info"), max_lines=1, min_width=180, elem_id="contrast"
         )

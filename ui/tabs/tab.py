@@ -54,6 +54,7 @@ class Tab(Generic[S, R]):
     extras: dict[str, gr.components.Component] = field(default_factory=dict)
     """Widgets of the page alone, by name."""
     extra_defaults: Mapping[str, object] = field(default_factory=dict)
+    """What its widgets begin with, where that is no setting's default."""
     second: Callable[[Request[S], Mapping[str, object]], Request[S] | None] | None = None
     """The run that is drawn beside the first, from the values of `extras`. Raises InputError."""
     show_second: Callable[[Answer[S, R], Answer[S, R], Language], Updates] | None = None
