@@ -8,7 +8,7 @@ from analyzers.common.languages import Language
 from analyzers.common.tokens import label_token, show_whitespace
 from analyzers.layer_predictions import LayerOverview, LayerPredictions
 from ui.charts.spreadsheet import Sheet
-from ui.charts.style import apply_theme, format_self_check, quote_text, text_width, wrap_line
+from ui.charts.style import apply_theme, format_self_check, percent, quote_text, text_width, wrap_line
 from ui.charts.token_strip import label_tokens
 from ui.texts import say
 from ui.theme import AGAINST_HEX, FOR_HEX
@@ -110,6 +110,28 @@ def line(result: LayerPredictions, language: Language) -> str:
         norm=say("without_norm" if not result.final_norm else "with_norm", language),
         check=format_self_check(result.self_check, language),
     )
+
+
+def finding(result: LayerPredictions, language: Language) -> str:
+    """What there is to see, in a sentence: from which layer on the token that stands there is first, or what is first."""
+    top = result.predictions[-1][0]
+    said = {"top": f"“{show_whitespace(top.text)}”", "probability": percent(top.probability)}
+    ranks = None if result.chosen_rank is None else [int(rank) for rank in result.chosen_rank]
+    last = layer_name(result.layers[-1], language)
+    if len(result.layers) == 1:
+        found = say("finding_layer", language, layer=last, **said)
+    elif ranks is None or result.chosen is None:
+        found = say("finding_next", language, **said)
+    elif ranks[-1] > 1:
+        token = f"“{label_token(result.chosen)}”"
+        found = say("finding_not_first", language, token=token, rank=f"{ranks[-1]:,}", **said)
+    else:
+        first = max((row for row, rank in enumerate(ranks) if rank > 1), default=-1) + 1
+        layer = layer_name(result.layers[first], language)
+        token = f"“{label_token(result.chosen)}”"
+        found = say("finding_first", language, token=token, layer=layer, last=last, probability=said["probability"])
+    place = say("finding_place", language, position=result.position, before=result.position - result.offset)
+    return place + found
 
 
 def table_rows(result: LayerPredictions, language: Language) -> Cells:

@@ -75,7 +75,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
         result = found.result
         return {
             strip: _strip(found, language),
-            line: notice("info", charts.line(result, language)),
+            line: notice("info", charts.finding(result, language)),
             answer: found,
             pinned: result.position,
             chart: gr.update(value=charts.predictions_chart(result, language), visible=True),

@@ -70,7 +70,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
         lines_chart = charts.watch_chart(result, language)
         updates: Updates = {
             strip: charts.commitment_strip(result, language, position),
-            line: notice("info", charts.line(result, language)),
+            line: notice("info"),
             chips: notice("info", *charts.chips(result)),
             answer: found,
             pinned: position,
@@ -85,7 +85,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
             updates[chart] = gr.update(value=charts.rankings_chart(result, language), visible=True)
         else:
             updates[chart] = gr.update(visible=False)
-            updates[line] = notice("info", charts.line(result, language), say("rankings_none", language))
+            updates[line] = notice("info", say("rankings_none", language))
         is_complete = result.commitment_all is not None
         return updates | results.show_files(language, *([(found, charts.sheet(result))] if is_complete else []))
 
