@@ -32,9 +32,13 @@
   if (kept(LARGE)) document.documentElement.classList.add("large");
 
   const page = window.eccolens = {
-    now: {}, asked: {}, shown: {}, links: {}, tab: null, pinned: null, lesson: null, language, given,
+    now: {}, asked: {}, asked_at: {}, shown: {}, touched: 0, links: {}, tab: null, pinned: null, lesson: null, language, given,
     is_opening: true,  // the view that is shown next is the one that the address asks for: no step of its own
   };
+  for (const kind of ["pointerdown", "keydown", "input"]) {
+    const touch = (event) => { if (event.isTrusted) page.touched = performance.now(); };
+    document.addEventListener(kind, touch, { capture: true, passive: true });
+  }
   page.read = () => {
     page.pinned = new URLSearchParams(given()).get("pin");
     page.is_opening = true;

@@ -30,6 +30,9 @@ CSS = """
 #examples button { justify-content: flex-start; text-align: left; white-space: normal; }
 .dark #factors-leading :is(.token.highlight_tokens, .legend-item), .dark #saliency-highlighted .token.highlight_tokens { color: white !important; }
 .stage :is(.ecco-hover-strip, .ecco-factor-view, .ecco-lens-grid, [data-testid="altair"]) { transition: opacity 120ms linear; }
+#bar #status { flex: 1 1 0; min-width: 200px; }
+#bar #top-bar { flex: 0 0 auto; padding: 0; min-width: 0; }
+.large .gradio-container { zoom: 1.5; }
 .stage { gap: 10px; }
 .stage:not(.moved) .ecco-heading .stale { display: none; }
 .take-home { align-items: flex-start; gap: 6px; }
@@ -41,6 +44,8 @@ CSS = """
 #model-line p { font-size: .8rem; line-height: 1.45; }
 #text textarea { font-size: 1.05rem; }
 @media (max-width: 640px) {
+  #bar { flex-wrap: wrap; }
+  #bar #status, #bar #top-bar { flex: 1 1 100%; }
   .gradio-container { padding: 0 !important; }
   .tabs { margin-inline: -22px; width: calc(100% + 44px); max-width: none; }
   .tab-wrapper button { padding: 0 5px !important; font-size: .8rem !important; letter-spacing: -.01em; }

@@ -42,7 +42,7 @@ def test_a_link_opens_the_same_view_in_a_fresh_browser(visit: Any, address: str,
     opened = visit(at=link)
     opened.page.locator("#status p", has_text="Known already").wait_for(state="attached")
     opened.ended()
-    assert opened.page.get_by_role("tab", name=tab, exact=True).get_attribute("aria-selected") == "true"
+    opened.page.get_by_role("tab", name=tab, exact=True, selected=True).wait_for()
     assert opened.page.input_value("#text textarea") == text
     assert download_json(opened) == before
     assert opened.page.url == link

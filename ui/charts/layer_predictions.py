@@ -218,8 +218,11 @@ def _title(
 
 def _in_two(title: str) -> list[str]:
     """A name and its unit, on two lines."""
-    name, space, unit = title.partition(" (") if " (" in title else title.partition("(")
-    return [name, f"{space.strip()}{unit}"] if unit else [name]
+    for bracket in ("(", "（"):
+        name, found, unit = title.partition(bracket)
+        if found:
+            return [name.strip(), found + unit]
+    return [title]
 
 
 def _font(text: str) -> int:

@@ -8,9 +8,11 @@ const mark = () => {
   stage.classList.toggle("pending", is_pending);
   stage.classList.toggle("moved", has_moved && !is_pending);
 };
-// Which settings a question was asked with: those of now, and of a moment later.
+// Which settings a question was asked with: those of now, of a moment later, and what comes before the visitor does anything:
+// on a busy machine it takes long until what an example fills in has reached every setting.
 const note = (id) => {
   page.asked[id] = page.now[tab];
+  page.asked_at[id] = performance.now();
   setTimeout(() => { page.asked[id] = page.now[tab]; mark(); }, SETTLE);
 };
 draw_each_value(".ecco-heading", (home, value) => {
@@ -28,6 +30,8 @@ draw_each_value(".ecco-heading", (home, value) => {
   mark();
 });
 const hear = () => {
+  const id = page.shown[tab]?.id;
+  if (id in page.asked_at && page.touched < page.asked_at[id]) page.asked[id] = page.now[tab];
   if (element.isConnected) mark();
   else window.removeEventListener("eccolens-settings", hear);
 };
