@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from dataclasses import MISSING, fields
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from reading_guide import GUIDE, reading_guide
 
 from analyzers.__main__ import main
 from analyzers.common.limits import Limits
+from analyzers.common.version import VERSION
 from analyzers.serving.analyses import public_analyses
 from analyzers.sources.catalog import CATALOG
 
@@ -154,3 +156,8 @@ def test_every_page_and_decision_is_linked_from_its_index() -> None:
     }
     for page in PAGES.keys() - {"README.md", "docs/decisions/README.md"}:
         assert page in indexed or page.rpartition("/")[2] in indexed, page
+
+
+def test_the_version_is_the_project_files() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"]["version"] == VERSION

@@ -11,14 +11,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
 from families import tiny_module, tiny_tokenizer
 from gradio_client import Client
+from served import Visit
 from test_deploy import deploy
 from test_space_card import index_answers
 
@@ -129,6 +131,19 @@ def test_a_clean_environment_serves_all_four_analyses_of_a_preloaded_model(space
         document = client.predict("the keys to the cabinet", api_name=f"/{row.endpoint}")
         assert document["model"] == "gpt2"
         assert document[row.smoke_key]
+
+
+def test_the_page_shows_an_answer_there_too(space: str, browser: Callable[[str], Any]) -> None:
+    """The uploaded files are all that a picture, its address and what is taken home of it read."""
+    seen = Visit(browser, space)
+    try:
+        seen.run("the keys to the cabinet", 2)
+        assert "Done in " in seen.status()
+        seen.page.wait_for_selector("#saliency-home button")
+        assert "text=the%20keys%20to%20the%20cabinet" in seen.page.url
+        assert not seen.errors
+    finally:
+        seen.close()
 
 
 def test_no_example_names_a_model_that_a_space_has_not(space: str) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, urlencode
 
 from analyzers.common.errors import InputError
 from analyzers.common.limits import LIMITS
 from analyzers.common.parameters import Setting, show_value
+from analyzers.common.version import VERSION
 from analyzers.serving.analyses import public_analyses
 from analyzers.serving.request import AnyRequest, is_idle, parameters_of, value_in
 from ui.values import Options
@@ -64,7 +62,7 @@ def write_link(requests: Sequence[AnyRequest], model: ModelFacts) -> str:
             fields += [("compare", "text"), ("compare_text", second.text)]
         else:
             fields.append(("compare", "norm"))
-    return urlencode([*fields, ("v", app_version())], quote_via=quote)
+    return urlencode([*fields, ("v", VERSION)], quote_via=quote)
 
 
 def read_link(query: object) -> Link:
@@ -98,13 +96,6 @@ def read_link(query: object) -> Link:
         revision=given.get("revision"),
         version=given.get("v"),
     )
-
-
-@functools.cache
-def app_version() -> str:
-    """Of the app, as its project file says."""
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
-    return str(project["project"]["version"])
 
 
 def _read(setting: Setting, value: str) -> object:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from analyzers.common.languages import Language
+from analyzers.common.version import VERSION
 from analyzers.serving.dispatch import AnyAnswer
 from analyzers.serving.request import AnyRequest
 from analyzers.serving.sharing import SharedRuns
 from ui.controls import Controls, model_choices
-from ui.links import Link, app_version, read_link
+from ui.links import Link, read_link
 from ui.questions import ask, values_of
 from ui.tabs.tab import AnyTab
 from ui.texts import say
@@ -35,7 +36,7 @@ class View:
         found = None if answer is None else answer.model.revision
         if link.revision is not None and found is not None and link.revision != found:
             said.append(say("link_other_model", language, model=self.model))
-        if link.version is not None and link.version != app_version():
+        if link.version is not None and link.version != VERSION:
             said.append(say("link_other_version", language, version=link.version[:20]))
         return said
 

@@ -10,11 +10,11 @@ from dataclasses import fields
 from analyzers.common.languages import Language
 from analyzers.common.parameters import settings_of
 from analyzers.common.settings import Generation, SaliencySettings
+from analyzers.common.version import VERSION
 from analyzers.serving.analyses import ANALYSES
 from analyzers.serving.dispatch import AnyAnswer
 from analyzers.serving.request import AnyRequest, parameters_of, settings_given
 from ui.charts.style import quote_text
-from ui.links import app_version
 from ui.texts import say, text_keys
 from ui.values import Value
 
@@ -49,7 +49,7 @@ def describe(answer: AnyAnswer, language: Language) -> str:
         parts.append(say("without_norm", language))
     if request.generation.sample:
         parts.append(say("sampled", language, seed=request.generation.seed))
-    return " · ".join([*parts, f"Eccolens {app_version()}"])
+    return " · ".join([*parts, f"Eccolens {VERSION}"])
 
 
 def file_name(request: AnyRequest) -> str:
