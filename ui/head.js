@@ -8,7 +8,7 @@
   const given = () => {
     if (location.hash.length > 1) return location.hash.slice(1);
     const query = new URLSearchParams(location.search);
-    return query.has("text") || query.has("lesson") || query.has("lang") ? query.toString() : "";
+    return query.has("text") || query.has("lang") ? query.toString() : "";
   };
   const known = (code) => (languages.includes(code) ? code : null);
   const of_browser = () => (navigator.languages || []).map((code) => code.toLowerCase().split("-")[0]).find(known) || languages[0];
@@ -32,7 +32,7 @@
   if (kept(LARGE)) document.documentElement.classList.add("large");
 
   const page = window.eccolens = {
-    now: {}, asked: {}, asked_at: {}, shown: {}, touched: 0, links: {}, tab: null, pinned: null, lesson: null, language, given,
+    now: {}, asked: {}, asked_at: {}, shown: {}, touched: 0, links: {}, tab: null, pinned: null, language, given,
     is_opening: true,  // the view that is shown next is the one that the address asks for: no step of its own
   };
   for (const kind of ["pointerdown", "keydown", "input"]) {
@@ -47,9 +47,6 @@
   const words_of = () => {
     const words = new URLSearchParams(page.links[page.tab] || "");
     if (page.pinned !== null && page.links[page.tab]) words.set("pin", page.pinned);
-    if (page.lesson !== null) words.set("lesson", page.lesson);
-    const before = new URLSearchParams(given());
-    for (const own of ["title", "note"]) if (page.is_own && before.get(own)) words.set(own, before.get(own));
     words.set("lang", language);
     return words.toString().replaceAll("+", "%20");
   };

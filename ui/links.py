@@ -22,8 +22,6 @@ PLACES = ("first", "position")
 """Settings that say which token is looked at: that is the link's `pin`."""
 MOST_CHARACTERS = 20 * LIMITS.characters
 MOST_FIELDS = 100
-MOST_NOTE = 2_000
-"""Characters of what a teacher says beside a view."""
 
 
 @dataclass(frozen=True)
@@ -36,17 +34,17 @@ class Link:
     extras: Options = field(default_factory=dict)
     """Of the tab's own widgets: what is compared."""
     pin: int | None = None
-    lesson: int | None = None
-    title: str = ""
-    note: str = ""
-    """A teacher's own words, shown as they are."""
+    """Position of the token that was looked at."""
     revision: str | None = None
+    """Of the model, when the link was made."""
     version: str | None = None
+    """Of Eccolens, likewise."""
 
 
 def write_link(requests: Sequence[AnyRequest], model: ModelFacts) -> str:
     """The question of an answer, and what stands beside it, as a query: everything that determines it, defaults included, so
-    that it means the same when a default changes. The page adds the pinned token, its language and the lesson."""
+    that it means the same when a default changes. The page adds the pinned token and
+    its language."""
     request = requests[0]
     fields: list[tuple[str, str]] = [("tab", request.analysis), ("text", request.text), ("model", model.id)]
     if model.revision is not None and "@" not in model.id:
@@ -63,6 +61,11 @@ def write_link(requests: Sequence[AnyRequest], model: ModelFacts) -> str:
         else:
             fields.append(("compare", "norm"))
     return urlencode([*fields, ("v", VERSION)], quote_via=quote)
+
+
+def asks_for_view(query: object) -> bool:
+    """Whether an address holds a question: it may name a language alone."""
+    return isinstance(query, str) and any(part.startswith("text=") for part in query.split("&"))
 
 
 def read_link(query: object) -> Link:
@@ -90,9 +93,6 @@ def read_link(query: object) -> Link:
         raw=raw,
         extras={name: given[name] for name in ("compare", "compare_text") if name in given},
         pin=_whole(given.get("pin")),
-        lesson=_whole(given.get("lesson")),
-        title=given.get("title", "")[:200],
-        note=given.get("note", "")[:MOST_NOTE],
         revision=given.get("revision"),
         version=given.get("v"),
     )

@@ -22,6 +22,7 @@ from ui.controls import Controls, fit_to_kind, model_choices
 from ui.errors import language_of, sentence_for
 from ui.events import index_of
 from ui.examples import EXAMPLES, Example, StandIn
+from ui.links import asks_for_view
 from ui.opening import find_view
 from ui.questions import ask, describe_question, is_answered, name_question, values_of
 from ui.ready import requests_of
@@ -179,7 +180,7 @@ def connect(
     def open_link(query: object, request: gr.Request) -> Iterator[Updates]:
         """The view that an address asks for. By itself it runs only what is known, or on this machine and short."""
         language = language_of(request)
-        if not query:
+        if not asks_for_view(query):
             yield {controls.status: gr.skip()}
             return
         try:
@@ -318,9 +319,8 @@ def connect(
         empty = {tab.empty: empty_state(tab.analysis, language) for tab in tabs if tab.empty is not None}
         updates: Updates = {controls.status: notice("info", say("ready", language)), **empty, **choices}
         updates |= {address: query, bar: top_bar(language)}
-        if query and "text=" in str(query):
+        if asks_for_view(query):
             return updates
-        updates[address] = None
         example = EXAMPLES[0]
         tab = next(tab for tab in tabs if tab.analysis == example.analysis)
         try:

@@ -10,7 +10,7 @@ import pytest
 from analyzers.common.errors import InputError
 from analyzers.serving.analyses import public_analyses
 from analyzers.serving.request import parameters_of, parse_request, settings_given
-from ui.links import MOST_CHARACTERS, read_link, write_link
+from ui.links import MOST_CHARACTERS, asks_for_view, read_link, write_link
 
 TEXTS = (
     " Heathrow airport",
@@ -100,3 +100,18 @@ def test_a_pin_that_is_no_position_is_no_pin() -> None:
 def test_only_what_differs_from_a_default_is_given() -> None:
     asked = parse_request("saliency", {"text": "x", "generate": 3, "method": "gradient"})
     assert dict(settings_given(asked)) == {"generate": 3, "method": "gradient"}
+
+
+@pytest.mark.parametrize(
+    ("query", "is_view"),
+    [
+        ("text=x", True),
+        ("lang=ja&text=x", True),
+        ("lang=ja", False),
+        ("compare_text=x", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_an_address_without_a_text_is_no_view(query: Any, is_view: bool) -> None:
+    assert asks_for_view(query) is is_view

@@ -117,6 +117,12 @@ def test_a_link_in_another_language_is_opened_in_that(visit: Any, address: str) 
     assert opened.page.evaluate("document.documentElement.lang") == "ja"
 
 
+def test_an_address_that_names_no_text_opens_the_first_experiment(visit: Any, address: str) -> None:
+    opened = visit(at=f"{address}/#lang=en&compare_text=x")
+    opened.answered("saliency", "Heathrow"[:1])
+    assert not opened.page.locator("#status p.error").count()
+
+
 def test_on_a_space_the_parent_page_is_kept_in_step(visit: Any, address: str) -> None:
     """The parent's own script is stood for by a frame around the page."""
     made = visit()
