@@ -39,11 +39,6 @@
     const touch = (event) => { if (event.isTrusted) page.touched = performance.now(); };
     document.addEventListener(kind, touch, { capture: true, passive: true });
   }
-  page.read = () => {
-    page.pinned = new URLSearchParams(given()).get("pin");
-    page.is_opening = true;
-  };
-  page.read();
   const words_of = () => {
     const words = new URLSearchParams(page.links[page.tab] || "");
     if (page.pinned !== null && page.links[page.tab]) words.set("pin", page.pinned);
@@ -63,9 +58,10 @@
       window.parent.postMessage({ queryString: `?${hash.slice(1)}` }, "https://huggingface.co");
     }
   };
-  page.show_link = (tab, link) => {
+  page.show_link = (tab, link, pin) => {
     const is_new = page.links[tab] !== link;
     page.links[tab] = link;
+    page.pinned = pin;
     page.tab ||= tab;
     if (page.tab === tab) page.write(is_new);
   };

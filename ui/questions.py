@@ -37,24 +37,31 @@ def name_question(request: AnyRequest) -> str:
 
 
 def describe_question(
-    tab: str, answer: AnyAnswer, language: Language, requests: tuple[AnyRequest, ...] | None = None
+    answer: AnyAnswer, requests: tuple[AnyRequest, ...], pin: int | None, language: Language
 ) -> Value:
     """The value of the heading above a picture: its text, its model and what else tells it from others, and the address of
-    the view; `requests` are the answer's and what stands beside it."""
+    the view. `requests` are the answer's and what stands beside it; `pin` is the position that is looked at."""
     from ui.charts.saliency import method_name
 
-    request, parts = answer.request, [quote_text(answer.request.text, 60), answer.model.id]
+    request = requests[0]
+    parts = [quote_text(request.text, 60), answer.model.id]
     if isinstance(request.settings, SaliencySettings):
         parts.append(method_name(request.settings.method, language))
     if request.generation.sample:
         parts.append(say("sampled", language, seed=request.generation.seed))
     return {
-        "tab": tab,
+        "tab": request.analysis,
         "id": name_question(request),
         "line": " · ".join(parts),
         "moved": say("settings_moved", language),
-        "link": write_link(requests or (request,), answer.model),
+        "link": write_link(requests, answer.model),
+        "pin": pin,
     }
+
+
+def end_question(analysis: str, id: str) -> Value:
+    """What the heading is told when a question ends without an answer."""
+    return {"tab": analysis, "id": id, "line": None, "is_over": True}
 
 
 def ask(tab: AnyTab, raw: Options, extras: Options, position: int | None) -> tuple[AnyRequest, ...]:

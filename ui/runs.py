@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import ParamSpec
 
 from analyzers.common.languages import Language
 from analyzers.common.memory import format_bytes
@@ -15,6 +17,8 @@ from ui.components.notice import Notice, notice
 from ui.errors import sentence_for
 from ui.texts import say
 from ui.values import Options, Updates, Value
+
+P = ParamSpec("P")
 
 TELL_SECONDS = 0.25
 """Between two words on how far a phase of a run is. The page takes 70 ms to take in each, longer than a step of a short run."""
@@ -36,13 +40,18 @@ def on_the_model() -> Options:
     return {"concurrency_id": "model", "concurrency_limit": VISITORS_AT_ONCE}
 
 
-def spaced(messages: Iterator[Updates]) -> Iterator[Updates]:
-    """Of two messages within one tick Gradio's page can lose one: they come apart."""
-    sent = -math.inf
-    for message in messages:
-        time.sleep(max(0.0, sent + GAP_SECONDS - time.monotonic()))
-        yield message
-        sent = time.monotonic()
+def spaced(handler: Callable[P, Iterator[Updates]]) -> Callable[P, Iterator[Updates]]:
+    """The handler, whose messages come apart: of two within one tick Gradio's page can lose one."""
+
+    @functools.wraps(handler)
+    def apart(*args: P.args, **kwargs: P.kwargs) -> Iterator[Updates]:
+        sent = -math.inf
+        for message in handler(*args, **kwargs):
+            time.sleep(max(0.0, sent + GAP_SECONDS - time.monotonic()))
+            yield message
+            sent = time.monotonic()
+
+    return apart
 
 
 @dataclass(frozen=True)

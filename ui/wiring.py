@@ -24,12 +24,12 @@ from ui.events import index_of
 from ui.examples import EXAMPLES, Example, StandIn
 from ui.links import asks_for_view
 from ui.opening import find_view
-from ui.questions import ask, describe_question, is_answered, name_question, values_of
+from ui.questions import ask, describe_question, end_question, is_answered, name_question, values_of
 from ui.ready import requests_of
 from ui.runs import QUIET, describe_step, follow, on_the_model, spaced
 from ui.tabs.tab import AnyTab, SideRun
 from ui.texts import say
-from ui.values import Event, Updates, Value
+from ui.values import Event, Updates
 
 FOLD_ON_PHONE = """() => {
   if (window.innerWidth < 768) document.querySelector("#sidebar.open .toggle-button, #sidebar .open .toggle-button")?.click();
@@ -116,7 +116,7 @@ def connect(
             for status in follow(runner, request, language):
                 if status.expected is not None and status.expected > most_seconds and status.answer is None:
                     waits = notice("info", say("link_long", language, seconds=f"{status.expected:.0f}"))
-                    yield {controls.status: waits, heading: over(tab, begun_now), **idle}
+                    yield {controls.status: waits, heading: end_question(tab.analysis, begun_now), **idle}
                     return
                 updates: Updates = {controls.status: status.notice, **busy}
                 if status.answer is not None:
@@ -131,7 +131,7 @@ def connect(
                     yield updates
                     continue
                 if status.is_error:
-                    updates[heading] = over(tab, begun_now)
+                    updates[heading] = end_question(tab.analysis, begun_now)
                 elif said := remarks(fresh):
                     updates[controls.status] = notice("warning", *status.notice["lines"], *said)
                 yield updates | idle
@@ -149,16 +149,18 @@ def connect(
         *,
         is_first: bool = True,
     ) -> Updates:
-        if len(answers) == 1 and not is_first and tab.show_more is not None and position is None:
+        if len(answers) > 1:
+            return {} if tab.show_second is None else tab.show_second(answers[0], answers[1], language)
+        if not is_first and tab.show_more is not None and position is None:
             return tab.show_more(answers[0], language)
-        if len(answers) == 1:
-            found = answers[0]
-            updates: Updates = {heading_of[tab.analysis]: describe_question(tab.analysis, found, language, requests)}
-            for fit in (one.fit_model for one in tabs if one.fit_model is not None):
-                updates |= fit(found.model)
-            return updates | tab.show(found, position, language)
-        return {} if tab.show_second is None else tab.show_second(answers[0], answers[1], language)
+        found = answers[0]
+        updates = tab.show(found, position, language)
+        for fit in (one.fit_model for one in tabs if one.fit_model is not None):
+            updates |= fit(found.model)
+        heading = describe_question(found, requests, updates.get(pinned, position), language)
+        return updates | {heading_of[tab.analysis]: heading}
 
+    @spaced
     def run(request: gr.Request, values: Updates) -> Iterator[Updates]:
         language = language_of(request)
         tab = next((tab for tab in tabs if tab.analysis == values[selected]), tabs[0])
@@ -171,12 +173,9 @@ def connect(
         stood_in: StandIn | None = values[stand_in]
         said = [stood_in.say(language)] if stood_in is not None and stood_in.runs(requests[0]) else []
         said += [] if remark is None else [remark]
-        yield from spaced(run_tab(tab, requests, None, language, lambda _: said))
+        yield from run_tab(tab, requests, None, language, lambda _: said)
 
-    def over(tab: AnyTab, id: str) -> Value:
-        """What a heading is told when a question ends without an answer."""
-        return {"tab": tab.analysis, "id": id, "line": None, "is_over": True}
-
+    @spaced
     def open_link(query: object, request: gr.Request) -> Iterator[Updates]:
         """The view that an address asks for. By itself it runs only what is known, or on this machine and short."""
         language = language_of(request)
@@ -200,7 +199,7 @@ def connect(
 
     def follow_link(event: gr.EventData, request: gr.Request) -> Iterator[Updates]:
         """The visitor went to another address: Back, Forward, or one typed by hand."""
-        yield from spaced(open_link(index_of(event), request))
+        yield from open_link(index_of(event), request)
 
     def explain_something(
         tab: AnyTab, requests: tuple[AnyRequest, ...], language: Language
@@ -242,6 +241,7 @@ def connect(
         button.click(None, js=FOLD_ON_PHONE)
 
     def opener(tab: AnyTab) -> Callable[..., Iterator[Updates]]:
+        @spaced
         def open_tab(request: gr.Request, values: Updates) -> Iterator[Updates]:
             """A tab that is opened after a run answers for the same text and token, unless it has already."""
             last, before, position = values[last_shared], values[tab.answer], values[pinned]
@@ -260,7 +260,7 @@ def connect(
                 follows = tab.follow_pin and position is not None
                 yield tab.show(before, position, language_of(request)) if follows else nothing
             else:
-                yield from spaced(run_tab(tab, requests, position, language_of(request)))
+                yield from run_tab(tab, requests, position, language_of(request))
 
         return open_tab
 
@@ -276,16 +276,14 @@ def connect(
         asked = {last_shared, was_elsewhere, tab.answer, pinned, *widgets}
         runs.append(chosen_tab.success(opener(tab), asked, outputs, **QUIET, **alone))
 
-    def frame(messages: Iterator[Updates]) -> Iterator[Updates]:
-        yield busy
-        for updates in messages:
-            yield {**updates, **busy}
-        yield idle
-
     def framed(side: SideRun) -> Callable[..., Iterator[Updates]]:
+        @spaced
         @functools.wraps(side.run)  # Gradio reads what it takes
         def run_side(*values: object, **named: object) -> Iterator[Updates]:
-            yield from spaced(frame(side.run(*values, **named)))
+            yield busy
+            for updates in side.run(*values, **named):
+                yield {**updates, **busy}
+            yield idle
 
         return run_side
 
@@ -298,7 +296,9 @@ def connect(
         language = language_of(request)
         name = values[selected]
         answer: AnyAnswer | None = next(values[tab.answer] for tab in tabs if tab.analysis == name)
-        ended = {heading_of[tab.analysis]: over(tab, values[begun]) for tab in tabs if tab.analysis == name}
+        ended = {
+            heading_of[tab.analysis]: end_question(tab.analysis, values[begun]) for tab in tabs if tab.analysis == name
+        }
         is_of_this_run = answer is not None and name_question(answer.request) == values[begun]
         missing = getattr(answer.result, "missing", None) if is_of_this_run and answer is not None else None
         lines = [] if missing is None else [missing.say(language)]

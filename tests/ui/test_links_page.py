@@ -89,6 +89,18 @@ def test_reload_keeps_the_pinned_token(visit: Any) -> None:
     assert used.page.get_attribute("#saliency-strip .output.pinned", "data-position") == pinned[0]
 
 
+def test_a_pin_of_another_text_is_not_in_the_next_address(visit: Any) -> None:
+    used = visit()
+    used.run("ab cd ef gh", 1)
+    assert "pin=" in used.page.url
+    used.open_tab("Neuron Factors")
+    used.page.wait_for_function("() => location.hash.includes('tab=neuron-factors')")
+    used.write("ij kl mn op", 0)
+    used.press_run()
+    used.page.wait_for_function("() => location.hash.includes('text=ij%20kl')")
+    assert "pin=" not in used.page.url
+
+
 def test_the_language_switch_changes_everything_and_is_kept(visit: Any, address: str) -> None:
     used = visit()
     used.run("ab cd", 1)
@@ -140,7 +152,7 @@ def test_on_a_space_the_parent_page_is_kept_in_step(visit: Any, address: str) ->
             const inner = frame.contentWindow;
             Object.defineProperty(inner, "parent", { value: { postMessage: (...what) => told.push(what) } });
             inner.eval(on_space);
-            inner.eccolens.show_link("saliency", "tab=saliency&text=%20a");
+            inner.eccolens.show_link("saliency", "tab=saliency&text=%20a", 3);
             told.push(inner.eccolens.address());
             return told;
         }""",
@@ -149,7 +161,7 @@ def test_on_a_space_the_parent_page_is_kept_in_step(visit: Any, address: str) ->
     message, home = told[0]
     assert home == "https://huggingface.co"
     assert parse_qs(message["queryString"].removeprefix("?"))["text"] == [" a"]
-    assert told[-1].startswith("https://huggingface.co/spaces/owner/name?tab=saliency&text=%20a")
+    assert told[-1].startswith("https://huggingface.co/spaces/owner/name?tab=saliency&text=%20a&pin=3")
 
 
 def test_the_page_previews_as_itself(visit: Any, address: str) -> None:

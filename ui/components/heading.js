@@ -22,7 +22,7 @@ draw_each_value(".ecco-heading", (home, value) => {
   if (is_begun ? !value.is_over : !is_known) note(value.id);
   if (!is_begun) {
     page.shown[tab] = value;
-    if (value.link) page.show_link(tab, value.link);
+    if (value.link) page.show_link(tab, value.link, value.pin);
   }
   const shown = page.shown[tab];
   is_pending = is_begun && !value.is_over && shown !== undefined && shown.id !== value.id;

@@ -181,11 +181,8 @@ const draw = (home, given) => {
   home.append(reading);
   home.append(make("div", "legend"), make("div", "help", value.words.help));
   // A value that pins nothing brings more tokens of the same run: what is pinned stays.
-  if (value.pinned !== null) {
-    pinned = rows.has(value.pinned) ? value.pinned : null;
-    window.eccolens.pin(pinned);
-  }
-  if (!rows.has(pinned)) pinned = null;
+  if (value.pinned !== null) pinned = rows.has(value.pinned) ? value.pinned : null;
+  else if (!rows.has(pinned)) pinned = null;
   view(pinned === null ? value.explained[0] : pinned);
 };
 

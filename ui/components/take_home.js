@@ -10,6 +10,10 @@ const part = (tag, attributes, text) => {
 };
 const stage = () => element.closest(".stage");
 const is_seen = (node) => node.getClientRects().length > 0;
+const seen_of = (selector) => [...stage().querySelectorAll(selector)].filter((node) => is_seen(node));
+// What stands on the stage: the texts that scripts of ours draw, and the charts.
+const seen_texts = () => seen_of(DRAWN).filter((node) => node.given);
+const seen_charts = () => seen_of(".vega-embed svg.marks");
 
 // What is drawn from boxes of the page, as SVG: data colours stand in the boxes' own style, everything else is ink on white.
 const SKIPPED = ".outputs, .help, .legend button, .empty, .title, .note";
@@ -113,14 +117,10 @@ const captioned = ({ drawn, width, height }, value) => {
   return svg;
 };
 const pictures = (value) => {
-  const found = [];
-  for (const node of stage().querySelectorAll(DRAWN)) {
-    if (is_seen(node) && node.given) found.push({ kind: "text", name: value.words.text, make: () => draw_boxes(node) });
-  }
-  for (const svg of stage().querySelectorAll("[data-testid=altair] svg.marks, .vega-embed svg")) {
-    if (is_seen(svg)) found.push({ kind: "chart", name: value.words.chart, make: () => draw_chart(svg) });
-  }
-  const times = {};
+  const found = [
+    ...seen_texts().map((node) => ({ kind: "text", name: value.words.text, make: () => draw_boxes(node) })),
+    ...seen_charts().map((svg) => ({ kind: "chart", name: value.words.chart, make: () => draw_chart(svg) })),
+  ], times = {};
   return found.map((one) => {
     times[one.kind] = (times[one.kind] || 0) + 1;
     const number = found.filter((other) => other.kind === one.kind).length > 1 ? times[one.kind] : "";
@@ -181,8 +181,7 @@ const build_page = (value) => {
   add("h1", value.title);
   for (const line of value.caption) add("p", line, "of");
   const components = window.gradio_config.components, sheets = [], scripts = [];
-  const seen_nodes = [...stage().querySelectorAll(DRAWN)].filter((node) => is_seen(node) && node.given);
-  seen_nodes.forEach((node, number) => {
+  seen_texts().forEach((node, number) => {
     const name = node.className.split(" ")[0];
     const { js_on_load, css_template } = components.find((one) => one.props?.html_template?.includes(`class="${name}"`)).props;
     const figure = add("figure"), home = made.createElement("div");
@@ -196,8 +195,7 @@ const build_page = (value) => {
     scripts.push(`(() => { const element = document.getElementById("view-${number}"), props = { value: ${as_data(given)} };
       const watch = () => {}, trigger = () => {};\n${js_on_load}\n})();`);
   });
-  for (const svg of stage().querySelectorAll(".vega-embed svg")) {
-    if (!is_seen(svg)) continue;
+  for (const svg of seen_charts()) {
     const copy = made.importNode(svg, true), width = Number(svg.getAttribute("width")), height = Number(svg.getAttribute("height"));
     if (width && !copy.getAttribute("viewBox")) copy.setAttribute("viewBox", `0 0 ${width} ${height}`);
     copy.setAttribute("role", "img");
@@ -232,21 +230,22 @@ const build_page = (value) => {
   return `<!doctype html>\n${made.documentElement.outerHTML}`;
 };
 const table_of = () => stage().querySelector(".ecco-table-rows")?.rows || null;
+const as_cell = (text) => String(text ?? "").replace(/[\t\n\r]+/g, " ");
 const copy_table = () => {
-  const table = table_of() || { headers: [], rows: [] }, cell = (text) => String(text ?? "").replace(/[\t\n\r]+/g, " ");
-  return page.copy([table.headers, ...table.rows].map((row) => row.map(cell).join("\t")).join("\n"));
+  const { headers, rows } = table_of() || { headers: [], rows: [] };
+  return page.copy([headers, ...rows].map((row) => row.map(as_cell).join("\t")).join("\n"));
+};
+const button = (name, does, parent) => {
+  const made = make("button", "", name);
+  made.type = "button";
+  made.addEventListener("click", () => does(made));
+  parent.append(made);
+  return made;
 };
 
 draw_each_value(".ecco-take-home", (home, value) => {
   if (!value || !value.words) return;
   const panel = make("div", "panel"), openers = [];
-  const button = (name, does, parent) => {
-    const made = make("button", "", name);
-    made.type = "button";
-    made.addEventListener("click", () => does(made));
-    parent.append(made);
-    return made;
-  };
   const confirm = async (made, copied) => {
     const name = made.textContent;
     if (!(await copied)) return;
