@@ -19,36 +19,39 @@ Scope = dict[str, Any]
 
 
 class OwnHead:
-    """ASGI middleware: the page's HTML with its own head instead of Gradio's. Everything else passes through."""
+    """ASGI middleware: the page's HTML, at whatever address it is mounted, with its own head instead of Gradio's.
+    Everything else passes through as it comes."""
 
     def __init__(self, app: Callable[..., Any]) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Callable[..., Any], send: Callable[..., Any]) -> None:
-        if scope["type"] != "http" or scope["path"] not in ("/", "") or scope["method"] != "GET":
+        if scope["type"] != "http" or scope["method"] != "GET":
             await self.app(scope, receive, send)
             return
         headers = dict(scope["headers"])
         language = language_among(headers.get(b"accept-language", b"").decode("latin-1"))
-        start: Scope = {}
+        page: Scope = {}
         parts: list[bytes] = []
 
         async def rewrite(message: Scope) -> None:
-            if message["type"] == "http.response.start":
-                start.update(message)
-                return
-            parts.append(message.get("body", b""))
-            if message.get("more_body"):
-                return
-            body = b"".join(parts)
-            kept = [(name, value) for name, value in start["headers"] if name != b"content-length"]
-            if any(name == b"content-type" and value.startswith(b"text/html") for name, value in kept):
-                body = with_own_head(body.decode("utf-8"), language).encode("utf-8")
-            start["headers"] = [*kept, (b"content-length", str(len(body)).encode())]
-            await send(start)
-            await send({"type": "http.response.body", "body": body})
+            if message["type"] == "http.response.start" and _is_html(message):
+                page.update(message)
+            elif not page:
+                await send(message)
+            elif message["type"] == "http.response.body":
+                parts.append(message.get("body", b""))
+                if not message.get("more_body"):
+                    body = with_own_head(b"".join(parts).decode("utf-8"), language).encode("utf-8")
+                    kept = [(name, value) for name, value in page["headers"] if name != b"content-length"]
+                    await send({**page, "headers": [*kept, (b"content-length", str(len(body)).encode())]})
+                    await send({"type": "http.response.body", "body": body})
 
         await self.app(scope, receive, rewrite)
+
+
+def _is_html(start: Scope) -> bool:
+    return any(name.lower() == b"content-type" and value.startswith(b"text/html") for name, value in start["headers"])
 
 
 def with_own_head(page: str, language: Language = DEFAULT) -> str:

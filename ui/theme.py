@@ -32,7 +32,7 @@ CSS = """
 .stage :is(.ecco-hover-strip, .ecco-factor-view, .ecco-lens-grid, [data-testid="altair"]) { transition: opacity 120ms linear; }
 #bar #status { flex: 1 1 0; min-width: 200px; }
 #bar #top-bar { flex: 0 0 auto; padding: 0; min-width: 0; }
-.large .gradio-container { zoom: 1.5; }
+.large :is(.stage, #text, #status) { zoom: 1.5; }
 .stage { gap: 10px; }
 .stage:not(.moved) .ecco-heading .stale { display: none; }
 .take-home { align-items: flex-start; gap: 6px; }

@@ -164,6 +164,36 @@ def test_a_result_is_dimmed_and_says_so_while_the_settings_differ(visit: Any) ->
     assert "Gradient" in seen.page.inner_text("#saliency-heading p.of")
 
 
+def test_settings_that_arrive_late_are_not_the_visitors(visit: Any) -> None:
+    """On a busy machine what an example fills in reaches the settings long after its run has begun."""
+    seen = visit()
+    seen.run("the keys to", 1)
+    stale = seen.page.locator("#saliency-heading p.stale")
+    seen.page.wait_for_timeout(600)  # until what the run was asked with is noted for good
+    arrive = """(name) => {
+        eccolens.now.saliency = name;
+        window.dispatchEvent(new Event("eccolens-settings"));
+    }"""
+    seen.page.evaluate(arrive, "another question")
+    assert not stale.is_visible()
+    seen.page.locator("#text textarea").press("Shift")
+    seen.page.evaluate(arrive, "a third question")
+    assert stale.is_visible()
+
+
+def test_enlarged_for_a_projector_the_four_tabs_stay_in_sight(visit: Any) -> None:
+    seen = visit(viewport={"width": 1280, "height": 720})
+    seen.run("the keys to", 1)
+    strip = seen.page.locator("#saliency-strip .text")
+    before = strip.bounding_box()["height"]
+    seen.page.locator(".large-switch").click()
+    assert strip.bounding_box()["height"] > 1.4 * before
+    for name in ("Saliency", "Layer Predictions", "Rankings", "Neuron Factors"):
+        assert seen.page.get_by_role("tab", name=name, exact=True).is_visible()
+    assert seen.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    seen.page.locator(".large-switch").click()
+
+
 def test_control_and_enter_run(visit: Any) -> None:
     seen = visit()
     seen.write("the keys", 1)

@@ -115,6 +115,28 @@ def test_pictures_stand_on_white_with_what_they_are_of(visit: Any, tmp_path: Pat
         assert size == (2 * int(root.attrib["width"]), 2 * int(root.attrib["height"]))
 
 
+def test_an_enlarged_page_gives_the_same_pictures(visit: Any, tmp_path: Path) -> None:
+    seen = visit()
+    seen.run("ab cd", 1)
+    press(seen, "Picture").click()
+    line = seen.page.locator(".ecco-take-home .picture").locator("visible=true").first
+
+    def letters() -> dict[str, tuple[float, float]]:
+        root = ET.fromstring(save(seen, line.get_by_text("SVG"), tmp_path).read_text(encoding="utf-8"))
+        drawn = [node for node in root.iter("{http://www.w3.org/2000/svg}text") if "textLength" in node.attrib]
+        return {
+            f"{node.text}": (float(node.attrib["textLength"]), float(node.attrib["font-size"][:-2])) for node in drawn
+        }
+
+    before = letters()
+    seen.page.locator(".large-switch").click()
+    enlarged = letters()
+    seen.page.locator(".large-switch").click()
+    assert len(before) > 3
+    for text, (wide, size) in before.items():
+        assert enlarged[text] == (pytest.approx(wide, rel=0.05), size)
+
+
 def test_the_table_is_copied_with_its_headers_and_tabs(visit: Any, address: str) -> None:
     seen = visit()
     seen.page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=address)

@@ -17,8 +17,13 @@ const seen_charts = () => seen_of(".vega-embed svg.marks");
 
 // What is drawn from boxes of the page, as SVG: data colours stand in the boxes' own style, everything else is ink on white.
 const SKIPPED = ".outputs, .help, .legend button, .empty, .title, .note";
+// Boxes are as they are without the page's enlargement: the sizes of letters are given so too.
+const box_in = (zoom) => (node) => {
+  const { x, y, width, height } = node.getBoundingClientRect();
+  return new DOMRect(x / zoom, y / zoom, width / zoom, height / zoom);
+};
 const draw_boxes = (node) => {
-  const origin = node.getBoundingClientRect(), drawn = part("g", {});
+  const box_of = box_in(node.currentCSSZoom || 1), origin = box_of(node), drawn = part("g", {});
   const width = Math.max(node.scrollWidth, origin.width), height = Math.max(node.scrollHeight, origin.height);
   const write = (text, box, style, opacity) => {
     const written = part("text", {
@@ -36,7 +41,7 @@ const draw_boxes = (node) => {
           const range = document.createRange();
           range.setStart(child, run.index);
           range.setEnd(child, run.index + run[0].length);
-          const box = range.getBoundingClientRect();
+          const box = box_of(range);
           if (box.width) write(run[0], box, style, seen);
         }
         continue;
@@ -44,7 +49,7 @@ const draw_boxes = (node) => {
       if (!(child instanceof Element) || child.matches(SKIPPED)) continue;
       const its = getComputedStyle(child), opacity = seen * Number(its.opacity);
       if (its.display === "none" || its.visibility === "hidden" || !opacity) continue;
-      const box = child.getBoundingClientRect(), x = box.left - origin.left, y = box.top - origin.top;
+      const box = box_of(child), x = box.left - origin.left, y = box.top - origin.top;
       if (child instanceof SVGElement) {
         const copy = child.cloneNode(true);
         for (const [name, given] of Object.entries({ x, y, width: box.width, height: box.height })) copy.setAttribute(name, given);
@@ -73,7 +78,7 @@ const draw_boxes = (node) => {
   return { drawn, width, height };
 };
 const draw_chart = (svg) => {
-  const copy = svg.cloneNode(true), box = svg.getBoundingClientRect();
+  const copy = svg.cloneNode(true), box = box_in(svg.currentCSSZoom || 1)(svg);
   copy.setAttribute("color", INK);
   copy.setAttribute("style", `color: ${INK}`);
   const width = Number(svg.getAttribute("width")) || box.width, height = Number(svg.getAttribute("height")) || box.height;
