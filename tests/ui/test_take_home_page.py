@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile import PAYLOADS
+from hostile import NAME, PAYLOADS
 
 TABS = {"Saliency": "saliency", "Layer Predictions": "predictions", "Rankings": "rankings", "Neuron Factors": "factor"}
 MADE = "img, iframe, object, embed, link, base, form, marquee, video, details, math, svg a"
@@ -82,8 +82,11 @@ def test_the_page_lives_at_home(visit: Any, at_home: Any, tmp_path: Path, tab: s
 
 @pytest.mark.parametrize("tab", TABS)
 def test_no_text_becomes_a_part_of_the_page(visit: Any, at_home: Any, tmp_path: Path, tab: str) -> None:
+    """With a model whose tokens they are: a token that ends the script stands in the page's data whole."""
     seen = visit()
-    seen.write("".join(PAYLOADS[:2]) + "</script><!-- ]]> -->", 1)
+    seen.page.locator("#model input").click()
+    seen.page.get_by_role("option", name=NAME).click()
+    seen.write("".join(PAYLOADS[:3]) + "<!-- ]]> -->", 1)
     seen.press_run()
     seen.go_to(tab)
     page = at_home(save(seen, press(seen, "Page"), tmp_path))
