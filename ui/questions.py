@@ -44,7 +44,7 @@ def describe_question(
     from ui.charts.saliency import method_name
 
     request = requests[0]
-    parts = [quote_text(request.text, 60), answer.model.id]
+    parts = [quote_text(request.text, language, 60), answer.model.id]
     if isinstance(request.settings, SaliencySettings):
         parts.append(method_name(request.settings.method, language))
     if request.generation.sample:

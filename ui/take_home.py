@@ -28,7 +28,7 @@ def take_home(answers: Sequence[AnyAnswer], language: Language) -> Value:
     help_key = f"{analysis}_help"
     return {
         "name": file_name(answer.request),
-        "title": f"{say(analysis, language)} · {quote_text(answer.request.text, 80)}",
+        "title": f"{say(analysis, language)} · {quote_text(answer.request.text, language, 80)}",
         "caption": [describe(one, language) for one in answers],
         "help": plain_paragraphs(say(help_key, language)) if help_key in text_keys() else [],
         "python": "\n\n".join(python_code(one.request, one.model.id) for one in answers),

@@ -20,6 +20,11 @@ def say(key: str, language: Language, **values: object) -> str:
     return template.format(**values) if values else template
 
 
+def quote(text: str, language: Language) -> str:
+    """A text in the language's own quotation marks."""
+    return say("quoted", language, text=text)
+
+
 def text_keys() -> tuple[str, ...]:
     """The key of every text."""
     return tuple(read_texts(FOLDER, DEFAULT))

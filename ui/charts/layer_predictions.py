@@ -10,7 +10,7 @@ from analyzers.layer_predictions import LayerOverview, LayerPredictions
 from ui.charts.spreadsheet import Sheet
 from ui.charts.style import apply_theme, format_self_check, percent, quote_text, text_width, wrap_line
 from ui.charts.token_strip import label_tokens
-from ui.texts import say
+from ui.texts import quote, say
 from ui.theme import AGAINST_HEX, FOR_HEX
 from ui.values import Cells, Row, Value
 
@@ -115,7 +115,7 @@ def line(result: LayerPredictions, language: Language) -> str:
 def finding(result: LayerPredictions, language: Language) -> str:
     """What there is to see, in a sentence: from which layer on the token that stands there is first, or what is first."""
     top = result.predictions[-1][0]
-    said = {"top": f"“{show_whitespace(top.text)}”", "probability": percent(top.probability)}
+    said = {"top": quote(show_whitespace(top.text), language), "probability": percent(top.probability)}
     ranks = None if result.chosen_rank is None else [int(rank) for rank in result.chosen_rank]
     last = layer_name(result.layers[-1], language)
     if len(result.layers) == 1:
@@ -123,12 +123,12 @@ def finding(result: LayerPredictions, language: Language) -> str:
     elif ranks is None or result.chosen is None:
         found = say("finding_next", language, **said)
     elif ranks[-1] > 1:
-        token = f"“{label_token(result.chosen)}”"
+        token = quote(label_token(result.chosen), language)
         found = say("finding_not_first", language, token=token, rank=f"{ranks[-1]:,}", **said)
     else:
         first = max((row for row, rank in enumerate(ranks) if rank > 1), default=-1) + 1
         layer = layer_name(result.layers[first], language)
-        token = f"“{label_token(result.chosen)}”"
+        token = quote(label_token(result.chosen), language)
         found = say("finding_first", language, token=token, layer=layer, last=last, probability=said["probability"])
     place = say("finding_place", language, position=result.position, before=result.position - result.offset)
     return place + found
@@ -209,10 +209,10 @@ def _title(
     result: LayerPredictions, language: Language, compact: bool = False, text: str | None = None
 ) -> alt.TitleParams:
     # Two pictures side by side have one part per line, or a longer number would shift one against the other.
-    subtitle = [] if text is None else [quote_text(text)]
+    subtitle = [] if text is None else [quote_text(text, language)]
     subtitle += wrap_line(line(result, language), 0 if compact else 70)
     if result.chosen is not None:
-        subtitle.append(say("chosen_outlined", language, token=f"“{label_token(result.chosen)}”"))
+        subtitle.append(say("chosen_outlined", language, token=quote(label_token(result.chosen), language)))
     return alt.TitleParams(say("predictions_title", language, position=result.position), subtitle=subtitle)
 
 

@@ -15,7 +15,7 @@ from analyzers.neuron_factors import NeuronFactors, match_factors
 from ui.charts.spreadsheet import Sheet
 from ui.charts.style import apply_theme
 from ui.charts.token_strip import draw_glyphs, pack_float32
-from ui.texts import say
+from ui.texts import quote, say
 from ui.theme import FOR_HEX, RANDOM_HEX
 from ui.values import Cells, Row, Value
 
@@ -40,8 +40,8 @@ def view_value(result: NeuronFactors, language: Language, pinned: int) -> Value:
     factors = []
     for number, factor in enumerate(result.factors):
         order = np.argsort(-rows[number], kind="stable")
-        strongest = dict.fromkeys(f"“{label_token(result.tokens[i])}”" for i in order if rows[number, i] > 0)
-        tokens = ", ".join(list(strongest)[:6])
+        strongest = dict.fromkeys(quote(label_token(result.tokens[i]), language) for i in order if rows[number, i] > 0)
+        tokens = say("comma", language).join(list(strongest)[:6])
         factors.append(
             {
                 "label": say("factor", language, number=number + 1),
@@ -59,6 +59,7 @@ def view_value(result: NeuronFactors, language: Language, pinned: int) -> Value:
         "pinned": pinned,
         "words": {
             "help": say("factor_help", language),
+            "quoted": say("quoted", language),
             "shares": say("factor_shares", language),
             "token": say("factor_of_token", language),
             "left_out": say("factor_left_out", language),
@@ -78,7 +79,7 @@ def line(result: NeuronFactors, language: Language) -> str:
         error=f"{result.error:.3f}",
         iterations=result.iterations,
         converged=say("converged_line" if result.converged else "not_converged_line", language),
-        left_out=", ".join(label_token(result.tokens[i]) for i in result.left_out) or say("nothing", language),
+        left_out=say("comma", language).join(label_token(result.tokens[i]) for i in result.left_out) or say("nothing", language),
     )
 
 
@@ -117,7 +118,7 @@ def sheet(result: NeuronFactors) -> Sheet:
 
 def describe_promoted(result: NeuronFactors, number: int, language: Language) -> list[str]:
     """The tokens that a factor's neurons promote; none for an encoder."""
-    tokens = " ".join(f"“{show_whitespace(token.text)}”" for token in result.factors[number].promoted)
+    tokens = " ".join(quote(show_whitespace(token.text), language) for token in result.factors[number].promoted)
     return [say("promoted", language, number=number + 1, tokens=tokens)] if tokens else []
 
 

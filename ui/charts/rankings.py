@@ -10,7 +10,7 @@ from analyzers.rankings import Rankings
 from ui.charts.spreadsheet import Sheet
 from ui.charts.style import apply_theme, format_self_check, quote_text, wrap_line
 from ui.charts.token_strip import build_reading_strip, position_reading
-from ui.texts import say
+from ui.texts import quote, say
 from ui.theme import AGAINST_HEX, FOR_HEX
 from ui.values import Cells, Row, Value
 
@@ -145,7 +145,7 @@ def commitment_strip(result: Rankings, language: Language, pinned: int | None) -
             readings[token.position] = position_reading(label_token(token), token.position, result.offset, language)
             continue
         values = {
-            "token": f"“{label_token(token)}”",
+            "token": quote(label_token(token), language),
             "position": token.position,
             "log_probability": f"{numbers[i]:.2f}".replace("-", "−"),
         }
@@ -169,11 +169,13 @@ def commitment_strip(result: Rankings, language: Language, pinned: int | None) -
     )
 
 
-def chips(result: Rankings) -> list[str]:
+def chips(result: Rankings, language: Language) -> list[str]:
     """What each watched word resolved to, with its id."""
     if result.watch is None:
         return []
-    return [" · ".join(f"“{show_whitespace(token.text)}” = id {token.id}" for token in result.watch.tokens)]
+    return [
+        " · ".join(f"{quote(show_whitespace(token.text), language)} = id {token.id}" for token in result.watch.tokens)
+    ]
 
 
 def line(result: Rankings, language: Language) -> str:
@@ -207,7 +209,7 @@ def sheet(result: Rankings) -> Sheet:
 
 
 def _subtitle(result: Rankings, language: Language, text: str | None) -> list[str]:
-    return [*([] if text is None else [quote_text(text)]), *wrap_line(line(result, language), 60)]
+    return [*([] if text is None else [quote_text(text, language)]), *wrap_line(line(result, language), 60)]
 
 
 def _fill(layer: int, n_layers: int) -> float:

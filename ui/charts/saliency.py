@@ -15,7 +15,7 @@ from analyzers.saliency import Saliency
 from ui.charts.spreadsheet import Sheet
 from ui.charts.style import apply_theme, wrap_line
 from ui.charts.token_strip import objective_name
-from ui.texts import say, text_keys
+from ui.texts import quote, say, text_keys
 from ui.theme import AGAINST_HEX, FOR_HEX
 from ui.values import Cells, Row
 
@@ -116,7 +116,7 @@ def describe(result: Saliency, position: int, language: Language) -> str:
     if method.uses_baseline:
         baseline = say(f"baseline_{result.baseline}", language)
         if result.baseline_text is not None:
-            baseline += f" “{show_whitespace(result.baseline_text)}”"
+            baseline += f" {quote(show_whitespace(result.baseline_text), language)}"
         parts.append(say("baseline_line", language, baseline=baseline))
     if method.hides_tokens and result.whole_words:
         parts.append(say("whole_words_line", language))

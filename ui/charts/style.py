@@ -9,7 +9,7 @@ import numpy as np
 
 from analyzers.common.languages import Language
 from analyzers.common.tokens import SPACE, show_whitespace
-from ui.texts import say
+from ui.texts import quote, say
 from ui.theme import CHART, EMBED
 
 
@@ -41,13 +41,13 @@ def format_self_check(difference: float, language: Language) -> str:
     )
 
 
-def quote_text(text: str, most: int = 44) -> str:
+def quote_text(text: str, language: Language, most: int = 44) -> str:
     """A text as a chart names it: in quotes, on one line, its leading and trailing white space visible."""
     words = text.strip(" ")
     lead = len(text) - len(text.lstrip(" "))
     seen = SPACE * lead + " ".join(show_whitespace(word) for word in words.split(" "))
     seen += SPACE * (len(text) - lead - len(words))
-    return f"“{seen if len(seen) <= most else seen[: most - 1] + '…'}”"
+    return quote(seen if len(seen) <= most else seen[: most - 1] + "…", language)
 
 
 def percent(probability: float) -> str:

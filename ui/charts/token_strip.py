@@ -20,7 +20,7 @@ from analyzers.common.tokens import (
 )
 from analyzers.models.completion import Completion
 from analyzers.saliency import Saliency
-from ui.texts import say
+from ui.texts import quote, say
 from ui.values import Value
 
 
@@ -43,7 +43,7 @@ def strip_value(result: Saliency, language: Language, pinned: int | None) -> Val
         ),
         "is_joined": is_joined,
         "word_of": list(word_numbers(result.tokens)),
-        "word_names": name_words(result.tokens),
+        "word_names": name_words(result.tokens, language),
         "names": label_tokens(result.tokens, result.explained_tokens),
         "explained": list(result.explained),
         "values": [float(value) for value in result.values],
@@ -58,6 +58,7 @@ def strip_value(result: Saliency, language: Language, pinned: int | None) -> Val
         "pinned": pinned,
         "words": {
             "label": say("strip_label", language),
+            "quoted": say("quoted", language),
             "help": say("strip_help", language),
             "legend": say("legend_share" if result.shares is not None else "legend_score", language),
             "for": say("legend_for", language),
@@ -105,6 +106,7 @@ def build_reading_strip(
         "pinned": pinned,
         "words": {
             "label": say("strip_label", language),
+            "quoted": say("quoted", language),
             "help": say("strip_choose", language),
             "legend": legend_title,
         },
@@ -123,7 +125,7 @@ def position_readings(completion: Completion, language: Language) -> dict[int, s
 def position_reading(name: str, position: int, offset: int, language: Language) -> str:
     """Which token it is, and where it is read."""
     key = "reading_position" if offset else "reading_own_position"
-    return say(key, language, token=f"“{name}”", position=position, before=position - offset)
+    return say(key, language, token=quote(name, language), position=position, before=position - offset)
 
 
 def label_tokens(tokens: Sequence[Token], answers: Sequence[Token]) -> list[str]:
@@ -133,10 +135,10 @@ def label_tokens(tokens: Sequence[Token], answers: Sequence[Token]) -> list[str]
     return labels + [label_token(token) for token in at.values()]
 
 
-def name_words(tokens: Sequence[Token]) -> list[str]:
+def name_words(tokens: Sequence[Token], language: Language) -> list[str]:
     """Each word of a text as it is spoken of, without the space before it."""
     names = [label_group([tokens[position] for position in group]) for group in group_by_word(tokens)]
-    return [f"“{name.removeprefix(SPACE) or name}”" for name in names]
+    return [quote(name.removeprefix(SPACE) or name, language) for name in names]
 
 
 def draw_glyphs(

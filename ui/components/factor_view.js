@@ -19,7 +19,7 @@ const view = (factor) => {
 };
 const name_factors = (position) => {
   const strengths = value.factors.map((factor, number) => [at(number, position), factor.label]);
-  const token = `“${value.names[position]}”`;
+  const token = fill_in(value.words.quoted, { text: value.names[position] });
   if (Number.isNaN(strengths[0][0])) return fill_in(value.words.left_out, { token, position });
   const named = strengths.filter(([x]) => x >= 0.05).sort((a, b) => b[0] - a[0]).slice(0, 4);
   const factors = named.map(([x, label]) => `${label} ${(100 * x).toFixed(0)}%`).join(", ") || "–";

@@ -43,7 +43,7 @@ const paint = () => {
 };
 // Whether the viewed token rests on this one: on those before it, or (masked) on all that is not hidden.
 const is_seen = (position) => !is_reading() && viewed !== null && seen.has(viewed) && seen.get(viewed).has(position);
-const name_of = (position) => `“${value.names[position]}”`;
+const name_of = (position) => fill_in(value.words.quoted, { text: value.names[position] });
 // What the map of the viewed token says: the word that most of it comes from, or that none stands out.
 const read_output = () => {
   if (is_reading()) return value.readings[viewed] || "";

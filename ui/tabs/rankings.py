@@ -71,7 +71,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
         updates: Updates = {
             strip: charts.commitment_strip(result, language, position),
             line: notice("info"),
-            chips: notice("info", *charts.chips(result)),
+            chips: notice("info", *charts.chips(result, language)),
             answer: found,
             pinned: position,
             watched: gr.update(value=lines_chart, visible=lines_chart is not None),

@@ -91,7 +91,7 @@ def test_the_finding_says_from_which_layer_the_token_stays_first(made: LayerPred
         chosen_rank=np.array([3]),
         chosen_ties=np.array([0]),
     )
-    assert finding(one, "ja") == "位置 3（位置 2 で読み取り）：層 0 が言うのは “⟨E1⟩”、12.5%。"
+    assert finding(one, "ja") == "位置 3（位置 2 で読み取り）：層 0 が言うのは「⟨E1⟩」、12.5%。"
 
 
 def test_rows_are_the_result(made: LayerPredictions) -> None:

@@ -94,7 +94,7 @@ def test_a_reading_names_the_strongest_tokens_and_none_at_zero(made: NeuronFacto
     first, second = (one["reading"] for one in view_value(made, "en", 0)["factors"])
     assert first == "Factor 1: “the”, “␣the”, “␣<b>”"
     assert second == "Factor 2: “␣<b>”, “␣the”"
-    assert view_value(made, "ja", 0)["factors"][1]["reading"].startswith("因子 2：“␣<b>”")
+    assert view_value(made, "ja", 0)["factors"][1]["reading"].startswith("因子 2：「␣<b>」、「␣the」")
 
 
 def test_a_factor_that_never_fires_is_drawn_flat() -> None:

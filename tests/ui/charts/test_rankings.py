@@ -142,11 +142,11 @@ def test_no_rank_falls_off_the_axis(made: Rankings) -> None:
 
 def test_nothing_watched_is_no_chart_and_no_chip(made: Rankings) -> None:
     assert watch_chart(replace(made, watch=None), "en") is None
-    assert chips(replace(made, watch=None)) == []
+    assert chips(replace(made, watch=None), "en") == []
 
 
 def test_a_chip_says_what_each_word_resolved_to(made: Rankings) -> None:
-    assert chips(made) == ["“␣the” = id 259 · “␣to” = id 342"]
+    assert chips(made, "en") == ["“␣the” = id 259 · “␣to” = id 342"]
 
 
 def test_the_strip_is_dark_where_the_model_settles_late(made: Rankings) -> None:
@@ -220,3 +220,7 @@ def test_a_real_result_is_a_valid_chart(language: Any) -> None:
         assert chart is not None
         json.dumps(chart.to_dict(), allow_nan=False)
     json.dumps(commitment_strip(result, language, None), allow_nan=False)
+
+
+def test_a_word_stands_in_the_languages_own_quotation_marks(made: Rankings) -> None:
+    assert chips(made, "ja") == ["「␣the」 = id 259 · 「␣to」 = id 342"]
