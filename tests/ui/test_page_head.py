@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -77,7 +78,9 @@ def test_a_stream_passes_as_it_comes() -> None:
         if message["type"] == "http.response.body":
             order.append(f"heard {message['body']!r}")
 
-    asyncio.run(OwnHead(stream)({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, heard))
+    asked = OwnHead(stream)({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, heard)
+    with ThreadPoolExecutor(1) as own_loop:  # this thread may be running the browser's
+        own_loop.submit(asyncio.run, asked).result()
     assert order == ["sent one", "heard b'one'", "sent two", "heard b'two'"]
 
 
