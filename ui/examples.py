@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from analyzers.common.languages import Language
 from analyzers.models.store import Store
@@ -38,7 +39,9 @@ class Example:
     models: tuple[str, ...] = ()
     """What it was tried on, then the bundled model that stands in for it. Empty: whatever is chosen."""
     is_variant: bool = False
-    id: str = field(default="")
+    id: str = ""
+    on: Mapping[str, Options] = field(default_factory=dict)
+    """Settings by model, where the point shows with others."""
 
     def model(self, store: Store, chosen: object) -> str:
         """The model to run on: the one named, if it can be had, else its stand-in; else the chosen one, unless that does
@@ -48,6 +51,10 @@ class Example:
         if isinstance(chosen, str) and (kind := store.kind_of(chosen)) is not None and kind.continues_its_text:
             return chosen
         return store.resolver.default_id()
+
+    def values_on(self, model: str) -> Options:
+        """Its settings on a model."""
+        return {**self.values, **self.on.get(model, {})}
 
     def can_be_had(self, store: Store) -> bool:
         """Whether its model, or its stand-in, is one that this machine may have: a Space has no bundled ones."""
@@ -64,7 +71,7 @@ class Example:
         """Where another model runs than the example was tried on."""
         if not self.models or model == self.models[0]:
             return None
-        return StandIn(label_of(self.models[0]), model, str(self.values["text"]))
+        return StandIn(label_of(self.models[0]), model, str(self.values_on(model)["text"]))
 
 
 @dataclass(frozen=True)
@@ -161,7 +168,11 @@ EXAMPLES: tuple[Example, ...] = (
         text=" The capital of Japan is the city of",
         generate=1,
     ),
-    _of(11, "layer-predictions", "␣1, 1, …", text=" 1, 1,", generate=1),
+    # Where a space is a token of its own, the digit comes after it.
+    replace(
+        _of(11, "layer-predictions", "␣1, 1, …", text=" 1, 1,", generate=1),
+        on={catalog.OFFLINE_MODEL: {"text": " 1, 1, "}},
+    ),
     _of(
         8,
         "rankings",

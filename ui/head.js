@@ -8,7 +8,14 @@
   const given = () => {
     if (location.hash.length > 1) return location.hash.slice(1);
     const query = new URLSearchParams(location.search);
-    return query.has("text") || query.has("lang") ? query.toString() : "";
+    return ["text", "lesson", "lang"].some((name) => query.has(name)) ? query.toString() : "";
+  };
+  // A lesson of ours by its number, or a teacher's own: a title and a note, which hold for the text they came with.
+  const read_lesson = () => {
+    const asked = new URLSearchParams(given()), number = Number(asked.get("lesson"));
+    const title = (asked.get("title") || "").slice(0, 120), note = (asked.get("note") || "").slice(0, 2000);
+    const lesson = Number.isInteger(number) && number > 0 && number < 100 ? number : given() ? null : 1;
+    return { lesson, note: title || note ? { title, note, text: asked.get("text") } : null };
   };
   const known = (code) => (languages.includes(code) ? code : null);
   const of_browser = () => (navigator.languages || []).map((code) => code.toLowerCase().split("-")[0]).find(known) || languages[0];
@@ -32,16 +39,21 @@
   if (kept(LARGE)) document.documentElement.classList.add("large");
 
   const page = window.eccolens = {
-    now: {}, asked: {}, asked_at: {}, shown: {}, touched: 0, links: {}, tab: null, pinned: null, language, given,
+    now: {}, asked: {}, asked_at: {}, shown: {}, touched: 0, links: {}, tab: null, pinned: null, language, given, keep, kept,
+    ...read_lesson(), lesson_texts: {},
     is_opening: true,  // the view that is shown next is the one that the address asks for: no step of its own
   };
   for (const kind of ["pointerdown", "keydown", "input"]) {
     const touch = (event) => { if (event.isTrusted) page.touched = performance.now(); };
     document.addEventListener(kind, touch, { capture: true, passive: true });
   }
-  const words_of = () => {
+  const words_of = (own = {}) => {
     const words = new URLSearchParams(page.links[page.tab] || "");
+    const text = words.get("text");
     if (page.pinned !== null && page.links[page.tab]) words.set("pin", page.pinned);
+    if (page.note && page.note.text === text) own = { ...page.note, ...own };
+    else if (page.lesson_texts[page.lesson]?.includes(text)) words.set("lesson", page.lesson);
+    for (const name of ["title", "note"]) if (own[name]) words.set(name, own[name]);
     words.set("lang", language);
     return words.toString().replaceAll("+", "%20");
   };
@@ -61,14 +73,19 @@
   page.show_link = (tab, link, pin) => {
     const is_new = page.links[tab] !== link;
     page.links[tab] = link;
-    page.pinned = pin;
+    if (pin !== undefined) page.pinned = pin;
     page.tab ||= tab;
     if (page.tab === tab) page.write(is_new);
   };
+  page.follow_lesson = (number) => Object.assign(page, { lesson: number, note: null });
+  page.reread_lesson = () => {
+    Object.assign(page, read_lesson());
+    window.dispatchEvent(new Event("eccolens-lesson"));
+  };
   page.select_tab = (tab) => { page.tab = tab; page.write(); };
   page.pin = (position) => { page.pinned = position; page.write(); };
-  page.address = () => {
-    const words = page.links[page.tab] ? words_of() : given();
+  page.address = (own) => {
+    const words = page.links[page.tab] ? words_of(own) : given();
     if (!words) return space ? `https://huggingface.co/spaces/${space}` : location.href;
     return space ? `https://huggingface.co/spaces/${space}?${words}` : `${location.origin}${location.pathname}#${words}`;
   };

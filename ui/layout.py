@@ -14,6 +14,7 @@ from ui.controls import build_controls
 from ui.endpoints import add_endpoints
 from ui.gradio_patches import Page
 from ui.i18n import I18N, label_of
+from ui.lessons import build_lesson_card
 from ui.page_head import OwnHead
 from ui.tabs import layer_predictions, neuron_factors, plain, rankings, saliency
 from ui.tabs.tab import AnyTab, TabBuilder
@@ -72,6 +73,7 @@ def build_app(runner: SharedRuns) -> gr.Blocks:
             controls.status.render()
             controls.stop_here.render()
             bar = TopBar(elem_id="top-bar")
+        build_lesson_card(runner.store, app.load)
         tabs: list[AnyTab] = []
         items: list[gr.Tab] = []
         headings: list[Heading] = []

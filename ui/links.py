@@ -64,8 +64,8 @@ def write_link(requests: Sequence[AnyRequest], model: ModelFacts) -> str:
 
 
 def asks_for_view(query: object) -> bool:
-    """Whether an address holds a question: it may name a language alone."""
-    return isinstance(query, str) and any(part.startswith("text=") for part in query.split("&"))
+    """Whether an address holds a question or a lesson: it may name a language alone."""
+    return isinstance(query, str) and any(part.startswith(("text=", "lesson=")) for part in query.split("&"))
 
 
 def read_link(query: object) -> Link:

@@ -10,6 +10,7 @@ from analyzers.serving.dispatch import AnyAnswer
 from analyzers.serving.request import AnyRequest
 from analyzers.serving.sharing import SharedRuns
 from ui.controls import Controls, model_choices
+from ui.lessons import link_of_lesson
 from ui.links import Link, read_link
 from ui.questions import ask, values_of
 from ui.tabs.tab import AnyTab
@@ -44,7 +45,7 @@ class View:
 def find_view(query: object, runner: SharedRuns, controls: Controls, tabs: list[AnyTab]) -> View:
     """Nothing is loaded or fetched. Raises InputError where the address is none of this page, or asks for what is not
     allowed here."""
-    link = read_link(query)
+    link = link_of_lesson(query, runner.store) or read_link(query)
     tab = next(tab for tab in tabs if tab.analysis == link.tab)
     requests = ask(tab, link.raw, link.extras, link.pin)
     source = runner.store.resolver.find(requests[0].model or runner.store.resolver.default_id())

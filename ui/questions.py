@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 from analyzers.common.languages import Language
@@ -11,6 +12,7 @@ from analyzers.serving.dispatch import AnyAnswer
 from analyzers.serving.request import AnyRequest, parameters_of, parse_request
 from ui.charts.style import quote_text
 from ui.controls import Controls
+from ui.examples import label_of
 from ui.links import write_link
 from ui.tabs.tab import AnyTab
 from ui.texts import say
@@ -37,13 +39,15 @@ def name_question(request: AnyRequest) -> str:
 
 
 def describe_question(
-    answer: AnyAnswer, requests: tuple[AnyRequest, ...], pin: int | None, language: Language
+    answers: Sequence[AnyAnswer], requests: tuple[AnyRequest, ...], pin: int | None, language: Language
 ) -> Value:
-    """The value of the heading above a picture: its text, its model and what else tells it from others, and the address of
-    the view. `requests` are the answer's and what stands beside it; `pin` is the position that is looked at."""
+    """The value of the heading above a picture: its text, its model and what else tells it from others, what it shows, and
+    the address of the view. `answers` and `requests` are the tab's and what stands beside it; `pin` is the position that is
+    looked at; it stays when a second answer comes."""
+    from ui.charts.findings import findings
     from ui.charts.saliency import method_name
 
-    request = requests[0]
+    request, answer = requests[0], answers[0]
     parts = [quote_text(request.text, language, 60), answer.model.id]
     if isinstance(request.settings, SaliencySettings):
         parts.append(method_name(request.settings.method, language))
@@ -55,7 +59,10 @@ def describe_question(
         "line": " · ".join(parts),
         "moved": say("settings_moved", language),
         "link": write_link(requests, answer.model),
-        "pin": pin,
+        "model": answer.model.id,
+        "model_name": label_of(answer.model.id),
+        "findings": findings(answers, language),
+        **({} if len(answers) > 1 else {"pin": pin}),
     }
 
 

@@ -26,11 +26,13 @@ PATIENT_SECONDS = 600
 def requests_of(example: Example, store: Store) -> tuple[AnyRequest, ...]:
     """What the page asks for when an example is pressed."""
     own = {"text"} | {setting.name for setting in parameters_of(example.analysis)}
-    given = {name: value for name, value in example.values.items() if name in own}
-    first = parse_request(example.analysis, {**given, "model": example.model(store, None)})
-    if "compare" not in example.values:
+    model = example.model(store, None)
+    values = example.values_on(model)
+    given = {name: value for name, value in values.items() if name in own}
+    first = parse_request(example.analysis, {**given, "model": model})
+    if "compare" not in values:
         return (first,)
-    second = second_request(first, {"compare_text": None, **example.values})  # type: ignore[type-var]
+    second = second_request(first, {"compare_text": None, **values})  # type: ignore[type-var]
     return (first,) if second is None else (first, second)
 
 

@@ -31,7 +31,10 @@ CSS = """
 .dark #factors-leading :is(.token.highlight_tokens, .legend-item), .dark #saliency-highlighted .token.highlight_tokens { color: white !important; }
 .stage :is(.ecco-hover-strip, .ecco-factor-view, .ecco-lens-grid, [data-testid="altair"]) { transition: opacity 120ms linear; }
 #bar #status { flex: 1 1 0; min-width: 200px; }
-#bar #top-bar { flex: 0 0 auto; padding: 0; min-width: 0; }
+#bar #top-bar { flex: 0 0 max-content; width: auto !important; padding: 0; min-width: 0; }
+#bar .html-container { padding: 4px 12px; }
+.column:has(> #bar) { gap: 8px; }
+#lesson-card .html-container, .stage .html-container { padding: 2px 12px; }
 .large :is(.stage, #text, #status) { zoom: 1.5; }
 .stage { gap: 10px; }
 .stage:not(.moved) .ecco-heading .stale { display: none; }

@@ -150,14 +150,15 @@ def connect(
         is_first: bool = True,
     ) -> Updates:
         if len(answers) > 1:
-            return {} if tab.show_second is None else tab.show_second(answers[0], answers[1], language)
+            beside = {} if tab.show_second is None else tab.show_second(answers[0], answers[1], language)
+            return beside | {heading_of[tab.analysis]: describe_question(answers, requests, None, language)}
         if not is_first and tab.show_more is not None and position is None:
             return tab.show_more(answers[0], language)
         found = answers[0]
         updates = tab.show(found, position, language)
         for fit in (one.fit_model for one in tabs if one.fit_model is not None):
             updates |= fit(found.model)
-        heading = describe_question(found, requests, updates.get(pinned, position), language)
+        heading = describe_question(answers, requests, updates.get(pinned, position), language)
         return updates | {heading_of[tab.analysis]: heading}
 
     @spaced
@@ -222,20 +223,18 @@ def connect(
     runs = [controls.run.click(run, inputs, outputs, **QUIET, **alone)]
     model = controls.settings["model"]
     for button, example in zip(controls.examples, EXAMPLES, strict=True):
-        filled = values_of(example.analysis, example.values, controls, tabs)
-        del filled[model]
 
-        def fill_in(chosen: object, example: Example = example, filled: Updates = filled) -> Updates:
+        def fill_in(chosen: object, example: Example = example) -> Updates:
             id = example.model(runner.store, chosen)
             return {
-                **filled,
+                **values_of(example.analysis, example.values_on(id), controls, tabs),
                 model: id,
                 selected: example.analysis,
                 stand_in: example.stand_in(id),
                 tab_bar: gr.update(selected=example.analysis),
             }
 
-        fill = button.click(fill_in, model, [model, *filled, selected, stand_in, tab_bar], queue=False, **QUIET)
+        fill = button.click(fill_in, model, [*widgets, selected, stand_in, tab_bar], queue=False, **QUIET)
         runs.append(fill.success(run, inputs, outputs, **QUIET, **alone))
     for button in (controls.run, *controls.examples):
         button.click(None, js=FOLD_ON_PHONE)

@@ -116,7 +116,7 @@ def test_the_preparation_keeps_the_examples_of_the_bundled_models(
 def test_an_example_has_a_request_for_each_of_its_pictures(one: Example) -> None:
     requests = ready.requests_of(one, ModelStore())
     assert len(requests) == (2 if "compare" in one.values else 1)
-    assert requests[0].text == one.values["text"]
+    assert requests[0].text == one.values_on(requests[0].model or "")["text"]
 
 
 def test_who_waits_is_told_so_at_once(runner: SharedRuns) -> None:

@@ -62,7 +62,7 @@ def test_japanese_is_whole_and_japanese() -> None:
     assert japanese.keys() == TEXTS.keys()
     for key, english in TEXTS.items():
         assert english.strip(), key
-        assert key in SAME_IN_BOTH or re.search(r"[、-〟぀-ヿ一-鿿]", japanese[key]), key
+        assert key in SAME_IN_BOTH or re.search(r"[、-〟！-～぀-ヿ一-鿿]", japanese[key]), key
 
 
 def test_the_page_gets_every_text_in_every_language() -> None:

@@ -79,7 +79,8 @@ def line(result: NeuronFactors, language: Language) -> str:
         error=f"{result.error:.3f}",
         iterations=result.iterations,
         converged=say("converged_line" if result.converged else "not_converged_line", language),
-        left_out=say("comma", language).join(label_token(result.tokens[i]) for i in result.left_out) or say("nothing", language),
+        left_out=say("comma", language).join(label_token(result.tokens[i]) for i in result.left_out)
+        or say("nothing", language),
     )
 
 

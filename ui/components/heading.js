@@ -23,6 +23,7 @@ draw_each_value(".ecco-heading", (home, value) => {
   if (!is_begun) {
     page.shown[tab] = value;
     if (value.link) page.show_link(tab, value.link, value.pin);
+    window.dispatchEvent(new Event("eccolens-shown"));
   }
   const shown = page.shown[tab];
   is_pending = is_begun && !value.is_over && shown !== undefined && shown.id !== value.id;

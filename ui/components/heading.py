@@ -10,8 +10,8 @@ class Heading(DrawnByScript):
     was asked for with, and while another run is under way.
 
     Value: `tab`; `id` of the question; `line`, what it is of, or None when its run has only begun, or `is_over` without
-    an answer; `moved`, what to say when the settings have moved on; `link`, the question's address, and
-    `pin`, the position that is looked at.
+    an answer; `moved`, what to say when the settings have moved on; `link`, the question's address;
+    `pin`, the position that is looked at; `model` and `model_name`; `findings`, what the answer shows in sentences.
     """
 
     name = "heading"
