@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 from analyzers.common.errors import InputError
+from analyzers.common.settings import LayerPredictionsSettings
 from analyzers.models.store import Store
 from analyzers.serving.answer_key import AnswerKey, key_of_request
 from analyzers.serving.request import AnyRequest, parameters_of, parse_request
@@ -71,6 +72,8 @@ def _wanted(runner: SharedRuns) -> Iterator[tuple[AnswerKey, AnyRequest]]:
     seen: set[AnswerKey] = set()
     for example in EXAMPLES:
         requests = requests_of(example, runner.store)
+        if example.analysis == "layer-predictions":  # the page reads the whole text after it
+            requests += (requests[0].ask("layer-overview", LayerPredictionsSettings()),)
         try:
             keys = [key_of_request(runner.store, request) for request in requests]
         except InputError:  # said when it is pressed

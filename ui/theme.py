@@ -37,11 +37,18 @@ CSS = """
 #lesson-card .html-container, .stage .html-container { padding: 2px 12px; }
 .large :is(.stage, #text, #status) { zoom: 1.5; }
 .stage { gap: 10px; }
+.lens { align-items: flex-start; }
+.lens #overview-grid { flex: 4 1 420px; }
+.lens #overview-cell { flex: 1 1 170px; }
+.lens #overview-cell p { white-space: pre-wrap; margin: 0; padding-block: 1px; font-size: .875rem; border: 0; }
 .stage:not(.moved) .ecco-heading .stale { display: none; }
 .take-home { align-items: flex-start; gap: 6px; }
 .take-home > button, .take-home > a { flex: 0 0 auto !important; min-height: 30px; }
 .take-home > .block { flex: 1 1 300px; padding: 0; }
-.settings-box > button { font-size: .95rem; }
+.settings-box { padding-block: 2px !important; }
+.settings-box > button { font-size: .875rem; }
+#status p { font-size: .875rem; }
+.tabitem:has(> .column > .stage, > .stage, .stage) { padding-top: 6px; }
 .stage:is(.moved, .pending) :is(.ecco-hover-strip, .ecco-factor-view, .ecco-lens-grid, [data-testid="altair"]) { opacity: .4; }
 .stage.pending :is(.ecco-hover-strip, .ecco-factor-view, .ecco-lens-grid, [data-testid="altair"]) { transition-delay: 300ms; }
 #model-line p { font-size: .8rem; line-height: 1.45; }
@@ -50,6 +57,7 @@ CSS = """
   #bar { flex-wrap: wrap; }
   #bar #status, #bar #top-bar { flex: 1 1 100%; }
   .gradio-container { padding: 0 !important; }
+  .lens > .block { flex: 1 1 100% !important; }
   .tabs { margin-inline: -22px; width: calc(100% + 44px); max-width: none; }
   .tab-wrapper button { padding: 0 5px !important; font-size: .8rem !important; letter-spacing: -.01em; }
 }

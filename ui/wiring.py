@@ -134,6 +134,10 @@ def connect(
                     updates[heading] = end_question(tab.analysis, begun_now)
                 elif said := remarks(fresh):
                     updates[controls.status] = notice("warning", *status.notice["lines"], *said)
+                if tab.afterwards is not None and fresh is not None and not status.is_error:
+                    yield updates
+                    yield from ({**more, **busy} for more in tab.afterwards([*answers, fresh][0], language))
+                    updates = {controls.status: updates[controls.status]}
                 yield updates | idle
                 return
             if fresh is None:
@@ -292,12 +296,9 @@ def connect(
 
     def say_stopped(request: gr.Request, values: Updates) -> Updates:
         """What was known by then stays, with what it lacks."""
-        language = language_of(request)
-        name = values[selected]
+        language, name = language_of(request), values[selected]
         answer: AnyAnswer | None = next(values[tab.answer] for tab in tabs if tab.analysis == name)
-        ended = {
-            heading_of[tab.analysis]: end_question(tab.analysis, values[begun]) for tab in tabs if tab.analysis == name
-        }
+        ended = {heading_of[name]: end_question(name, values[begun])}
         is_of_this_run = answer is not None and name_question(answer.request) == values[begun]
         missing = getattr(answer.result, "missing", None) if is_of_this_run and answer is not None else None
         lines = [] if missing is None else [missing.say(language)]

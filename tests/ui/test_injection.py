@@ -108,8 +108,6 @@ def test_tokens_watched_words_and_the_other_text_are_text_in_the_lens_tabs(hosti
     seen.press_run()
     seen.page.wait_for_selector("#predictions-beside svg.marks")
     is_whole(seen.drawn("predictions"))
-    seen.page.get_by_text("Whole text: the top token").click()
-    seen.press("overview-run")
     seen.page.locator("#overview-grid tbody button").first.click()
     seen.page.wait_for_selector("#overview-cell p")
     hover_all(seen, "#predictions-strip .output, #overview-grid button")

@@ -20,10 +20,8 @@ def cell_of(seen: Any, row: int, column: int) -> Any:
 
 
 def read_whole_text(seen: Any) -> None:
-    """Open the accordion and draw the grid."""
-    seen.unfold("Whole text: the top token", "#overview-run")
-    seen.press("overview-run")
-    seen.page.wait_for_selector("#overview-grid button")
+    """It is read after the answer."""
+    seen.page.wait_for_selector("#overview-grid td button")
     seen.ended()
 
 
@@ -229,7 +227,7 @@ def grid(used: Any) -> Any:
 def test_a_cell_of_the_whole_text_lists_its_ten_likeliest(grid: Any) -> None:
     seen = grid
     assert seen.page.locator("#overview-grid tbody tr").count() == 4
-    assert seen.page.inner_text("#overview-grid tbody tr:first-child th") == "embedding"
+    assert seen.page.inner_text("#overview-grid tbody tr:last-child th") == "embedding"
     for row, name in ((0, "embedding"), (2, "1")):
         cell = cell_of(seen, row, 1)
         cell.click()
@@ -237,7 +235,7 @@ def test_a_cell_of_the_whole_text_lists_its_ten_likeliest(grid: Any) -> None:
         lines = seen.page.locator("#overview-cell p").all_inner_texts()
         assert lines[0] == f"Layer {name}, position 2"
         assert [line.split(".")[0] for line in lines[1:]] == [str(n) for n in range(1, 11)]
-        assert lines[1].startswith(f"1. {cell.inner_text().strip()} · ")
+        assert lines[1].startswith(f"1. {cell.locator('span').inner_text()} · ")
 
 
 def test_arrow_keys_move_in_the_whole_text(grid: Any) -> None:
@@ -254,16 +252,16 @@ def test_arrow_keys_move_in_the_whole_text(grid: Any) -> None:
     seen.requests.clear()
     for key, place in (
         ("ArrowRight", ["3", "1"]),
-        ("ArrowUp", ["2", "1"]),
+        ("ArrowDown", ["2", "1"]),
         ("ArrowLeft", ["2", "0"]),
         ("ArrowLeft", ["2", "0"]),
-        ("ArrowDown", ["3", "0"]),
-        ("ArrowDown", ["3", "0"]),
+        ("ArrowUp", ["3", "0"]),
+        ("ArrowUp", ["3", "0"]),
     ):
         seen.page.keyboard.press(key)
         assert focused() == place, key
     assert seen.asked() == []
-    seen.page.keyboard.press("ArrowUp")
+    seen.page.keyboard.press("ArrowDown")
     seen.page.keyboard.press("Enter")
     seen.page.wait_for_selector("#overview-cell :text('Layer 1, position 1')", timeout=20_000)
 
@@ -273,7 +271,31 @@ def test_the_grid_of_another_text_does_not_stay(grid: Any) -> None:
     seen.page.fill("#text textarea", "the mat")
     seen.page.keyboard.press("Tab")
     seen.press_run()
-    seen.page.wait_for_function("document.querySelectorAll('#overview-grid button').length === 0")
+    assert "cabinet" not in seen.page.inner_text("#overview-grid thead")
+    assert "mat" in seen.page.inner_text("#overview-grid thead")
+    assert (
+        seen.page.locator("#overview-grid td button").count()
+        == 4 * seen.page.locator("#overview-grid thead th.around, #overview-grid thead th:not(:first-child)").count()
+    )
+
+
+def test_the_last_layer_stands_on_top_and_signs_can_be_shown_in_full(grid: Any) -> None:
+    seen = grid
+    rows = seen.page.locator("#overview-grid tbody th").all_inner_texts()
+    assert rows == ["2", "1", "0", "embedding"]
+    fade = seen.page.get_by_role("button", name="Fade what is no word")
+    assert seen.page.locator("#overview-grid table.faded").count() == 1
+    fade.click()
+    assert seen.page.locator("#overview-grid table.faded").count() == 0
+    assert fade.get_attribute("aria-pressed") == "false"
+    fade.click()
+
+
+def test_the_ten_of_the_place_that_is_looked_at_stand_beside_the_whole_text(grid: Any) -> None:
+    seen = grid
+    seen.page.locator('#predictions-strip .output[data-position="1"]').click()
+    seen.page.wait_for_selector("#overview-cell :text('Layer 2, position 1')")
+    assert len(seen.page.locator("#overview-cell p").all_inner_texts()) == 11
 
 
 def test_moving_to_another_token_keeps_the_grid(grid: Any) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import altair as alt
 
 from analyzers.common.languages import Language
-from analyzers.common.tokens import label_token, show_whitespace
+from analyzers.common.tokens import Token, label_token, show_whitespace
 from analyzers.layer_predictions import LayerOverview, LayerPredictions
+from analyzers.models.completion import Completion
 from ui.charts.spreadsheet import Sheet
 from ui.charts.style import apply_theme, format_self_check, percent, quote_text, text_width, wrap_line
 from ui.charts.token_strip import label_tokens
@@ -55,7 +58,7 @@ def predictions_chart(
         for row in rows(result)
         if not compact or row["rank"] <= COMPACT_RANKS
     ]
-    order = list(names.values())
+    order = list(names.values())[::-1]  # the last layer on top, where the answer is
     layers = alt.Y("layer:N", sort=order, title=say("axis_layer", language))
     bare = alt.Y("layer:N", sort=order, title=None, axis=None)
     base = alt.Chart(alt.InlineData(values=values)).encode(
@@ -158,22 +161,8 @@ def sheet(result: LayerPredictions) -> Sheet:
 def overview_grid(overview: LayerOverview, language: Language, around: int | None) -> Value:
     """The grid's value: layers down, positions across (at most 60, those around the one looked at)."""
     total = len(overview.positions)
-    first = 0
-    if total > MOST_COLUMNS:
-        middle = total - 1 if around is None else overview.positions.index(around)
-        first = min(max(0, middle - MOST_COLUMNS // 2), total - MOST_COLUMNS)
-    columns = range(first, min(total, first + MOST_COLUMNS))
-    tokens = overview.tokens
-    called = label_tokens(tokens, overview.answers)
-    heads = [
-        {
-            "position": overview.positions[j],
-            "label": called[overview.positions[j]]
-            if overview.positions[j] < len(tokens)
-            else say("strip_next", language),
-        }
-        for j in columns
-    ]
+    columns = _columns(overview.positions, around)
+    heads = _heads([overview.positions[j] for j in columns], overview.tokens, overview.answers, language)
     body = [
         {
             "layer": layer,
@@ -194,15 +183,43 @@ def overview_grid(overview: LayerOverview, language: Language, around: int | Non
         note += " " + say(
             "overview_window", language, first=heads[0]["position"], last=heads[-1]["position"], total=total
         )
-    return {
-        "heads": heads,
-        "body": body,
-        "title": say("overview_title", language),
-        "note": note,
-        "corner": say("axis_layer", language),
-        "probability": say("probability", language),
-        "cell": say("cell_title", language),
+    return {"heads": heads, "body": body, "note": note, "around": around, **_grid_words(language)}
+
+
+def grid_outline(result: LayerPredictions, completion: Completion, language: Language) -> Value:
+    """The grid's value while it is read: its place and its columns, without a cell's word."""
+    positions = completion.predictable_positions
+    shown = [positions[j] for j in _columns(positions, result.position)]
+    heads = _heads(shown, completion.tokens, completion.answers, language)
+    body = [{"layer": layer, "label": layer_name(layer, language), "cells": []} for layer in result.layers]
+    return {"heads": heads, "body": body, "note": "", "around": result.position, **_grid_words(language)}
+
+
+def _columns(positions: Sequence[int], around: int | None) -> range:
+    """Which of the positions are drawn: at most `MOST_COLUMNS`, in the middle the one that is looked at."""
+    total, first = len(positions), 0
+    if total > MOST_COLUMNS:
+        middle = total - 1 if around is None else positions.index(around)
+        first = min(max(0, middle - MOST_COLUMNS // 2), total - MOST_COLUMNS)
+    return range(first, min(total, first + MOST_COLUMNS))
+
+
+def _heads(
+    positions: Sequence[int], tokens: Sequence[Token], answers: Sequence[Token], language: Language
+) -> list[Value]:
+    called, after = label_tokens(tokens, answers), say("strip_next", language)
+    return [{"position": one, "label": called[one] if one < len(tokens) else after} for one in positions]
+
+
+def _grid_words(language: Language) -> Value:
+    names = {"title": "overview_title", "corner": "axis_layer", "probability": "probability", "cell": "cell_title"}
+    switches = {
+        "all": "overview_all",
+        "last": "overview_last",
+        "words": "overview_words",
+        "reading": "overview_reading",
     }
+    return {name: say(key, language) for name, key in (names | switches).items()}
 
 
 def _title(

@@ -21,7 +21,7 @@ from ui.components.notice import Notice, notice
 from ui.errors import language_of
 from ui.events import index_of
 from ui.i18n import T
-from ui.runs import report
+from ui.runs import follow, report
 from ui.tabs.lens_tabs import comparison_widgets, move_on_select, second_request, warn_of_norm
 from ui.tabs.results import build_results
 from ui.tabs.tab import AnyTab, SideRun, Tab
@@ -29,12 +29,14 @@ from ui.texts import say
 from ui.values import Mark, Updates, Value
 
 if TYPE_CHECKING:
-    from analyzers.layer_predictions import LayerPredictions
+    from analyzers.layer_predictions import LayerOverview, LayerPredictions
 
     PredictionsAnswer: TypeAlias = Answer[LayerPredictionsSettings, LayerPredictions]
 else:
     PredictionsAnswer = Answer  # what Gradio reads of a handler, before torch is loaded
 
+SHORT_SECONDS = 2.0
+"""The whole text is read unasked where that is expected to take no longer."""
 COLUMNS = {
     "column_layer": "str",
     "column_rank": "number",
@@ -56,16 +58,16 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
     line = Notice(elem_id="predictions-line")
     answer = gr.State(None)
     warning = Notice(elem_id="predictions-warning")
+    read_all = gr.Button(T("overview_run"), size="sm", visible=False, elem_id="overview-run")
+    overview_line = Notice(elem_id="overview-line")
+    with gr.Row(elem_classes=["lens"]):
+        grid = LensGrid(elem_id="overview-grid")
+        cell = Notice(elem_id="overview-cell")
     with gr.Row():
         chart = gr.Plot(show_label=False, visible=False, elem_id="predictions-chart")
         beside = gr.Plot(show_label=False, visible=False, elem_id="predictions-beside")
     with gr.Column(visible=False) as panel:
         results = build_results("layer_predictions", COLUMNS)
-        with gr.Accordion(T("overview"), open=False):
-            read_all = gr.Button(T("overview_run"), size="sm", elem_id="overview-run")
-            overview_line = Notice(elem_id="overview-line")
-            grid = LensGrid(elem_id="overview-grid")
-            cell = Notice(elem_id="overview-cell")
     with gr.Accordion(T("how_to_read"), open=False):
         gr.Markdown(T("layer-predictions_help"))
 
@@ -81,14 +83,36 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
             chart: gr.update(value=charts.predictions_chart(result, language), visible=True),
             beside: gr.update(visible=False),
             warning: notice("info"),
+            cell: _ten(result, language),
             panel: gr.update(visible=True),
             **results.show_table(charts.table_rows(result, language), language),
             **results.show_files(language, (found, charts.sheet(result))),
         }
 
     def show_fresh(found: PredictionsAnswer, wanted: int | None, language: Language) -> Updates:
-        """As `show`, for a run: a grid of what was there before would not belong to it."""
-        return {**show(found, wanted, language), grid: None, overview_line: notice("info"), cell: notice("info")}
+        """As `show`, for a run: the grid of another text makes room for that of this one."""
+        from ui.charts.layer_predictions import grid_outline
+
+        is_read = len(found.result.layers) > 1
+        outline = grid_outline(found.result, found.completion, language) if is_read else None
+        no_button = {read_all: gr.update(visible=False), overview_line: notice("info")}
+        return {**show(found, wanted, language), grid: outline, **no_button}
+
+    def read_short(found: PredictionsAnswer, language: Language) -> Iterator[Updates]:
+        """The whole text after its answer; a long one waits for a click."""
+        from ui.charts.layer_predictions import overview_grid
+
+        if len(found.result.layers) == 1:
+            return
+        asked = found.request.ask("layer-overview", LayerPredictionsSettings())
+        for said in follow(runner, asked, language):
+            # Nothing is computed by then.
+            is_long = said.expected is not None and said.expected > SHORT_SECONDS and said.answer is None
+            if is_long or said.is_error:
+                yield {grid: None, read_all: gr.update(visible=True)}
+                return
+            if said.answer is not None:
+                yield {grid: overview_grid(_overview(said.answer), language, found.result.position)}
 
     def show_second(first: PredictionsAnswer, second: PredictionsAnswer, language: Language) -> Updates:
         from ui.charts import layer_predictions as charts
@@ -115,11 +139,9 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
         position = found.result.position
 
         def show_grid(fresh: AnyAnswer) -> Updates:
-            from analyzers.layer_predictions import LayerOverview
             from ui.charts.layer_predictions import overview_grid
 
-            assert isinstance(fresh.result, LayerOverview)
-            return {grid: overview_grid(fresh.result, language, position)}
+            return {grid: overview_grid(_overview(fresh), language, position)}
 
         asked = found.request.ask("layer-overview", LayerPredictionsSettings())
         yield from report(runner, asked, language, status, show_grid)
@@ -137,17 +159,18 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
         except InputError as error:
             yield {cell: notice("error", error.say(language))}
             return
-        yield from report(runner, asked, language, status, lambda fresh: {cell: _cell_notice(fresh, language)})
+        yield from report(runner, asked, language, status, lambda fresh: {cell: _ten(fresh.result, language)})
 
-    outputs = [strip, line, answer, pinned, chart, beside, warning, panel, *results.outputs]
+    outputs = [strip, line, answer, pinned, chart, beside, warning, cell, panel, *results.outputs]
     return Tab(
         analysis="layer-predictions",
         settings={"top": top, "layer": layer},
         answer=answer,
         empty=strip,
-        outputs=[*outputs, layer, grid, overview_line, cell],
+        outputs=[*outputs, layer, grid, read_all, overview_line],
         fit_model=lambda model: {layer: gr.update(choices=[*layers, *((str(n), n) for n in range(model.n_layers))])},
         show=show_fresh,
+        afterwards=read_short,
         extras=extras,
         extra_defaults={"compare": "none", "compare_text": ""},
         second=second_request,
@@ -175,14 +198,21 @@ def _strip(found: PredictionsAnswer, language: Language) -> Value:
     )
 
 
-def _cell_notice(found: AnyAnswer, language: Language) -> Value:
+def _overview(found: AnyAnswer) -> LayerOverview:
+    from analyzers.layer_predictions import LayerOverview
+
+    assert isinstance(found.result, LayerOverview)
+    return found.result
+
+
+def _ten(result: object, language: Language) -> Value:
+    """What the last layer that was read says, the likeliest first."""
     from analyzers.layer_predictions import LayerPredictions
     from ui.charts.layer_predictions import layer_name, rows
     from ui.charts.style import percent
 
-    assert isinstance(found.result, LayerPredictions)
-    result = found.result
-    head = say("cell_title", language, layer=layer_name(result.layers[0], language), position=result.position)
-    return notice(
-        "info", head, *(f"{row['rank']}. {row['token']} · {percent(row['probability'])}" for row in rows(result))
-    )
+    assert isinstance(result, LayerPredictions)
+    last = result.layers[-1]
+    head = say("cell_title", language, layer=layer_name(last, language), position=result.position)
+    said = [row for row in rows(result) if row["layer"] == last]
+    return notice("info", head, *(f"{row['rank']}. {row['token']} · {percent(row['probability'])}" for row in said))

@@ -68,6 +68,8 @@ class Tab(Generic[S, R]):
     explains: bool = False
     """Whether it needs a token that is written or given."""
     side_runs: tuple[SideRun, ...] = ()
+    afterwards: Callable[[Answer[S, R], Language], Iterator[Updates]] | None = None
+    """What else is read once the answer stands, where that is quick; never raises."""
 
     @property
     def widgets(self) -> dict[str, gr.components.Component]:

@@ -115,12 +115,12 @@ def test_where_nothing_was_written_nothing_is_chosen(made: LayerPredictions) -> 
     assert "outlined" not in said
 
 
-def test_the_embedding_row_has_a_name_and_comes_first(made: LayerPredictions) -> None:
+def test_the_embedding_row_has_a_name_and_the_last_layer_stands_on_top(made: LayerPredictions) -> None:
     assert [layer_name(layer, "en") for layer in (-1, 0, 11)] == ["embedding", "0", "11"]
     assert layer_name(-1, "ja") == "埋め込み"
     chart = predictions_chart(made, "en").to_dict()
     for layer in grid_of(chart)["layer"]:
-        assert layer["encoding"]["y"]["sort"] == ["embedding", "0", "1", "2"]
+        assert layer["encoding"]["y"]["sort"] == ["2", "1", "0", "embedding"]
     assert [row[0] for row in drawn_rows(chart, "layer", "rank")][::2] == ["embedding", "0", "1", "2"]
 
 
@@ -136,7 +136,7 @@ def test_layers_are_in_numeric_order_even_past_nine(made: LayerPredictions) -> N
         chosen_ties=None,
     )
     sort = grid_of(predictions_chart(deep, "en").to_dict())["layer"][0]["encoding"]["y"]["sort"]
-    assert sort == ["embedding", *(str(n) for n in range(12))]
+    assert sort == [*(str(n) for n in reversed(range(12))), "embedding"]
 
 
 @pytest.mark.parametrize("compact", [False, True])

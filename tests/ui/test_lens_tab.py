@@ -1,0 +1,64 @@
+"""What the Layer Predictions tab reads beyond its answer: the whole text, where that is quick."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from analyzers.models.store import ModelStore
+from analyzers.serving.answer_cache import AnswerCache
+from analyzers.serving.dispatch import Dispatcher
+from analyzers.serving.request import parse_request
+from analyzers.serving.sharing import SharedRuns
+from analyzers.sources.resolver import Resolver
+from ui.components.heading import Heading
+from ui.components.notice import Notice, notice
+from ui.tabs import layer_predictions
+
+
+@pytest.fixture
+def build(save_model: Callable[..., Path], tmp_path: Path) -> Callable[..., tuple[Any, Any]]:
+    save_model("gpt2").rename(tmp_path / "tiny")
+    store = ModelStore(Resolver(models_folder=tmp_path, default="tiny"))
+    runner = SharedRuns(Dispatcher(store), AnswerCache())
+
+    def make(**settings: Any) -> tuple[Any, Any]:
+        with gr.Blocks():
+            status, heading = Notice(notice("info")), Heading(render=False)
+            tab = layer_predictions.build_tab(runner, gr.State(None), status, heading)
+        asked = parse_request("layer-predictions", {"text": "the keys", "generate": 1, "model": "tiny", **settings})
+        answer = [step.answer for step in runner.run(asked) if step.answer is not None][-1]
+        return tab, answer
+
+    return make
+
+
+def grids(tab: Any, answer: Any) -> list[Any]:
+    (grid,) = (one for one in tab.outputs if one.elem_id == "overview-grid")
+    return [updates[grid] for updates in tab.afterwards(answer, "en")]
+
+
+def test_a_short_text_is_read_whole(build: Any) -> None:
+    tab, answer = build()
+    (grid,) = grids(tab, answer)
+    assert [row["label"] for row in grid["body"]] == ["embedding", "0", "1", "2"]
+    assert all(len(row["cells"]) == len(grid["heads"]) for row in grid["body"])
+    assert grid["around"] == answer.result.position
+
+
+def test_a_long_one_waits_for_a_click_and_nothing_is_computed(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    tab, answer = build()
+    monkeypatch.setattr(layer_predictions, "SHORT_SECONDS", -1.0)
+    (button,) = (one for one in tab.outputs if one.elem_id == "overview-run")
+    (updates,) = tab.afterwards(answer, "en")
+    assert updates[button]["visible"]
+    assert next(iter(updates.values())) is None
+
+
+def test_one_layer_alone_is_not_followed_by_all(build: Any) -> None:
+    tab, answer = build(layer="last")
+    assert grids(tab, answer) == []
