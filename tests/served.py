@@ -281,6 +281,7 @@ class Visit:
         if not self.page.is_visible(shown):
             self.page.get_by_text(label).locator("visible=true").click()
             self.page.wait_for_selector(shown, state="visible")
+            self.page.wait_for_timeout(300)  # what is in it is put up anew, and takes what comes only then
 
     def answered(self, strip: str, text: str = "") -> None:
         """Wait until a tab's strip stands, with this text in it, and Run is back."""

@@ -136,8 +136,8 @@ def connect(
                     updates[controls.status] = notice("warning", *status.notice["lines"], *said)
                 if tab.afterwards is not None and fresh is not None and not status.is_error:
                     yield updates
-                    yield from ({**more, **busy} for more in tab.afterwards([*answers, fresh][0], language))
-                    updates = {controls.status: updates[controls.status]}
+                    for more in tab.afterwards([*answers, fresh][0], language):
+                        updates |= more
                 yield updates | idle
                 return
             if fresh is None:

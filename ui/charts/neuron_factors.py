@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from analyzers.ablation import Ablation
 from analyzers.common.languages import Language
-from analyzers.common.tokens import label_token, show_whitespace
+from analyzers.common.tokens import SPACE, label_token, show_whitespace
 from analyzers.neuron_factors import NeuronFactors, match_factors
 from ui.charts.spreadsheet import Sheet
 from ui.charts.style import apply_theme
@@ -21,6 +21,9 @@ from ui.values import Cells, Row, Value
 
 COLOURS = ("#e6761b", "#3b82f6", "#16a34a", "#c026d3", "#ca8a04", "#0d9488", "#e11d48", "#7c6cf0")
 """Fixed: factor 1 is always orange. From the ninth on they come again, and the number tells them apart."""
+
+NAMED_IN_ROW, NAMED_IN_READING = 3, 6
+"""Tokens that a factor is called by."""
 
 
 def colour_of(number: int) -> str:
@@ -40,11 +43,14 @@ def view_value(result: NeuronFactors, language: Language, pinned: int) -> Value:
     factors = []
     for number, factor in enumerate(result.factors):
         order = np.argsort(-rows[number], kind="stable")
-        strongest = dict.fromkeys(quote(label_token(result.tokens[i]), language) for i in order if rows[number, i] > 0)
-        tokens = say("comma", language).join(list(strongest)[:6])
+        named = list(dict.fromkeys(label_token(result.tokens[i]) for i in order if rows[number, i] > 0))
+        tokens = say("comma", language).join(quote(name, language) for name in named[:NAMED_IN_READING])
         factors.append(
             {
                 "label": say("factor", language, number=number + 1),
+                "named": " · ".join(
+                    list(dict.fromkeys(name.removeprefix(SPACE) or name for name in named))[:NAMED_IN_ROW]
+                ),
                 "colour": colour_of(number),
                 "shares": [round(float(share), 5) for share in factor.layer_shares],
                 "reading": say("factor_strongest", language, number=number + 1, tokens=tokens),

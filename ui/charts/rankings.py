@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import altair as alt
+import numpy as np
 
 from analyzers.common.languages import Language
 from analyzers.common.tokens import label_token, show_whitespace
-from analyzers.rankings import Rankings
+from analyzers.rankings import Rankings, Watch
 from ui.charts.spreadsheet import Sheet
 from ui.charts.style import apply_theme, format_self_check, quote_text, wrap_line
 from ui.charts.token_strip import build_reading_strip, position_reading
@@ -14,8 +15,14 @@ from ui.texts import quote, say
 from ui.theme import AGAINST_HEX, FOR_HEX
 from ui.values import Cells, Row, Value
 
-WIDE = 820
+WIDE = 700
 """Pixels that the heat map may take before it has to be scrolled."""
+NARROWEST = 24
+"""Pixels of a cell, in which a rank of three letters stands."""
+ROOM, ROOM_BESIDE = 0.2, 0.5
+"""Of the lines' width, for the names at their ends; where another picture stands beside."""
+APART = 1.75
+"""Two names at the lines' ends lie at least this factor of a rank from one another: the height of a line of text."""
 
 LOWEST = 50_000
 """The rank axis reaches at least so far down, so that two pictures can be compared."""
@@ -37,20 +44,15 @@ def rows(result: Rankings) -> list[Row]:
 
 
 def rankings_chart(result: Rankings, language: Language, text: str | None = None) -> alt.LayerChart:
-    """Layers down, generated tokens across, the rank written in the cell. Rank 1 is solid orange; the others are blue,
+    """Generated tokens down, layers across, the rank written in the cell. Rank 1 is solid orange; the others are blue,
     fainter on a fixed logarithmic scale. With another beside it, it names its `text`."""
     values = [
         row | {"label": f"{row['position']} {row['token']}", "shown": _short(row["rank"])} for row in rows(result)
     ]
     labels = [f"{token.position} {label_token(token)}" for token in result.outputs]
     base = alt.Chart(alt.InlineData(values=values)).encode(
-        x=alt.X(
-            "label:N",
-            sort=labels,
-            title=None,
-            axis=alt.Axis(orient="top", labelAngle=-40, minExtent=0 if text is None else 80),
-        ),
-        y=alt.Y("layer:O", title=say("axis_layer", language)),
+        x=alt.X("layer:O", title=say("axis_layer", language), axis=alt.Axis(orient="top", labelAngle=0)),
+        y=alt.Y("label:N", sort=labels, title=None, axis=alt.Axis(minExtent=0 if text is None else 80)),
         tooltip=[
             alt.Tooltip("layer:O", title=say("axis_layer", language)),
             alt.Tooltip("label:N", title=say("column_token", language)),
@@ -68,19 +70,20 @@ def rankings_chart(result: Rankings, language: Language, text: str | None = None
         )
     )
     first = base.transform_filter(alt.datum.rank == 1).mark_rect(fill=FOR_HEX)
-    numbers = base.mark_text(fontSize=12, fontWeight=alt.expr("datum.rank == 1 ? 'bold' : 'normal'")).encode(
+    numbers = base.mark_text(fontSize=11, fontWeight=alt.expr("datum.rank == 1 ? 'bold' : 'normal'")).encode(
         text="shown:N",
         color=alt.condition("datum.rank == 1", alt.value("white"), alt.value("currentColor")),
         opacity=alt.value(1),
     )
     title = alt.TitleParams(say("rankings_title", language), subtitle=_subtitle(result, language, text))
-    step = min(58, max(40, WIDE // max(1, len(labels))))
-    chart = (others + first + numbers).properties(width=alt.Step(step), height=alt.Step(22), title=title)
+    step = min(46, max(NARROWEST, WIDE // len(result.ranks)))
+    chart = (others + first + numbers).properties(width=alt.Step(step), height=alt.Step(26), title=title)
     return apply_theme(chart)
 
 
-def watch_chart(result: Rankings, language: Language, text: str | None = None) -> alt.Chart | None:
-    """A line per watched token over the layers; a logarithmic axis with rank 1 on top. None where none is watched."""
+def watch_chart(result: Rankings, language: Language, text: str | None = None) -> alt.LayerChart | None:
+    """A line per watched token over the layers, named where it ends; a logarithmic axis with rank 1 on top. None where
+    none is watched."""
     watch = result.watch
     if watch is None:
         return None
@@ -96,16 +99,18 @@ def watch_chart(result: Rankings, language: Language, text: str | None = None) -
         for layer in range(len(watch.ranks))
         for column in range(len(names))
     ]
-    lowest = max(LOWEST, int(watch.ranks.max()))
-    chart = (
+    lowest, last = max(LOWEST, int(watch.ranks.max())), len(watch.ranks) - 1
+    axis = alt.Axis(values=list(range(0, last + 1, max(1, last // 15))))
+    colour = alt.Color("token:N", title=None, sort=names, legend=None)
+    lines = (
         alt.Chart(alt.InlineData(values=values))
         .mark_line(point=True, strokeWidth=2.5)
         .encode(
             x=alt.X(
                 "layer:Q",
                 title=say("axis_layer", language),
-                axis=alt.Axis(tickMinStep=1),
-                scale=alt.Scale(domain=[0, len(watch.ranks) - 1], nice=False),
+                axis=axis,
+                scale=alt.Scale(domain=[0, (last or 1) * (1 + (ROOM if text is None else ROOM_BESIDE))], nice=False),
             ),
             y=alt.Y(
                 "rank:Q",
@@ -113,7 +118,7 @@ def watch_chart(result: Rankings, language: Language, text: str | None = None) -
                 scale=alt.Scale(type="log", reverse=True, domain=[1, lowest], nice=False),
                 axis=alt.Axis(values=[1, 2, 5, 10, 100, 1_000, 10_000, 100_000], format=","),
             ),
-            color=alt.Color("token:N", title=None, sort=names, legend=alt.Legend(orient="top", columns=4)),
+            color=colour,
             strokeDash=alt.StrokeDash("token:N", sort=names, legend=None),
             tooltip=[
                 alt.Tooltip("layer:Q", title=say("axis_layer", language)),
@@ -123,13 +128,19 @@ def watch_chart(result: Rankings, language: Language, text: str | None = None) -
                 alt.Tooltip("probability:Q", format=".4f", title=say("probability", language)),
             ],
         )
-        .properties(
-            width="container",
-            height=320,
-            title=alt.TitleParams(
-                say("watch_title", language, position=watch.position), subtitle=_subtitle(result, language, text)
-            ),
-        )
+    )
+    ends = alt.Chart(alt.InlineData(values=_ends(watch, names)))
+    named = ends.mark_text(align="left", dx=9, fontSize=14, fontWeight="bold").encode(
+        x=alt.X("layer:Q", title=say("axis_layer", language)),
+        y=alt.Y("at:Q", title=say("rank", language)),
+        text="named:N",
+        color=colour,
+    )
+    title = say("watch_title", language, position=watch.position)
+    chart = (lines + named).properties(
+        width="container",
+        height=320,
+        title=alt.TitleParams(title, subtitle=_subtitle(result, language, text)),
     )
     return apply_theme(chart)
 
@@ -212,10 +223,22 @@ def _subtitle(result: Rankings, language: Language, text: str | None) -> list[st
     return [*([] if text is None else [quote_text(text, language)]), *wrap_line(line(result, language), 60)]
 
 
+def _ends(watch: Watch, names: list[str]) -> list[Row]:
+    """The name of each line and its last rank, `at` the rank where it is written: below the one before it, where both would
+    lie upon one another."""
+    last, found, lowest = len(watch.ranks) - 1, [], 0.0
+    for column in np.argsort(watch.ranks[last], kind="stable"):
+        rank = int(watch.ranks[last, column])
+        lowest = max(float(rank), lowest * APART)
+        named = f"{show_whitespace(watch.tokens[column].text)}  {rank:,}"
+        found.append({"layer": last, "at": lowest, "token": names[column], "named": named})
+    return found
+
+
 def _fill(layer: int, n_layers: int) -> float:
     """Strength for the strip, whose colour is the square root of it: evenly spaced over the layers."""
     return float((0.2 + 0.8 * layer / max(1, n_layers - 1)) ** 2)
 
 
 def _short(rank: int) -> str:
-    return f"{rank:,}" if rank < 10_000 else f"{rank // 1000}k"
+    return str(rank) if rank < 1_000 else f"{rank / 1000:.0f}k"

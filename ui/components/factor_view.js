@@ -64,14 +64,16 @@ const draw = (home, given) => {
   numbers = unpack(value.matrix);
   const heads = make("div", "heads");
   heads.append(make("span", ""), make("span", ""), make("span", "", value.words.shares));
-  home.append(heads);
+  const rows = make("div", "rows"), side = make("div", "side");
+  rows.append(heads);
   value.factors.forEach((factor, number) => {
     const row = make("button", "row"), label = make("span", ""), dot = make("span", "dot"), shares = make("span", "shares");
     row.type = "button";
     row.dataset.factor = number;
     row.setAttribute("aria-label", factor.reading);
     dot.style.backgroundColor = safe_colour(factor.colour);
-    label.append(dot, factor.label);
+    label.append(dot, make("b", "", String(number + 1)), make("span", "named", factor.named));
+    label.title = factor.reading;
     const largest = Math.max(...factor.shares, 1e-9);
     for (const share of factor.shares) {
       const bar = make("i");
@@ -81,7 +83,7 @@ const draw = (home, given) => {
       shares.append(bar);
     }
     row.append(label, sparkline(number), shares);
-    home.append(row);
+    rows.append(row);
   });
   const text = make("div", "text");
   for (const drawn of value.glyphs) {
@@ -98,7 +100,8 @@ const draw = (home, given) => {
   }
   const reading = make("div", "reading", "");
   reading.setAttribute("aria-live", "polite");
-  home.append(text, reading, make("div", "help", value.words.help));
+  side.append(text, reading);
+  home.append(rows, side, make("div", "help", value.words.help));
   pinned = value.pinned || 0;
   view(pinned);
 };

@@ -53,7 +53,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
     with gr.Row():
         watched = gr.Plot(show_label=False, visible=False, elem_id="watch-chart")
         watched_beside = gr.Plot(show_label=False, visible=False)
-    with gr.Row():
+    with gr.Column():  # one under the other: all layers of both stand on the page
         chart = gr.Plot(show_label=False, visible=False, elem_id="rankings-chart")
         beside = gr.Plot(show_label=False, visible=False)
     with gr.Column(visible=False) as panel:
@@ -63,6 +63,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
 
     def show(found: RankingsAnswer, wanted: int | None, language: Language) -> Updates:
         from ui.charts import rankings as charts
+        from ui.charts.findings import findings
 
         result = found.result
         first = result.outputs[0].position if result.outputs else None
@@ -70,7 +71,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
         lines_chart = charts.watch_chart(result, language)
         updates: Updates = {
             strip: charts.commitment_strip(result, language, position),
-            line: notice("info"),
+            line: notice("info", *findings([found], language)),
             chips: notice("info", *charts.chips(result, language)),
             answer: found,
             pinned: position,

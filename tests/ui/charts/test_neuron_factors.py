@@ -88,6 +88,7 @@ def test_the_view_draws_each_factor_over_its_own_largest(made: NeuronFactors) ->
     assert [one["shares"] for one in value["factors"]] == [[0.25, 0.75]] * 2
     assert [one["colour"] for one in value["factors"]] == ["#e6761b", "#3b82f6"]
     assert [one["label"] for one in value["factors"]] == ["Factor 1", "Factor 2"]
+    assert [one["named"] for one in value["factors"]] == ["the · <b>", "<b> · the"]
 
 
 def test_a_reading_names_the_strongest_tokens_and_none_at_zero(made: NeuronFactors) -> None:

@@ -15,6 +15,7 @@ from analyzers.common.progress import finish
 from analyzers.common.settings import RankingsSettings
 from analyzers.rankings import Rankings, rank_at_each_layer
 from ui.charts.rankings import (
+    APART,
     chips,
     commitment_strip,
     line,
@@ -76,7 +77,7 @@ def test_rows_are_the_result(made: Rankings) -> None:
 
 def test_two_equal_tokens_keep_their_own_columns(made: Rankings) -> None:
     chart = rankings_chart(made, "en").to_dict()
-    assert chart["layer"][0]["encoding"]["x"]["sort"] == ["3 ␣the", "4 =", "5 ␣the"]
+    assert chart["layer"][0]["encoding"]["y"]["sort"] == ["3 ␣the", "4 =", "5 ␣the"]
     assert [row["label"] for row in data(chart)[:3]] == ["3 ␣the", "4 =", "5 ␣the"]
 
 
@@ -86,7 +87,9 @@ def test_the_rank_is_written_in_its_cell(made: Rankings) -> None:
     (words,) = [layer for layer in chart["layer"] if layer["mark"]["type"] == "text"]
     assert words["encoding"]["text"]["field"] == "shown"
     shown = data(rankings_chart(replace(made, ranks=np.full((3, 3), 9_999)), "en").to_dict())
-    assert {row["shown"] for row in shown} == {"9,999"}
+    assert {row["shown"] for row in shown} == {"10k"}
+    long = data(rankings_chart(replace(made, ranks=np.full((3, 3), 999)), "en").to_dict())
+    assert {row["shown"] for row in long} == {"999"}
 
 
 def test_rank_1_cannot_be_taken_for_another(made: Rankings) -> None:
@@ -114,7 +117,9 @@ def test_the_colours_are_the_same_for_every_text(made: Rankings) -> None:
 def test_watched_tokens_are_lines_with_their_ids(made: Rankings) -> None:
     chart = watch_chart(made, "en")
     assert chart is not None
-    assert [tuple(row.values()) for row in data(chart.to_dict())] == [
+    lines, ends = chart.to_dict()["layer"]
+    drawn = chart.to_dict()["datasets"]
+    assert [tuple(row.values()) for row in drawn[lines["data"]["name"]]] == [
         (0, "␣the (259)", 40, 0, 0.125),
         (0, "␣to (342)", 3, 1, 0.25),
         (1, "␣the (259)", 1, 0, 0.5),
@@ -122,14 +127,29 @@ def test_watched_tokens_are_lines_with_their_ids(made: Rankings) -> None:
         (2, "␣the (259)", 1, 0, 0.75),
         (2, "␣to (342)", 5, 2, 0.0625),
     ]
+    assert [tuple(row.values()) for row in drawn[ends["data"]["name"]]] == [
+        (2, 1.0, "␣the (259)", "␣the  1"),
+        (2, 5.0, "␣to (342)", "␣to  5"),
+    ]
+    assert lines["encoding"]["color"] == ends["encoding"]["color"]
     assert "position 3" in chart.to_dict()["title"]["text"]
+
+
+def test_names_of_lines_that_end_together_are_written_under_one_another(made: Rankings) -> None:
+    assert made.watch is not None
+    even = replace(made.watch, ranks=np.full((3, 2), 7))
+    chart = watch_chart(replace(made, watch=even), "en")
+    assert chart is not None
+    _, ends = chart.to_dict()["layer"]
+    places = [row["at"] for row in chart.to_dict()["datasets"][ends["data"]["name"]]]
+    assert places == [7.0, 7.0 * APART]
 
 
 def test_rank_1_is_on_top_and_the_axis_is_the_same_for_every_text(made: Rankings) -> None:
     assert made.watch is not None
     low = replace(made, watch=replace(made.watch, ranks=np.full((3, 2), 9_000)))
     charts = [watch_chart(result, "en") for result in (made, low)]
-    scales = [chart.to_dict()["encoding"]["y"]["scale"] for chart in charts if chart is not None]
+    scales = [chart.to_dict()["layer"][0]["encoding"]["y"]["scale"] for chart in charts if chart is not None]
     assert scales == [{"domain": [1, 50_000], "nice": False, "reverse": True, "type": "log"}] * 2
 
 
@@ -137,7 +157,7 @@ def test_no_rank_falls_off_the_axis(made: Rankings) -> None:
     assert made.watch is not None
     chart = watch_chart(replace(made, watch=replace(made.watch, ranks=np.full((3, 2), 200_000))), "en")
     assert chart is not None
-    assert chart.to_dict()["encoding"]["y"]["scale"]["domain"][1] >= 200_000
+    assert chart.to_dict()["layer"][0]["encoding"]["y"]["scale"]["domain"][1] >= 200_000
 
 
 def test_nothing_watched_is_no_chart_and_no_chip(made: Rankings) -> None:
