@@ -1,6 +1,6 @@
 // Runs before Gradio's own scripts: the page's language, its address, and what every tab's script shares.
 (() => {
-  const { languages, space } = window.eccolens_start;
+  const { languages, space, skip } = window.eccolens_start;
   const KEPT = "eccolens-language", LARGE = "eccolens-large";
   const keep = (name, value) => { try { localStorage.setItem(name, value); } catch { /* a browser that keeps nothing */ } };
   const kept = (name) => { try { return localStorage.getItem(name); } catch { return null; } };
@@ -47,6 +47,27 @@
     const touch = (event) => { if (event.isTrusted) page.touched = performance.now(); };
     document.addEventListener(kind, touch, { capture: true, passive: true });
   }
+  // The first stop of the keyboard: past the controls, to the picture.
+  document.addEventListener("DOMContentLoaded", () => {
+    const link = document.createElement("a");
+    link.href = "#";
+    link.className = "skip-link";
+    link.textContent = skip[language];
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      const stage = [...document.querySelectorAll(".stage")].find((one) => one.getClientRects().length);
+      (stage?.querySelector("button[tabindex='0']") || stage?.querySelector("button"))?.focus();
+    });
+    const place = document.createElement("nav");
+    place.append(link);
+    document.body.prepend(place);
+  });
+  // A chart that is wider than the page is scrolled by keyboard as well.
+  window.addEventListener("eccolens-shown", () => {
+    for (const wait of [500, 2000]) {
+      setTimeout(() => { for (const chart of document.querySelectorAll("[data-testid=altair]")) chart.tabIndex = 0; }, wait);
+    }
+  });
   const words_of = (own = {}) => {
     const words = new URLSearchParams(page.links[page.tab] || "");
     const text = words.get("text");

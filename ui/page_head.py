@@ -13,6 +13,7 @@ from typing import Any
 from analyzers.common.languages import DEFAULT, LANGUAGES, Language
 from ui.errors import language_among
 from ui.texts import say
+from ui.theme import SKIP_LINK
 
 GRADIO_PREVIEW = re.compile(r"<meta\s+(?:property|name)=\"(?:og|twitter):[^>]*>\s*", re.DOTALL)
 Scope = dict[str, Any]
@@ -69,6 +70,8 @@ def _own_head(language: Language) -> str:
     metas.append(f'<meta name="description" content="{html.escape(about["description"])}" />')
     if space is not None:
         metas.append(f'<meta property="og:url" content="https://huggingface.co/spaces/{html.escape(space)}" />')
-    start = json.dumps({"languages": LANGUAGES, "space": space}).replace("<", "\\u003c")
+    start = json.dumps(
+        {"languages": LANGUAGES, "space": space, "skip": {code: say("skip_link", code) for code in LANGUAGES}}
+    ).replace("<", "\\u003c")
     script = (Path(__file__).parent / "head.js").read_text(encoding="utf-8")
-    return "".join(metas) + f"<script>window.eccolens_start = {start};\n{script}</script>"
+    return "".join(metas) + f"<style>{SKIP_LINK}</style><script>window.eccolens_start = {start};\n{script}</script>"

@@ -12,6 +12,12 @@ AGAINST_HEX = "#3b82f6"
 
 RANDOM_HEX = "#8b8b94"
 
+SKIP_LINK = """
+.skip-link { position: absolute; left: 8px; top: -60px; z-index: 99; padding: 8px 14px; border-radius: 6px; background: #c2410c; color: white; }
+.skip-link:focus { top: 8px; }
+"""
+"""Of the first stop of the keyboard, which stands outside what Gradio draws."""
+
 CSS = """
 .gradio-container { max-width: 1500px !important; }
 .gradio-container [data-testid="altair"] { align-items: stretch; overflow-x: auto; }
@@ -28,7 +34,11 @@ CSS = """
 #bar #status { padding: 0; }
 #bar #stop-here { flex: 0 0 auto; min-width: 90px; }
 #examples button { justify-content: flex-start; text-align: left; white-space: normal; }
-.dark #factors-leading :is(.token.highlight_tokens, .legend-item), .dark #saliency-highlighted .token.highlight_tokens { color: white !important; }
+.dark #factors-leading .token .text { color: white !important; }
+.dark #factors-leading .legend-item { color: white !important; }
+.dark #saliency-highlighted .token .text { color: white !important; }
+.tabs button[role=tab][aria-selected=true] { color: #c2410c; }
+.dark .tabs button[role=tab][aria-selected=true] { color: #fb923c; }
 .stage :is(.ecco-hover-strip, .ecco-factor-view, .ecco-lens-grid, [data-testid="altair"]) { transition: opacity 120ms linear; }
 #bar #status { flex: 1 1 0; min-width: 200px; }
 #bar #top-bar { flex: 0 0 max-content; width: auto !important; padding: 0; min-width: 0; }
@@ -46,6 +56,8 @@ CSS = """
 .take-home > button, .take-home > a { flex: 0 0 auto !important; min-height: 30px; }
 .take-home > .block { flex: 1 1 300px; padding: 0; }
 .settings-box { padding-block: 2px !important; }
+.settings-box:has(> button:not(.open)) { width: fit-content !important; min-width: 0 !important; margin-right: auto; align-self: flex-start; border-radius: 16px !important; }
+.settings-box > button:not(.open) { gap: 10px; }
 .settings-box > button { font-size: .875rem; }
 #status p { font-size: .875rem; }
 .tabitem:has(> .column > .stage, > .stage, .stage) { padding-top: 6px; }

@@ -84,7 +84,7 @@ def predictions_chart(
     words = base.mark_text(fontSize=alt.expr("datum.size"), fill="currentColor").encode(text="token:N")
     grid = (cells + outlined + words).properties(width=alt.Step(CELL), height=alt.Step(26))
     if compact:
-        return apply_theme(grid.properties(title=_title(result, language, compact, text)))
+        return apply_theme(grid.properties(title=_title(result, language, compact, text)), finding(result, language))
     numbers = [
         {"layer": names[layer], "entropy": float(entropy), "kl": float(kl)}
         for layer, entropy, kl in zip(result.layers, result.entropy, result.kl, strict=True)
@@ -100,7 +100,9 @@ def predictions_chart(
         .properties(width=58, height=alt.Step(26))
         for name, colour in (("entropy", "#8b8b94"), ("kl", AGAINST_HEX))
     ]
-    return apply_theme(alt.hconcat(grid, *beside, spacing=14, title=_title(result, language)))
+    return apply_theme(
+        alt.hconcat(grid, *beside, spacing=14, title=_title(result, language)), finding(result, language)
+    )
 
 
 def line(result: LayerPredictions, language: Language) -> str:
@@ -135,6 +137,14 @@ def finding(result: LayerPredictions, language: Language) -> str:
         found = say("finding_first", language, token=token, layer=layer, last=last, probability=said["probability"])
     place = say("finding_place", language, position=result.position, before=result.position - result.offset)
     return place + found
+
+
+def name_settings(result: LayerPredictions, language: Language) -> str:
+    """What the settings of a reading are, in one line."""
+    top = say("settings_top", language, n=len(result.predictions[0]))
+    layer = layer_name(result.layers[-1], language)
+    read = say("layer_all", language) if len(result.layers) > 1 else say("settings_layer", language, layer=layer)
+    return say("settings_hold", language, what=f"{top} · {read}")
 
 
 def table_rows(result: LayerPredictions, language: Language) -> Cells:

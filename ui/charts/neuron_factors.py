@@ -73,6 +73,16 @@ def view_value(result: NeuronFactors, language: Language, pinned: int) -> Value:
     }
 
 
+def name_settings(result: NeuronFactors, language: Language) -> str:
+    """What the settings of a factorisation are, in one line."""
+    parts = (
+        say("settings_factors", language, n=len(result.factors)),
+        say("settings_layers", language, first=result.layers[0], last=result.layers[-1]),
+        say(f"parts_{result.parts}", language),
+    )
+    return say("settings_hold", language, what=" · ".join(parts))
+
+
 def line(result: NeuronFactors, language: Language) -> str:
     """What was factorised, how well, and what was left out."""
     return say(

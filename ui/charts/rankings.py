@@ -78,7 +78,8 @@ def rankings_chart(result: Rankings, language: Language, text: str | None = None
     title = alt.TitleParams(say("rankings_title", language), subtitle=_subtitle(result, language, text))
     step = min(46, max(NARROWEST, WIDE // len(result.ranks)))
     chart = (others + first + numbers).properties(width=alt.Step(step), height=alt.Step(26), title=title)
-    return apply_theme(chart)
+    ends = [f"{label}: {rank:,}" for label, rank in zip(labels, result.ranks[-1], strict=True)]
+    return apply_theme(chart, say("comma", language).join(ends))
 
 
 def watch_chart(result: Rankings, language: Language, text: str | None = None) -> alt.LayerChart | None:
@@ -142,7 +143,7 @@ def watch_chart(result: Rankings, language: Language, text: str | None = None) -
         height=320,
         title=alt.TitleParams(title, subtitle=_subtitle(result, language, text)),
     )
-    return apply_theme(chart)
+    return apply_theme(chart, say("comma", language).join(str(row["named"]) for row in _ends(watch, names)))
 
 
 def commitment_strip(result: Rankings, language: Language, pinned: int | None) -> Value:
@@ -178,6 +179,14 @@ def commitment_strip(result: Rankings, language: Language, pinned: int | None) -
         legend=[(say("commitment_never", language), 0.0), *((str(layer), _fill(layer, n_layers)) for layer in marks)],
         legend_title=say("commitment_legend", language),
     )
+
+
+def name_settings(result: Rankings, language: Language) -> str:
+    """What the settings of a reading are, in one line."""
+    words = [] if result.watch is None else [show_whitespace(token.text) for token in result.watch.tokens]
+    tokens = say("comma", language).join(quote(word, language) for word in words)
+    watched = say("settings_watched", language, tokens=tokens) if words else say("settings_unwatched", language)
+    return say("settings_hold", language, what=watched)
 
 
 def chips(result: Rankings, language: Language) -> list[str]:

@@ -20,6 +20,8 @@ from ui.theme import AGAINST_HEX, FOR_HEX
 from ui.values import Cells, Row
 
 MOST_BARS = 40
+MOST_SAID = 8
+"""Bars that are read out to who does not see them; all stand in the table."""
 
 
 def rows(result: Saliency, position: int) -> list[Row]:
@@ -69,6 +71,7 @@ def saliency_chart(result: Saliency, position: int, language: Language) -> alt.C
     subtitle = wrap_line(describe(result, position, language), 56)
     if len(kept) < len(data):
         subtitle.append(say("chart_first", language, n=len(kept), total=len(data)))
+    most = sorted(values, key=lambda row: -abs(row["value"]))[:MOST_SAID]
     numbers_of = [row["value"] for row in values]
     low, high = min([0.0, *numbers_of]), max([0.0, *numbers_of])
     room = 0.09 * ((high - low) or 1.0)  # for the number beside the longest bar
@@ -102,7 +105,8 @@ def saliency_chart(result: Saliency, position: int, language: Language) -> alt.C
     return apply_theme(
         chart.properties(
             width="container", height=alt.Step(24), title=alt.TitleParams(textwrap.wrap(title, 44), subtitle=subtitle)
-        )
+        ),
+        say("comma", language).join(f"{row['label']}: {row['value']:.3g}" for row in most),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from unicodedata import east_asian_width
 
+import altair as alt
 import numpy as np
 
 from analyzers.common.languages import Language
@@ -13,9 +14,14 @@ from ui.texts import quote, say
 from ui.theme import CHART, EMBED
 
 
-def apply_theme(chart: Any) -> Any:
-    """The page's chart theme: transparent, in the text's own colour, exportable as SVG and PNG."""
-    return chart.configure(**CHART).properties(usermeta=EMBED)
+def apply_theme(chart: Any, said: str = "") -> Any:
+    """The page's chart theme: transparent, in the text's own colour, exportable as SVG and PNG. Who does not see it is read
+    its title and what is `said` of it."""
+    title = chart.title if isinstance(chart.title, alt.TitleParams) else None
+    parts = [] if title is None else [title.text] if isinstance(title.text, str) else list(title.text)
+    return chart.configure(**CHART).properties(
+        usermeta=EMBED, description=". ".join([" ".join(parts), said]).strip(". ")
+    )
 
 
 def wrap_line(line: str, width: int = 52) -> list[str]:

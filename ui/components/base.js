@@ -1,4 +1,4 @@
-const FOR = "234, 88, 12", AGAINST = "37, 99, 235", STRONGEST = 0.8;
+const FOR = "234, 88, 12", AGAINST = "37, 99, 235", STRONGEST = 0.76;
 const make = (tag, name, text) => {
   const part = document.createElement(tag);
   if (name) part.className = name;

@@ -4,7 +4,8 @@ const at = (factor, position) => numbers[factor * value.width + position];
 const safe_colour = (colour) => (/^#[0-9a-f]{6}$/.test(colour) ? colour : "#888888");
 const tint = (colour, x) => {
   const channels = [1, 3, 5].map((i) => parseInt(safe_colour(colour).slice(i, i + 2), 16));
-  return x > 0 ? `rgba(${channels.join(", ")}, ${STRONGEST * Math.min(1, x)})` : "transparent";
+  const most = document.body.classList.contains("dark") ? 0.75 * STRONGEST : STRONGEST;  // white letters stay readable
+  return x > 0 ? `rgba(${channels.join(", ")}, ${most * Math.min(1, x)})` : "transparent";
 };
 const view = (factor) => {
   viewed = factor;
@@ -86,6 +87,7 @@ const draw = (home, given) => {
     rows.append(row);
   });
   const text = make("div", "text");
+  text.tabIndex = 0;  // a long one is scrolled by keyboard
   for (const drawn of value.glyphs) {
     const glyph = make("span", `glyph${drawn.special ? " special" : ""}`), under = make("span", "fills");
     for (const position of drawn.parts) {

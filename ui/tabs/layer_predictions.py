@@ -48,7 +48,7 @@ COLUMNS = {
 
 def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading) -> AnyTab:
     """The widgets and the handlers that the shared Run does not serve. Called inside `gr.Tab`."""
-    with gr.Accordion(T("options"), open=False, elem_classes=["settings-box"]), gr.Row():
+    with gr.Accordion(T("options"), open=False, elem_classes=["settings-box"]) as box, gr.Row():
         top = gr.Slider(1, MOST_PREDICTIONS, value=10, step=1, label=T("top"), min_width=180)
         layers: list[Mark] = [(T("layer_all"), "all"), (T("layer_last"), "last"), (T("layer_embedding"), -1)]
         layer = LayerChoice(layers, value="all", label=T("layer"), elem_id="layer")
@@ -85,6 +85,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
             warning: notice("info"),
             cell: _ten(result, language),
             panel: gr.update(visible=True),
+            box: gr.update(label=charts.name_settings(result, language)),
             **results.show_table(charts.table_rows(result, language), language),
             **results.show_files(language, (found, charts.sheet(result))),
         }
@@ -161,7 +162,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
             return
         yield from report(runner, asked, language, status, lambda fresh: {cell: _ten(fresh.result, language)})
 
-    outputs = [strip, line, answer, pinned, chart, beside, warning, cell, panel, *results.outputs]
+    outputs = [strip, line, answer, pinned, chart, beside, warning, cell, panel, box, *results.outputs]
     return Tab(
         analysis="layer-predictions",
         settings={"top": top, "layer": layer},

@@ -48,7 +48,7 @@ MOST_NEURONS = 20
 
 def build_tab(runner: Runner, _pinned: gr.State, status: Notice, heading: Heading) -> AnyTab:
     """The widgets and the handlers that the shared Run does not serve. Called inside `gr.Tab`."""
-    settings = _settings()
+    settings, box = _settings()
     heading.render()
     view = FactorView(empty_state("neuron-factors", DEFAULT), elem_id="factor-view")
     line = Notice(elem_id="factors-line")
@@ -85,6 +85,7 @@ def build_tab(runner: Runner, _pinned: gr.State, status: Notice, heading: Headin
             answer: found,
             factor: 0,
             panel: gr.update(visible=True),
+            box: gr.update(label=charts.name_settings(result, language)),
             leading: gr.update(value=pairs, color_map=colours),
             **results.show_table(charts.neuron_rows(result), language),
             **results.show_files(language, (found, charts.sheet(result))),
@@ -164,7 +165,7 @@ def build_tab(runner: Runner, _pinned: gr.State, status: Notice, heading: Headin
         }
 
     view.select(pin, [answer], [promoted, factor], queue=False, **QUIET)
-    outputs = [view, line, promoted, answer, factor, panel, leading, *results.outputs]
+    outputs = [view, line, promoted, answer, factor, panel, box, leading, *results.outputs]
     outputs += [cause_chart, cause_line, compare_chart, compare_line]
     return Tab(
         analysis="neuron-factors",
@@ -180,12 +181,12 @@ def build_tab(runner: Runner, _pinned: gr.State, status: Notice, heading: Headin
     )
 
 
-def _settings() -> dict[str, gr.components.Component]:
+def _settings() -> tuple[dict[str, gr.components.Component], gr.Accordion]:
     def choices(name: str, *values: str) -> list[Mark]:
         return [(T(f"{name}_{value}"), value) for value in values]
 
     counts: list[Mark] = [(T("factors_auto"), "auto"), *((str(n), n) for n in range(1, LIMITS.factors + 1))]
-    with gr.Accordion(T("options"), open=False, elem_classes=["settings-box"]), gr.Row():
+    with gr.Accordion(T("options"), open=False, elem_classes=["settings-box"]) as box, gr.Row():
         factors = gr.Dropdown(counts, value="auto", label=T("factors"), min_width=160)
         layer_sets = choices("layers", "all", "first", "middle", "last")
         layers = gr.Dropdown(layer_sets, value="all", label=T("layers"), min_width=130)
@@ -209,4 +210,4 @@ def _settings() -> dict[str, gr.components.Component]:
         "include_special": special,
         "unscaled": unscaled,
         "side": side,
-    }
+    }, box

@@ -38,7 +38,7 @@ COLUMNS = {
 
 def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading) -> AnyTab:
     """The widgets and the handlers that the shared Run does not serve. Called inside `gr.Tab`."""
-    with gr.Accordion(T("options"), open=False, elem_classes=["settings-box"]), gr.Row():
+    with gr.Accordion(T("options"), open=False, elem_classes=["settings-box"]) as box, gr.Row():
         with gr.Column(min_width=240):
             watch = Words(label=T("watch"), info=T("watch_info"), lines=2, max_lines=16, elem_id="watch")
             spacing = gr.Button(T("watch_spacing"), size="sm")
@@ -80,6 +80,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
             beside: gr.update(visible=False),
             warning: notice("info"),
             panel: gr.update(visible=True),
+            box: gr.update(label=charts.name_settings(result, language)),
             **results.show_table(charts.table_rows(result), language),
         }
         if result.outputs:
@@ -111,7 +112,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
         return [variant for variant in dict.fromkeys(both) if variant.strip()]
 
     spacing.click(add_spacing, watch, watch, queue=False, **QUIET)
-    outputs = [strip, line, chips, answer, pinned, watched, watched_beside, chart, beside, warning, panel]
+    outputs = [strip, line, chips, answer, pinned, watched, watched_beside, chart, beside, warning, panel, box]
     outputs += results.outputs
     return Tab(
         analysis="rankings",

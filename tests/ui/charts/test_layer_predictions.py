@@ -26,6 +26,7 @@ from ui.charts.layer_predictions import (
     finding,
     layer_name,
     line,
+    name_settings,
     overview_grid,
     predictions_chart,
     rows,
@@ -336,3 +337,9 @@ def test_two_pictures_name_their_texts(made: LayerPredictions) -> None:
 def test_what_is_left_of_the_self_check_in_float32_is_called_rounding(made: LayerPredictions) -> None:
     assert line(replace(made, self_check=3e-5), "en").endswith("max difference 0.00003 (float32 rounding)")
     assert line(replace(made, self_check=0.5), "en").endswith("max difference 0.5")
+
+
+def test_the_settings_say_how_many_and_which_layers(made: LayerPredictions) -> None:
+    assert name_settings(made, "en") == "Settings: top 2 · all layers"
+    one = replace(made, layers=made.layers[-1:], predictions=made.predictions[-1:])
+    assert name_settings(one, "ja") == "設定：上位 2 個 · 層 2"

@@ -22,6 +22,7 @@ from ui.charts.neuron_factors import (
     describe_promoted,
     highlight_tokens,
     line,
+    name_settings,
     neuron_rows,
     sheet,
     view_value,
@@ -214,3 +215,7 @@ def test_factors_keep_their_colours_in_the_comparison(made: NeuronFactors) -> No
     colour = spec["spec"]["layer"][0]["encoding"]["color"]["scale"]
     assert colour == {"domain": ["因子 1", "因子 2"], "range": ["#e6761b", "#3b82f6"]}
     assert spec["spec"]["layer"][0]["encoding"]["y"]["scale"]["domain"] == [0, 1]
+
+
+def test_the_settings_say_factors_layers_and_parts(made: NeuronFactors) -> None:
+    assert name_settings(made, "en") == "Settings: 2 factors · layers 0 to 1 · positive part (as ecco)"

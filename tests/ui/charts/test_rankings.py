@@ -19,6 +19,7 @@ from ui.charts.rankings import (
     chips,
     commitment_strip,
     line,
+    name_settings,
     rankings_chart,
     rows,
     sheet,
@@ -244,3 +245,8 @@ def test_a_real_result_is_a_valid_chart(language: Any) -> None:
 
 def test_a_word_stands_in_the_languages_own_quotation_marks(made: Rankings) -> None:
     assert chips(made, "ja") == ["「␣the」 = id 259 · 「␣to」 = id 342"]
+
+
+def test_the_settings_say_what_is_watched(made: Rankings) -> None:
+    assert name_settings(made, "en") == "Settings: watching “␣the”, “␣to”"
+    assert name_settings(replace(made, watch=None), "ja") == "設定：追跡なし"
