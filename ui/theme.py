@@ -56,7 +56,7 @@ CSS = """
 .take-home > button, .take-home > a { flex: 0 0 auto !important; min-height: 30px; }
 .take-home > .block { flex: 1 1 300px; padding: 0; }
 .settings-box { padding-block: 2px !important; }
-.settings-box:has(> button:not(.open)) { width: fit-content !important; min-width: 0 !important; margin-right: auto; align-self: flex-start; border-radius: 16px !important; }
+.settings-box:has(> button:not(.open)) { width: fit-content !important; min-width: 0 !important; margin: 0 auto 0 0 !important; border-radius: 16px !important; }
 .settings-box > button:not(.open) { gap: 10px; }
 .settings-box > button { font-size: .875rem; }
 #status p { font-size: .875rem; }
