@@ -43,6 +43,7 @@ from analyzers.serving.sharing import SharedRuns
 from analyzers.sources import catalog
 from analyzers.sources.resolver import Resolver
 from ui.examples import EXAMPLES
+from ui.gate import Names
 from ui.layout import build_app, launch_options
 
 CLIENTS = 30
@@ -94,7 +95,9 @@ def serve() -> Iterator[Server]:
     store = ModelStore(Resolver(default=catalog.OFFLINE_MODEL))
     runner = SharedRuns(Dispatcher(store))
     app = build_app(runner)
-    _, address, _ = app.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **launch_options())
+    _, address, _ = app.launch(
+        server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **launch_options(Names.of("127.0.0.1"))
+    )
     store.load(store.resolver.find(catalog.OFFLINE_MODEL))
     server = Server(address, runner)
     server.ask("saliency", text="The city of", generate=1)  # whatever is done once

@@ -12,6 +12,7 @@ from ui.components.heading import Heading
 from ui.components.top_bar import TopBar
 from ui.controls import build_controls
 from ui.endpoints import add_endpoints
+from ui.gate import Gate, Names
 from ui.gradio_patches import Page
 from ui.i18n import I18N, label_of
 from ui.lessons import build_lesson_card
@@ -31,8 +32,8 @@ BUILDERS: dict[str, TabBuilder] = {
 """An analysis without one has a plain tab: its settings, and its answer as text."""
 
 
-def launch_options() -> Options:
-    """What the app is launched with, everywhere: tests pass the same."""
+def launch_options(names: Names) -> Options:
+    """What the app is launched with, everywhere: tests pass the same. It answers under `names`."""
     return {
         "theme": gr.themes.Default(primary_hue="orange", neutral_hue="zinc", font=["system-ui", "sans-serif"]).set(
             # Gradio's own greys for what explains a control are too faint to read on a projector.
@@ -58,7 +59,7 @@ def launch_options() -> Options:
         "state_session_capacity": 100,
         "max_threads": 128,  # whoever waits for a turn has one
         "footer_links": ["api", "settings"],
-        "app_kwargs": {"middleware": [Middleware(OwnHead)]},
+        "app_kwargs": {"middleware": [Middleware(Gate, names=names), Middleware(OwnHead)]},
     }
 
 
@@ -88,5 +89,5 @@ def build_app(runner: SharedRuns) -> gr.Blocks:
                 items.append(item)
         connect(runner, controls, tabs, items, tab_bar, headings, pinned, bar, app.load)
         add_endpoints(runner)
-    app.queue(max_size=LIMITS.queue, default_concurrency_limit=4)
+    app.queue(max_size=LIMITS.queue, default_concurrency_limit=4, api_open=False)
     return app

@@ -61,6 +61,7 @@ def serve(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
 
+    from ui.gate import Names
     from ui.layout import build_app, launch_options
 
     app = build_app(runner)
@@ -77,7 +78,7 @@ def serve(arguments: list[str] | None = None) -> int:
         share=given.share,
         prevent_thread_lock=True,
         quiet=True,
-        **launch_options(),
+        **launch_options(Names.of(given.host, tuple(given.public_name), is_shared=given.share)),
     )
     print(f"Eccolens is at http://{given.host}:{app.server_port}", flush=True)
     if not on_zero_gpu:
@@ -128,6 +129,7 @@ def _options() -> argparse.ArgumentParser:
     on_space = "SPACE_ID" in os.environ
     parser.add_argument("--host", default="0.0.0.0" if on_space else "127.0.0.1", help="address to serve on")  # noqa: S104
     parser.add_argument("--port", type=int, default=int(os.environ.get("GRADIO_SERVER_PORT", "7860")), help="port")
+    parser.add_argument("--public-name", metavar="NAME", action="append", default=[], help="name of a proxy before it")
     parser.add_argument("--share", action="store_true", help="also make a temporary public link")
     parser.add_argument("--model", metavar="ID", help="the model chosen at first")
     parser.add_argument("--models-dir", metavar="DIR", type=Path, help="folder whose model folders are on offer too")
