@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from analyzers.serving.sharing import SharedRuns
 
 
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
+
+
 def serve(arguments: list[str] | None = None) -> int:
     """Serve until interrupted. Exit status 2, with a sentence, for options that cannot be."""
     given = _options().parse_args(arguments)
@@ -30,6 +35,9 @@ def serve(arguments: list[str] | None = None) -> int:
     start(hub_probe.HUB.answers, "hub-question")
     if given.models_dir is not None and not given.models_dir.is_dir():
         print(f"There is no folder {given.models_dir}. Give --models-dir a folder of model folders.", file=sys.stderr)
+        return 2
+    if not given.prepare and (wrong := _cannot_serve(given.host, given.port)) is not None:
+        print(wrong, file=sys.stderr)
         return 2
     if given.prepare:
         from ui.ready import prepare
@@ -80,11 +88,49 @@ def serve(arguments: list[str] | None = None) -> int:
         quiet=True,
         **launch_options(Names.of(given.host, tuple(given.public_name), is_shared=given.share)),
     )
-    print(f"Eccolens is at http://{given.host}:{app.server_port}", flush=True)
+    print(f"Eccolens is at http://{_reachable(given.host)}:{app.server_port}", flush=True)
+    if given.host in EVERYWHERE:
+        print("Whoever reaches this machine can use its models; nobody sees what another visitor types.", flush=True)
     if not on_zero_gpu:
         start(lambda: _be_ready(runner, may_compute=not given.no_background), "be-ready")
     app.block_thread()
     return 0
+
+
+def _cannot_serve(host: str, port: int) -> str | None:
+    """What is wrong with an address to serve on, in a sentence with the way out; None where nothing is."""
+    if not 0 < port < 65_536:
+        return f"There is no port {port}. Give --port a number from 1 to 65535; 7860 is the default."
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError:
+        return (
+            f"There is no address {host!r}. Give --host 127.0.0.1 for this machine alone, or 0.0.0.0 for its network."
+        )
+    with socket.socket(family, kind, protocol) as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(address)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return f"Port {port} is in use, perhaps by an Eccolens that runs already. Give another: --port {port % 65_535 + 1}."
+            if error.errno == errno.EACCES:
+                return f"Port {port} needs an administrator. Give --port a number above 1023; 7860 is the default."
+            return f"{host!r} is no address of this machine. Give --host 127.0.0.1, or 0.0.0.0 for its network."
+    return None
+
+
+def _reachable(host: str) -> str:
+    """What others type into their browser to reach an app that listens on `host`."""
+    if host not in EVERYWHERE:
+        return f"[{host}]" if ":" in host else host
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        try:
+            asking.connect(("192.0.2.1", 9))  # reserved for documentation: nothing is sent, but the way there is chosen
+        except OSError:
+            return socket.gethostname()
+        found: str = asking.getsockname()[0]
+        return found
 
 
 def _any_model(given: argparse.Namespace) -> bool:
@@ -128,7 +174,7 @@ def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python app.py", description="See inside a transformer language model.")
     on_space = "SPACE_ID" in os.environ
     parser.add_argument("--host", default="0.0.0.0" if on_space else "127.0.0.1", help="address to serve on")  # noqa: S104
-    parser.add_argument("--port", type=int, default=int(os.environ.get("GRADIO_SERVER_PORT", "7860")), help="port")
+    parser.add_argument("--port", type=int, default=os.environ.get("GRADIO_SERVER_PORT", "7860"), help="port")
     parser.add_argument("--public-name", metavar="NAME", action="append", default=[], help="name of a proxy before it")
     parser.add_argument("--share", action="store_true", help="also make a temporary public link")
     parser.add_argument("--model", metavar="ID", help="the model chosen at first")
