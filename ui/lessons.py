@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -16,10 +17,10 @@ from analyzers.serving.request import parameters_of
 from ui.components.lesson_card import LessonCard
 from ui.errors import language_of
 from ui.examples import EXAMPLES, Example, label_of
-from ui.links import MOST_CHARACTERS, Link
+from ui.links import MOST_CHARACTERS, MOST_FIELDS, Link
 from ui.runs import QUIET
 from ui.texts import say
-from ui.values import Options, Value
+from ui.values import Event, Options, Value
 
 FOLDER = Path(__file__).parent / "lessons"
 TRIED_ON = "gpt2"
@@ -74,14 +75,14 @@ def lesson_card(store: Store, language: Language) -> Value:
     }
 
 
-def build_lesson_card(store: Store, on_load: object) -> LessonCard:
+def build_lesson_card(store: Store, on_load: Callable[..., Event]) -> LessonCard:
     """The card above the tabs. It presses the examples' own buttons, and asks nothing of the server but its texts."""
     card = LessonCard(elem_id="lesson-card")
 
     def fill(request: gr.Request) -> Value:
         return lesson_card(store, language_of(request))
 
-    on_load(fill, None, card, queue=False, **QUIET)  # type: ignore[operator]
+    on_load(fill, None, card, queue=False, **QUIET)
     return card
 
 
@@ -89,7 +90,10 @@ def link_of_lesson(query: object, store: Store) -> Link | None:
     """What the address of a lesson alone asks for: its first example. None where it asks for a text of its own."""
     if not isinstance(query, str) or len(query) > MOST_CHARACTERS:
         return None
-    given = parse_qs(query, max_num_fields=None)
+    try:
+        given = parse_qs(query, max_num_fields=MOST_FIELDS)
+    except ValueError:
+        return None
     number = given.get("lesson", [""])[0]
     if "text" in given or number not in map(str, NUMBERS):
         return None

@@ -74,7 +74,10 @@ def test_the_address_of_a_lesson_asks_for_its_first_example(store: ModelStore, n
     assert link.extras.get("compare") == example.values.get("compare")
 
 
-@pytest.mark.parametrize("query", ["lesson=0", "lesson=13", "lesson=", "lesson=x", "lesson=1&text=a", "lesson=%FF", 3])
+@pytest.mark.parametrize(
+    "query",
+    ["lesson=0", "lesson=13", "lesson=", "lesson=x", "lesson=1&text=a", "lesson=%FF", "lesson=1" + "&a=1" * 200, 3],
+)
 def test_what_is_no_lesson_is_none(store: ModelStore, query: Any) -> None:
     assert link_of_lesson(query, store) is None
 
