@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import errno
+import hmac
 import os
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,11 +88,16 @@ def serve(arguments: list[str] | None = None) -> int:
         share=given.share,
         prevent_thread_lock=True,
         quiet=True,
+        auth=_door(given.password),
         **launch_options(Names.of(given.host, tuple(given.public_name), is_shared=given.share)),
     )
     print(f"Eccolens is at http://{_reachable(given.host)}:{app.server_port}", flush=True)
-    if given.host in EVERYWHERE:
-        print("Whoever reaches this machine can use its models; nobody sees what another visitor types.", flush=True)
+    if given.password is None and "SPACE_ID" not in os.environ and (given.share or not _is_loopback(given.host)):
+        print(
+            "Whoever reaches it can use this machine's models; nobody sees what another visitor types. "
+            "Set ECCOLENS_PASSWORD, or give --password, to ask for a password.",
+            flush=True,
+        )
     if not on_zero_gpu:
         start(lambda: _be_ready(runner, may_compute=not given.no_background), "be-ready")
     app.block_thread()
@@ -133,11 +140,23 @@ def _reachable(host: str) -> str:
         return found
 
 
+def _door(password: str | None) -> Callable[[str, str], bool] | None:
+    """What Gradio's own login asks: the one password of a class, under any name. None opens to all."""
+    if not password:
+        return None
+    right = password.encode()
+    return lambda _name, given: hmac.compare_digest(given.encode(), right)
+
+
+def _is_loopback(host: str) -> bool:
+    return host in ("127.0.0.1", "localhost", "::1")
+
+
 def _any_model(given: argparse.Namespace) -> bool:
     """Whether any id of the Hub may be typed: as the operator says, else where nobody but they can reach the page."""
     if given.any_model is not None:
         return bool(given.any_model)
-    return not given.share and "SPACE_ID" not in os.environ and given.host in ("127.0.0.1", "localhost", "::1")
+    return not given.share and "SPACE_ID" not in os.environ and _is_loopback(given.host)
 
 
 def _build_shared_gpu(models_folder: Path | None) -> Runner:
@@ -175,6 +194,12 @@ def _options() -> argparse.ArgumentParser:
     on_space = "SPACE_ID" in os.environ
     parser.add_argument("--host", default="0.0.0.0" if on_space else "127.0.0.1", help="address to serve on")  # noqa: S104
     parser.add_argument("--port", type=int, default=os.environ.get("GRADIO_SERVER_PORT", "7860"), help="port")
+    parser.add_argument(
+        "--password",
+        metavar="WORD",
+        default=os.environ.get("ECCOLENS_PASSWORD") or None,
+        help="asked of every visitor, under any name; better set as ECCOLENS_PASSWORD, which other users do not see",
+    )
     parser.add_argument("--public-name", metavar="NAME", action="append", default=[], help="name of a proxy before it")
     parser.add_argument("--share", action="store_true", help="also make a temporary public link")
     parser.add_argument("--model", metavar="ID", help="the model chosen at first")
