@@ -130,12 +130,16 @@ def watch_chart(result: Rankings, language: Language, text: str | None = None) -
             ],
         )
     )
-    ends = alt.Chart(alt.InlineData(values=_ends(watch, names)))
-    named = ends.mark_text(align="left", dx=9, fontSize=14, fontWeight="bold").encode(
-        x=alt.X("layer:Q", title=say("axis_layer", language)),
-        y=alt.Y("at:Q", title=say("rank", language)),
-        text="named:N",
-        color=colour,
+    ends = _ends(watch, names)
+    named = (
+        alt.Chart(alt.InlineData(values=ends))
+        .mark_text(align="left", dx=9, fontSize=14, fontWeight="bold")
+        .encode(
+            x=alt.X("layer:Q", title=say("axis_layer", language)),
+            y=alt.Y("at:Q", title=say("rank", language)),
+            text="named:N",
+            color=colour,
+        )
     )
     title = say("watch_title", language, position=watch.position)
     chart = (lines + named).properties(
@@ -143,7 +147,7 @@ def watch_chart(result: Rankings, language: Language, text: str | None = None) -
         height=320,
         title=alt.TitleParams(title, subtitle=_subtitle(result, language, text)),
     )
-    return apply_theme(chart, say("comma", language).join(str(row["named"]) for row in _ends(watch, names)))
+    return apply_theme(chart, say("comma", language).join(str(row["named"]) for row in ends))
 
 
 def commitment_strip(result: Rankings, language: Language, pinned: int | None) -> Value:
