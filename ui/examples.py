@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from analyzers.common.languages import Language
 from analyzers.models.store import Store
 from analyzers.serving.analyses import ANALYSES
-from analyzers.serving.request import AnyRequest
+from analyzers.serving.request import AnyRequest, parameters_of
 from analyzers.sources import catalog, hub_probe, local_files
 from ui.texts import say
 from ui.values import Options
@@ -55,6 +55,11 @@ class Example:
     def values_on(self, model: str) -> Options:
         """Its settings on a model."""
         return {**self.values, **self.on.get(model, {})}
+
+    def asks(self, model: str) -> Options:
+        """What the gate is given for it on a model; what its tab alone knows is left out."""
+        known = {"text"} | {setting.name for setting in parameters_of(self.analysis)}
+        return {name: value for name, value in self.values_on(model).items() if name in known} | {"model": model}
 
     def can_be_had(self, store: Store) -> bool:
         """Whether its model, or its stand-in, is one that this machine may have: a Space has no bundled ones."""

@@ -13,7 +13,6 @@ import gradio as gr
 
 from analyzers.common.languages import Language
 from analyzers.models.store import Store
-from analyzers.serving.request import parameters_of
 from ui.components.lesson_card import LessonCard
 from ui.errors import language_of
 from ui.examples import EXAMPLES, Example, label_of
@@ -100,10 +99,8 @@ def link_of_lesson(query: object, store: Store) -> Link | None:
     example = next((one for one in _of(int(number)) if one.can_be_had(store)), _of(int(number))[0])
     model = example.model(store, None)
     values = example.values_on(model)
-    own = {"text"} | {setting.name for setting in parameters_of(example.analysis)}
-    raw = {name: value for name, value in values.items() if name in own}
     extras: Options = {name: values[name] for name in ("compare", "compare_text") if name in values}
-    return Link(example.analysis, {**raw, "model": model}, extras)
+    return Link(example.analysis, example.asks(model), extras)
 
 
 def _of(number: int) -> list[Example]:

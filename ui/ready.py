@@ -10,7 +10,7 @@ from analyzers.common.errors import InputError
 from analyzers.common.settings import LayerPredictionsSettings
 from analyzers.models.store import Store
 from analyzers.serving.answer_key import AnswerKey, key_of_request
-from analyzers.serving.request import AnyRequest, parameters_of, parse_request
+from analyzers.serving.request import AnyRequest, parse_request
 from analyzers.serving.sharing import SharedRuns
 from analyzers.sources import catalog, local_files
 from analyzers.sources.resolver import Resolver
@@ -26,11 +26,9 @@ PATIENT_SECONDS = 600
 
 def requests_of(example: Example, store: Store) -> tuple[AnyRequest, ...]:
     """What the page asks for when an example is pressed."""
-    own = {"text"} | {setting.name for setting in parameters_of(example.analysis)}
     model = example.model(store, None)
     values = example.values_on(model)
-    given = {name: value for name, value in values.items() if name in own}
-    first = parse_request(example.analysis, {**given, "model": model})
+    first = parse_request(example.analysis, example.asks(model))
     if "compare" not in values:
         return (first,)
     second = second_request(first, {"compare_text": None, **values})  # type: ignore[type-var]
