@@ -331,7 +331,7 @@ def connect(
         if answer is None:
             return updates
         known = describe_step(Step("done", 1.0, answer, is_known=True), first, language)
-        updates |= values_of(example.analysis, example.values, controls, tabs)
+        updates |= values_of(example.analysis, example.values_on(first.model or ""), controls, tabs)
         updates[controls.settings["model"]] = gr.update(value=first.model, **choices[controls.settings["model"]])
         updates |= show(tab, [answer], None, language, (first,))
         return updates | {controls.status: known, last_shared: Shared.of(first)}

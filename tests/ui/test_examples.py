@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
 import pytest
 
 from analyzers.models.store import ModelStore
+from analyzers.serving.answer_cache import AnswerCache
+from analyzers.serving.dispatch import Dispatcher
 from analyzers.serving.request import parse_request
+from analyzers.serving.sharing import SharedRuns
 from analyzers.sources import catalog, hub_probe, local_files
+from analyzers.sources.resolver import Resolver
 from ui.examples import EXAMPLES, WILDLIFE, Example
+from ui.layout import build_app
 
 AT_HAND = "smollm2-135m-instruct", "minilm-l6"
 
@@ -95,3 +102,18 @@ def test_an_example_of_no_model_keeps_the_chosen_one_unless_that_cannot(hub: Any
     for nonsense in (None, "", "../etc", ["gpt2"], 1):
         assert of(1)[0].model(store, nonsense) == "smollm2-135m-instruct"
     assert of(1)[0].stand_in("smollm2-135m-instruct") is None
+
+
+def test_a_button_fills_in_what_its_model_needs() -> None:
+    """Where a space is a token of its own, lesson 11's text ends with it: the widget holds that text too."""
+
+    async def build() -> Any:
+        return build_app(SharedRuns(Dispatcher(ModelStore(Resolver(default=catalog.OFFLINE_MODEL))), AnswerCache()))
+
+    with ThreadPoolExecutor(1) as own_loop:  # this thread may be running the browser's
+        app = own_loop.submit(asyncio.run, build()).result()
+    named = {block.elem_id: id for id, block in app.blocks.items() if getattr(block, "elem_id", None)}
+    button, text = named["example-11-layer-predictions"], app.blocks[named["text"]]
+    fills = [fn for fn in app.fns.values() if (button, "click") in fn.targets and fn.fn is not None and not fn.queue]
+    (filled,) = (fn.fn(catalog.OFFLINE_MODEL) for fn in fills)
+    assert filled[text] == " 1, 1, "
