@@ -117,7 +117,7 @@ def space(python: Path, home: Path, tmp_path_factory: pytest.TempPathFactory) ->
         deadline = time.monotonic() + 180
         while "Eccolens is at" not in log.read_text() and app.poll() is None and time.monotonic() < deadline:
             time.sleep(0.2)
-        assert f"Eccolens is at http://0.0.0.0:{port}" in log.read_text(), log.read_text()
+        assert "Eccolens is at https://someone-eccolens.hf.space\n" in log.read_text(), log.read_text()
         assert f"queue {int(plan.variables['ECCOLENS_QUEUE'])}" in log.read_text()
         yield f"http://127.0.0.1:{port}"
     finally:

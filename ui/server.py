@@ -91,7 +91,7 @@ def serve(arguments: list[str] | None = None) -> int:
         auth=_door(given.password),
         **launch_options(Names.of(given.host, tuple(given.public_name), is_shared=given.share)),
     )
-    print(f"Eccolens is at http://{_reachable(given.host)}:{app.server_port}", flush=True)
+    print(f"Eccolens is at {_address(given.host, app.server_port)}", flush=True)
     if given.password is None and "SPACE_ID" not in os.environ and (given.share or not _is_loopback(given.host)):
         print(
             "Whoever reaches it can use this machine's models; nobody sees what another visitor types. "
@@ -127,8 +127,15 @@ def _cannot_serve(host: str, port: int) -> str | None:
     return None
 
 
-def _reachable(host: str) -> str:
+def _address(host: str, port: int) -> str:
     """What others type into their browser to reach an app that listens on `host`."""
+    if space := os.environ.get("SPACE_HOST"):
+        return f"https://{space}"
+    return f"http://{_reachable(host)}:{port}"
+
+
+def _reachable(host: str) -> str:
+    """This machine's name or number for others, where it listens on `host`."""
     if host not in EVERYWHERE:
         return f"[{host}]" if ":" in host else host
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
