@@ -330,6 +330,7 @@ class Visit:
         self.show_settings()
         self.page.get_by_label(label, exact=True).locator("visible=true").click()
         self.page.get_by_role("option", name=choice, exact=True).locator("visible=true").click()
+        self.page.wait_for_timeout(300)  # a box that this brings into sight takes what is typed only then
 
     def colours(self) -> list[str]:
         """Background of every token part in the strip."""
