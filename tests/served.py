@@ -53,8 +53,14 @@ WRITE_DOWN_RUNS = """
 
 
 @pytest.fixture(scope="session")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where `python app.py` serves a tiny model of each kind from a models folder, and one of hostile name and vocabulary."""
+def address(served_app: tuple[str, int]) -> str:
+    """Where the app is."""
+    return served_app[0]
+
+
+@pytest.fixture(scope="session")
+def served_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    """Address and process id: where `python app.py` serves a tiny model of each kind from a models folder, and one of hostile name and vocabulary."""
     from families import FAMILIES, tiny_module, tiny_tokenizer
 
     folder = tmp_path_factory.mktemp("models")
@@ -81,7 +87,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             found = re.search(r"http://127\.0\.0\.1:\d+", Path(log.name).read_text())
         assert found is not None, Path(log.name).read_text()
         answer_first_example(found.group())
-        yield found.group()
+        yield found.group(), process.pid
     finally:
         process.terminate()
         process.wait(10)
@@ -246,8 +252,8 @@ class Visit:
         )
 
     def said(self, notice: str) -> str:
-        """What the notice of this id says; not the clock that Gradio lays over it."""
-        return "\n".join(self.page.locator(f"#{notice} p").all_inner_texts())
+        """What the notice of this id says, be it in sight or not; not the clock that Gradio lays over it."""
+        return "\n".join(self.page.locator(f"#{notice} p").all_text_contents())
 
     def status(self) -> str:
         """What the status line says."""
@@ -304,7 +310,7 @@ class Visit:
         """Wait until a notice says something, and something else; what it says then."""
         self.page.wait_for_function(
             """([selector, before]) => {
-                const said = [...document.querySelectorAll(selector)].map(line => line.innerText).join("\\n");
+                const said = [...document.querySelectorAll(selector)].map(line => line.textContent).join("\\n");
                 return said && said !== before;
             }""",
             arg=[f"#{notice} p", before],

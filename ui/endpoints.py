@@ -6,13 +6,16 @@ from collections.abc import Callable
 from inspect import Parameter, Signature
 
 import gradio as gr
+from gradio.context import LocalContext
 
 from analyzers.common.parameters import Setting
+from analyzers.models.turns import always
 from analyzers.serving.analyses import Analysis, public_analyses
 from analyzers.serving.dispatch import Runner, answer
 from analyzers.serving.document import Document, document
 from analyzers.serving.request import parameters_of, parse_request
 from ui.errors import language_of, sentence_for
+from ui.listeners import LISTENERS
 from ui.runs import on_the_model
 from ui.values import Mark, Options
 
@@ -53,7 +56,8 @@ def build_endpoint(runner: Runner, row: Analysis) -> Callable[..., Document]:
         given = signature.bind(*values, **named).arguments
         request = given.pop("request", None)
         try:
-            return document(answer(runner, parse_request(row.name, given)), language_of(request))
+            asked = parse_request(row.name, given)
+            return document(answer(runner, asked, is_heard_by(request)), language_of(request))
         except Exception as error:
             raise gr.Error(sentence_for(error, language_of(request)), print_exception=False) from None
 
@@ -61,6 +65,12 @@ def build_endpoint(runner: Runner, row: Analysis) -> Callable[..., Document]:
     endpoint.__signature__ = signature  # type: ignore[attr-defined]
     endpoint.__name__ = row.endpoint
     return endpoint
+
+
+def is_heard_by(request: gr.Request | None) -> Callable[[], bool]:
+    """Whether anybody still listens to the job that this request began."""
+    names = (getattr(request, "session_hash", None), LocalContext.event_id.get(None))
+    return LISTENERS.watch(frozenset(name for name in names if name)) if request is not None else always
 
 
 def _hint(setting: Setting) -> Mark:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 import os
@@ -12,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ui.errors import LANGUAGE_HEADER, language_among
+from ui.listeners import LISTENERS, Listeners, stream_of
 from ui.texts import say
 
 Scope = dict[str, Any]
@@ -82,9 +84,11 @@ class Gate:
     """ASGI middleware: refuses with a sentence, before any work, what the page and its endpoints never ask for; says with
     every answer what a browser must not do with it."""
 
-    def __init__(self, app: Callable[..., Awaitable[None]], names: Names) -> None:
+    def __init__(self, app: Callable[..., Awaitable[None]], names: Names, listeners: Listeners = LISTENERS) -> None:
         self.app = app
         self.names = names
+        self.listeners = listeners
+        listeners.is_told = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -114,7 +118,36 @@ class Gate:
                 message = {**message, "headers": [*message["headers"], *_guards(message)]}
             await send(message)
 
-        await self.app(scope, replay, send_guarded)
+        stream = stream_of(_inner_path(scope), scope.get("query_string", b"").decode("latin-1"))
+        if stream is None or scope["method"] != "GET":
+            await self.app(scope, replay, send_guarded)
+            return
+        self.listeners.open(stream)
+        hanging_up = asyncio.Event()
+        heard = asyncio.create_task(self._hear(receive, stream, hanging_up))
+        is_told = False
+
+        async def tell() -> Scope:
+            nonlocal is_told
+            if not is_told:
+                is_told = True
+                return {"type": "http.request", "body": b"", "more_body": False}
+            await hanging_up.wait()
+            return {"type": "http.disconnect"}
+
+        try:
+            await self.app(scope, tell, send_guarded)
+        finally:
+            heard.cancel()
+            if not hanging_up.is_set():
+                self.listeners.close(stream)
+
+    async def _hear(self, receive: Receive, stream: str, hanging_up: asyncio.Event) -> None:
+        """Until whoever listens to a stream hangs up, which is known at once though nothing is said meanwhile."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        hanging_up.set()
+        self.listeners.close(stream)
 
     def _refuse(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
         """Status and sentence of what is refused before its body is read."""
@@ -123,8 +156,7 @@ class Gate:
             return 403, "gate_host"
         if "origin" in headers and not self.names.allow(headers["origin"], host):
             return 403, "gate_origin"
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
-        inner = path.removeprefix(API).strip("/")
+        inner = _inner_path(scope)
         if inner.startswith(REFUSED):
             return 403, "gate_route"
         if scope["method"] not in ("GET", "HEAD"):
@@ -134,6 +166,12 @@ class Gate:
             if not length.isdecimal() or int(length) > MOST_BYTES:
                 return 413, "gate_size"
         return None
+
+
+def _inner_path(scope: Scope) -> str:
+    """Of Gradio's own part, wherever the app is mounted."""
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path.removeprefix(API).strip("/")
 
 
 async def _read_body(receive: Receive) -> bytes | None:

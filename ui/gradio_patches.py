@@ -38,6 +38,24 @@ class Page(gr.Blocks):
         values = dict(zip(part.outputs, await super().postprocess_data(part, predictions, state), strict=True))
         return [values.get(output, None if output.stateful else gr.skip()) for output in block_fn.outputs]
 
+    def handle_streaming_diffs(
+        self,
+        block_fn: BlockFunction,
+        data: list[object],
+        session_hash: str | None,
+        run: str | None,
+        final: bool,
+        simple_format: bool = False,
+    ) -> list[object]:
+        """What changed is sent whole. Gradio sends edits, which its page makes in the very objects of the message before: one
+        that was not drawn by then, as on a busy machine, lost its picture."""
+        before = self.pending_diff_streams.get(session_hash, {}).get(run)
+        before = None if before is None else list(before)
+        whole: list[object] = super().handle_streaming_diffs(block_fn, data, session_hash, run, final, True)
+        if before is None or final or simple_format:
+            return whole
+        return [[] if new == old else [["replace", [], new]] for old, new in zip(before, whole, strict=True)]
+
 
 class _PageConfig(BlocksConfig):
     """The components of the page."""

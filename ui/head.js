@@ -1,6 +1,6 @@
 // Runs before Gradio's own scripts: the page's language, its address, and what every tab's script shares.
 (() => {
-  const { languages, space, skip } = window.eccolens_start;
+  const { languages, space, skip, questions } = window.eccolens_start;
   const KEPT = "eccolens-language", LARGE = "eccolens-large";
   const keep = (name, value) => { try { localStorage.setItem(name, value); } catch { /* a browser that keeps nothing */ } };
   const kept = (name) => { try { return localStorage.getItem(name); } catch { return null; } };
@@ -17,6 +17,11 @@
     const lesson = Number.isInteger(number) && number > 0 && number < 100 ? number : given() ? null : 1;
     return { lesson, note: title || note ? { title, note, text: asked.get("text") } : null };
   };
+  // Which group of neurons is looked at, from 0.
+  const read_factor = () => {
+    const number = Number(new URLSearchParams(given()).get("factor"));
+    return Number.isInteger(number) && number > 0 && number < 100 ? number - 1 : 0;
+  };
   const known = (code) => (languages.includes(code) ? code : null);
   const of_browser = () => (navigator.languages || []).map((code) => code.toLowerCase().split("-")[0]).find(known) || languages[0];
   const chosen = known(new URLSearchParams(given()).get("lang")) || known(kept(KEPT));
@@ -24,6 +29,10 @@
   if (chosen) {
     Object.defineProperty(navigator, "language", { get: () => language });
     Object.defineProperty(navigator, "languages", { get: () => [language] });
+  }
+  // Under each tab's name, by a rule of the style sheet: what Gradio draws there, it draws anew when it likes.
+  for (const [tab, question] of Object.entries(questions[language])) {
+    document.documentElement.style.setProperty(`--question-${tab}`, JSON.stringify(question));
   }
   const set_lang = () => { if (document.documentElement.lang !== language) document.documentElement.lang = language; };
   set_lang();
@@ -40,7 +49,7 @@
 
   const page = window.eccolens = {
     now: {}, asked: {}, asked_at: {}, shown: {}, touched: 0, links: {}, tab: null, pinned: null, language, given, keep, kept,
-    ...read_lesson(), lesson_texts: {},
+    ...read_lesson(), lesson_texts: {}, factor: read_factor(),
     is_opening: true,  // the view that is shown next is the one that the address asks for: no step of its own
   };
   for (const kind of ["pointerdown", "keydown", "input"]) {
@@ -72,6 +81,7 @@
     const words = new URLSearchParams(page.links[page.tab] || "");
     const text = words.get("text");
     if (page.pinned !== null && page.links[page.tab]) words.set("pin", page.pinned);
+    if (page.tab === "neuron-factors" && page.factor) words.set("factor", page.factor + 1);
     if (page.note && page.note.text === text) own = { ...page.note, ...own };
     else if (page.lesson_texts[page.lesson]?.includes(text)) words.set("lesson", page.lesson);
     for (const name of ["title", "note"]) if (own[name]) words.set(name, own[name]);
@@ -99,12 +109,13 @@
     if (page.tab === tab) page.write(is_new);
   };
   page.follow_lesson = (number) => Object.assign(page, { lesson: number, note: null });
-  page.reread_lesson = () => {
-    Object.assign(page, read_lesson());
+  page.reread_address = () => {
+    Object.assign(page, read_lesson(), { factor: read_factor() });
     window.dispatchEvent(new Event("eccolens-lesson"));
   };
   page.select_tab = (tab) => { page.tab = tab; page.write(); };
   page.pin = (position) => { page.pinned = position; page.write(); };
+  page.pin_factor = (number) => { page.factor = number; page.write(); };
   page.address = (own) => {
     const words = page.links[page.tab] ? words_of(own) : given();
     if (!words) return space ? `https://huggingface.co/spaces/${space}` : location.href;

@@ -80,7 +80,10 @@ def build_app(runner: SharedRuns) -> gr.Blocks:
         headings: list[Heading] = []
         with gr.Tabs() as tab_bar:
             for row in public_analyses():
-                with gr.Tab(label_of(row.name), id=row.name) as item, gr.Column(elem_classes=["stage"]):
+                with (
+                    gr.Tab(label_of(row.name), id=row.name, elem_id=row.name) as item,
+                    gr.Column(elem_classes=["stage"]),
+                ):
                     build = BUILDERS.get(row.name)
                     headings.append(Heading(elem_id=f"{row.name}-heading", render=build is None))
                     tabs.append(

@@ -35,6 +35,8 @@ class Link:
     """Of the tab's own widgets: what is compared."""
     pin: int | None = None
     """Position of the token that was looked at."""
+    factor: int | None = None
+    """Number of the group of neurons that was looked at, from 0; the address counts from 1."""
     revision: str | None = None
     """Of the model, when the link was made."""
     version: str | None = None
@@ -93,6 +95,7 @@ def read_link(query: object) -> Link:
         raw=raw,
         extras={name: given[name] for name in ("compare", "compare_text") if name in given},
         pin=_whole(given.get("pin")),
+        factor=number - 1 if (number := _whole(given.get("factor"))) else None,
         revision=given.get("revision"),
         version=given.get("v"),
     )

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from analyzers.common.errors import InputError
 from analyzers.common.languages import Language
+from analyzers.common.memory import format_bytes
 from analyzers.common.version import VERSION
+from analyzers.models.store import Store
 from analyzers.serving.dispatch import AnyAnswer
 from analyzers.serving.request import AnyRequest
 from analyzers.serving.sharing import SharedRuns
+from analyzers.sources.source import Source
 from ui.controls import Controls, model_choices
 from ui.lessons import link_of_lesson
 from ui.links import Link, read_link
@@ -16,6 +21,9 @@ from ui.questions import ask, values_of
 from ui.tabs.tab import AnyTab
 from ui.texts import say
 from ui.values import Updates
+
+LINK_BYTES = 8 * 2**30
+"""Of memory that a model needs: a link loads no larger one by itself."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +36,8 @@ class View:
     model: str
     values: Updates
     """What the widgets hold for it."""
-    is_here: bool
-    """Whether nothing has to be fetched for it."""
+    why_waits: Callable[[Language], str] | None
+    """Why it is not computed unasked, if it is not: nothing is fetched for a link, and no large model loaded."""
 
     def tell_differences(self, language: Language, answer: AnyAnswer | None) -> list[str]:
         """What is not as it was when the link was made, in words."""
@@ -52,5 +60,16 @@ def find_view(query: object, runner: SharedRuns, controls: Controls, tabs: list[
     values = values_of(tab.analysis, link.raw | link.extras, controls, tabs)
     if source.folder is None and source.id not in (id for _, id in model_choices(runner)):
         del values[controls.settings["model"]]  # it cannot be chosen now: what is chosen stays
-    is_here = source.folder is not None or runner.known(requests[0]) is not None
-    return View(link, tab, requests, source.id, values, is_here)
+    waits = None if runner.known(requests[0]) is not None else _why_wait(runner.store, source)
+    return View(link, tab, requests, source.id, values, waits)
+
+
+def _why_wait(store: Store, source: Source) -> Callable[[Language], str] | None:
+    if source.folder is None:
+        return lambda language: say("link_elsewhere", language, model=source.id)
+    try:
+        if store.holds(source) or (needed := store.describe(source).placement.needed) <= LINK_BYTES:
+            return None
+    except InputError:  # said in its own words when it is run
+        return None
+    return lambda language: say("link_large", language, model=source.id, size=format_bytes(needed))

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from analyzers.common.languages import DEFAULT, LANGUAGES, Language
+from analyzers.serving.analyses import public_analyses
 from ui.errors import language_among
-from ui.texts import say
+from ui.texts import say, text_keys
 from ui.theme import SKIP_LINK
 
 GRADIO_PREVIEW = re.compile(r"<meta\s+(?:property|name)=\"(?:og|twitter):[^>]*>\s*", re.DOTALL)
@@ -71,7 +72,18 @@ def _own_head(language: Language) -> str:
     if space is not None:
         metas.append(f'<meta property="og:url" content="https://huggingface.co/spaces/{html.escape(space)}" />')
     start = json.dumps(
-        {"languages": LANGUAGES, "space": space, "skip": {code: say("skip_link", code) for code in LANGUAGES}}
+        {
+            "languages": LANGUAGES,
+            "space": space,
+            "skip": {code: say("skip_link", code) for code in LANGUAGES},
+            "questions": {code: _questions(code) for code in LANGUAGES},
+        }
     ).replace("<", "\\u003c")
     script = (Path(__file__).parent / "head.js").read_text(encoding="utf-8")
     return "".join(metas) + f"<style>{SKIP_LINK}</style><script>window.eccolens_start = {start};\n{script}</script>"
+
+
+def _questions(language: Language) -> dict[str, str]:
+    """What each tab answers, in a few words that stand under its name."""
+    keys = {row.name: f"question_{row.name}" for row in public_analyses()}
+    return {name: say(key, language) for name, key in keys.items() if key in text_keys()}

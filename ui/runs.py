@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ParamSpec
 
 from analyzers.common.languages import Language
 from analyzers.common.memory import format_bytes
@@ -18,12 +16,8 @@ from ui.errors import sentence_for
 from ui.texts import say
 from ui.values import Options, Updates, Value
 
-P = ParamSpec("P")
-
 TELL_SECONDS = 0.25
 """Between two words on how far a phase of a run is. The page takes 70 ms to take in each, longer than a step of a short run."""
-GAP_SECONDS = 0.05
-"""Between two messages of one event at the least."""
 WORTH_SAYING = 5
 """Seconds; a run that is expected to be quicker says only how far it is."""
 
@@ -38,20 +32,6 @@ QUIET: Options = {"show_progress": "hidden", "api_visibility": "private"}
 def on_the_model() -> Options:
     """Options of the events that run on the model."""
     return {"concurrency_id": "model", "concurrency_limit": VISITORS_AT_ONCE}
-
-
-def spaced(handler: Callable[P, Iterator[Updates]]) -> Callable[P, Iterator[Updates]]:
-    """The handler, whose messages come apart: of two within one tick Gradio's page can lose one."""
-
-    @functools.wraps(handler)
-    def apart(*args: P.args, **kwargs: P.kwargs) -> Iterator[Updates]:
-        sent = -math.inf
-        for message in handler(*args, **kwargs):
-            time.sleep(max(0.0, sent + GAP_SECONDS - time.monotonic()))
-            yield message
-            sent = time.monotonic()
-
-    return apart
 
 
 @dataclass(frozen=True)
@@ -80,7 +60,7 @@ def follow(runner: Runner, request: AnyRequest, language: Language) -> Iterator[
             fresh = step.answer if step.answer is not last else None
             last = step.answer or last
             if fresh is not None and step.phase == "analyzing" and step.fraction >= 1:
-                # "Done" follows at once. In one message: of two within one tick Gradio's page can lose the picture.
+                # "Done" follows at once: in one message, which the page draws once.
                 whole = fresh
                 continue
             if fresh is None and step.phase == phase and time.monotonic() < told + TELL_SECONDS:

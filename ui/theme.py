@@ -39,6 +39,16 @@ CSS = """
 .dark #saliency-highlighted .token .text { color: white !important; }
 .tabs button[role=tab][aria-selected=true] { color: #c2410c; }
 .dark .tabs button[role=tab][aria-selected=true] { color: #fb923c; }
+.tabs > .tab-wrapper, .tabs .tab-container { height: auto; }
+.tabs > .tab-wrapper { margin-bottom: 0; }
+.tabs .tab-container { align-items: stretch; }
+.tabs .tab-container.visually-hidden button { padding: 0; font-size: 6px; }
+.tabs .tab-container button[role=tab] { flex-direction: column-reverse; justify-content: flex-end; align-items: flex-start; height: auto; padding-block: 4px 6px; }
+.tabs .tab-container button[role=tab]::before { font-size: .8125rem; line-height: 1.25; font-weight: 400; color: var(--body-text-color-subdued); white-space: normal; text-align: left; }
+.tab-container:not(.visually-hidden) #saliency-button::before { content: var(--question-saliency) / ""; }
+.tab-container:not(.visually-hidden) #layer-predictions-button::before { content: var(--question-layer-predictions) / ""; }
+.tab-container:not(.visually-hidden) #rankings-button::before { content: var(--question-rankings) / ""; }
+.tab-container:not(.visually-hidden) #neuron-factors-button::before { content: var(--question-neuron-factors) / ""; }
 .stage :is(.ecco-hover-strip, .ecco-factor-view, .ecco-lens-grid, [data-testid="altair"]) { transition: opacity 120ms linear; }
 #bar #status { flex: 1 1 0; min-width: 200px; }
 #bar #top-bar { flex: 0 0 max-content; width: auto !important; padding: 0; min-width: 0; }
@@ -65,13 +75,17 @@ CSS = """
 .stage.pending :is(.ecco-hover-strip, .ecco-factor-view, .ecco-lens-grid, [data-testid="altair"]) { transition-delay: 300ms; }
 #model-line p { font-size: .8rem; line-height: 1.45; }
 #text textarea { font-size: 1.05rem; }
+@media (min-width: 1200px) {
+  .tabs .tab-container button[role=tab] { padding-inline: 12px; flex-shrink: 0; }
+  .tabs .tab-container button[role=tab]::before { white-space: nowrap; }
+}
 @media (max-width: 640px) {
   #bar { flex-wrap: wrap; }
   #bar #status, #bar #top-bar { flex: 1 1 100%; }
   .gradio-container { padding: 0 !important; }
   .lens > .block { flex: 1 1 100% !important; }
   .tabs { margin-inline: -22px; width: calc(100% + 44px); max-width: none; }
-  .tab-wrapper button { padding: 0 5px !important; font-size: .8rem !important; letter-spacing: -.01em; }
+  .tabs .tab-container button[role=tab] { padding: 2px 5px 6px !important; font-size: .8rem !important; letter-spacing: -.01em; flex: 1 1 0; white-space: normal; text-align: left; }
 }
 """
 

@@ -26,7 +26,7 @@ from ui.links import asks_for_view
 from ui.opening import find_view
 from ui.questions import ask, describe_question, end_question, is_answered, name_question, values_of
 from ui.ready import requests_of
-from ui.runs import QUIET, describe_step, follow, on_the_model, spaced
+from ui.runs import QUIET, describe_step, follow, on_the_model
 from ui.tabs.tab import AnyTab, SideRun
 from ui.texts import say
 from ui.values import Event, Updates
@@ -104,6 +104,7 @@ def connect(
         language: Language,
         remarks: Callable[[AnyAnswer | None], list[str]] = lambda _: [],
         most_seconds: float = math.inf,
+        factor: int | None = None,
     ) -> Iterator[Updates]:
         """A run that is expected to take longer than `most_seconds` waits for Run to be pressed."""
         heading, begun_now = heading_of[tab.analysis], name_question(requests[0])
@@ -122,7 +123,8 @@ def connect(
                 if status.answer is not None:
                     is_first, fresh = fresh is None, status.answer
                     try:
-                        updates |= show(tab, [*answers, fresh], position, language, requests, is_first=is_first)
+                        shown = show(tab, [*answers, fresh], position, language, requests, factor, is_first=is_first)
+                        updates |= shown
                     except Exception as error:  # a picture that cannot be drawn is said, and the buttons come back
                         yield {controls.status: notice("error", sentence_for(error, language)), **idle}
                         return
@@ -150,6 +152,7 @@ def connect(
         position: int | None,
         language: Language,
         requests: tuple[AnyRequest, ...],
+        factor: int | None = None,
         *,
         is_first: bool = True,
     ) -> Updates:
@@ -159,13 +162,12 @@ def connect(
         if not is_first and tab.show_more is not None and position is None:
             return tab.show_more(answers[0], language)
         found = answers[0]
-        updates = tab.show(found, position, language)
+        updates = tab.show(found, position if tab.looks_at == "token" else factor, language)
         for fit in (one.fit_model for one in tabs if one.fit_model is not None):
             updates |= fit(found.model)
         heading = describe_question(answers, requests, updates.get(pinned, position), language)
         return updates | {heading_of[tab.analysis]: heading}
 
-    @spaced
     def run(request: gr.Request, values: Updates) -> Iterator[Updates]:
         language = language_of(request)
         tab = next((tab for tab in tabs if tab.analysis == values[selected]), tabs[0])
@@ -180,7 +182,6 @@ def connect(
         said += [] if remark is None else [remark]
         yield from run_tab(tab, requests, None, language, lambda _: said)
 
-    @spaced
     def open_link(query: object, request: gr.Request) -> Iterator[Updates]:
         """The view that an address asks for. By itself it runs only what is known, or on this machine and short."""
         language = language_of(request)
@@ -194,13 +195,13 @@ def connect(
             return
         tab = view.tab
         values = {**view.values, selected: tab.analysis, stand_in: None, tab_bar: gr.update(selected=tab.analysis)}
-        if not view.is_here:
-            elsewhere = notice("warning", say("link_elsewhere", language, model=view.model))
-            yield {**values, controls.status: elsewhere, pinned: view.link.pin, **idle}
+        if view.why_waits is not None:
+            waits = notice("warning", view.why_waits(language))
+            yield {**values, controls.status: waits, pinned: view.link.pin, **idle}
             return
         yield values
         remarks = functools.partial(view.tell_differences, language)
-        yield from run_tab(tab, view.requests, view.link.pin, language, remarks, LINK_SECONDS)
+        yield from run_tab(tab, view.requests, view.link.pin, language, remarks, LINK_SECONDS, view.link.factor)
 
     def follow_link(event: gr.EventData, request: gr.Request) -> Iterator[Updates]:
         """The visitor went to another address: Back, Forward, or one typed by hand."""
@@ -244,7 +245,6 @@ def connect(
         button.click(None, js=FOLD_ON_PHONE)
 
     def opener(tab: AnyTab) -> Callable[..., Iterator[Updates]]:
-        @spaced
         def open_tab(request: gr.Request, values: Updates) -> Iterator[Updates]:
             """A tab that is opened after a run answers for the same text and token, unless it has already."""
             last, before, position = values[last_shared], values[tab.answer], values[pinned]
@@ -280,7 +280,6 @@ def connect(
         runs.append(chosen_tab.success(opener(tab), asked, outputs, **QUIET, **alone))
 
     def framed(side: SideRun) -> Callable[..., Iterator[Updates]]:
-        @spaced
         @functools.wraps(side.run)  # Gradio reads what it takes
         def run_side(*values: object, **named: object) -> Iterator[Updates]:
             yield busy

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, TypeVar, Union, get_args, get_origin, get
 
 from analyzers.common.errors import InputError
 from analyzers.common.limits import LIMITS
-from analyzers.common.sentences import quote
+from analyzers.common.sentences import Sentence, quote
 
 S = TypeVar("S", bound="Settings")
 ValueType = Literal["text", "choice", "integer", "number", "flag", "texts"]
@@ -159,17 +159,17 @@ def build_settings(cls: type[S], given: Mapping[str, object]) -> S:
     )
 
 
-def show_value(value: object) -> str:
+def show_value(value: object) -> Sentence | str:
     """A value as a sentence quotes it: short, on one line."""
     if value is None:
-        return "missing"
+        return Sentence.of("value_missing")
     if isinstance(value, str):
         return quote(value, 40)
     if isinstance(value, int) and abs(value) >= 10**20:  # Python refuses to spell out thousands of digits
-        return "a very large number" if value > 0 else "a very small number"
+        return Sentence.of("value_very_large" if value > 0 else "value_very_small")
     if isinstance(value, (bool, int, float)):
         return str(value)
-    return f"a {type(value).__name__}"
+    return Sentence.of("value_of_type", type=type(value).__name__)
 
 
 def _parse_text(name: str, value: object) -> str:

@@ -12,15 +12,9 @@ from types import MappingProxyType
 from analyzers.common.languages import DEFAULT, FOLDER, Language, read_texts
 
 
-def quote(text: str, most: int = 60) -> str:
-    """A user's text inside a sentence: short, on one line, whole characters only, so that anyone can pass it on."""
-    cut = text if len(text) <= most else f"{text[:most]}…"
-    return "“" + "".join(c if c.isprintable() else f"⟨{ord(c):02X}⟩" for c in cut) + "”"
-
-
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence by key and values; `say` puts it in a language."""
+    """A sentence by key and values; `say` puts it in a language, and with it the values that are sentences themselves."""
 
     key: str
     values: MappingProxyType[str, object] = field(default_factory=lambda: MappingProxyType({}))
@@ -32,13 +26,22 @@ class Sentence:
         return cls(key, MappingProxyType(values))
 
     def say(self, language: Language = DEFAULT) -> str:
-        return read_texts(FOLDER, language)[self.key].format(**self.values)
+        said = {
+            name: value.say(language) if isinstance(value, Sentence) else value for name, value in self.values.items()
+        }
+        return read_texts(FOLDER, language)[self.key].format(**said)
 
     def __str__(self) -> str:
         return self.say()
 
     def __reduce__(self) -> tuple[object, ...]:  # a mapping proxy does not pickle
         return _restore, (self.key, dict(self.values))
+
+
+def quote(text: str, most: int = 60) -> Sentence:
+    """A user's text inside a sentence: short, on one line, whole characters only, so that anyone can pass it on."""
+    cut = text if len(text) <= most else f"{text[:most]}…"
+    return Sentence.of("quoted", text="".join(c if c.isprintable() else f"⟨{ord(c):02X}⟩" for c in cut))
 
 
 def _restore(key: str, values: dict[str, object]) -> Sentence:

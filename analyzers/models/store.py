@@ -65,6 +65,8 @@ class Store(Protocol):
 
     def kind_of(self, model: str) -> Kind | None: ...
 
+    def holds(self, model: Source | str, device: str = "auto") -> bool: ...
+
     def release(self) -> None: ...
 
 
@@ -115,6 +117,12 @@ class ModelStore:
             return None if source.folder is None else check_kind(source, inspect_files(source, source.folder))
         except InputError:  # said when it is run
             return None
+
+    def holds(self, model: Source | str, device: str = "auto") -> bool:
+        """Whether the model is in memory. Raises InputError for one that may not be named."""
+        from analyzers.models.language_model import pick_device
+
+        return key_of(self._find(model), pick_device(device)) in self._room
 
     def release(self) -> None:
         """Forget every model; those in use go when their run ends."""

@@ -220,11 +220,17 @@ def _wait(turn: Turn, step: Step) -> Iterator[Step]:
         timeout = POLL_SECONDS
 
 
-def answer(runner: Runner, request: AnyRequest) -> AnyAnswer:
-    """Run to the end. Raises InputError."""
+def answer(runner: Runner, request: AnyRequest, is_heard: Callable[[], bool] = always) -> AnyAnswer:
+    """Run to the end, unless by then nobody hears the answer. Raises InputError."""
     last: AnyAnswer | None = None
-    for step in runner.run(request):
-        last = step.answer or last
+    steps = runner.run(request)
+    try:
+        for step in steps:
+            last = step.answer or last
+            if step.phase != "done" and not is_heard():
+                raise InputError("nobody_listens")
+    finally:
+        steps.close()  # type: ignore[attr-defined]
     assert last is not None
     return last
 

@@ -5,6 +5,7 @@ No token is ever sent: what a visitor names is read as anybody could read it. No
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -87,12 +88,24 @@ def ask(id: str, hub_id: HubId, seconds: float = SECONDS) -> HubModel:
 
     Raises InputError where there is none that can be used: unknown, private, gated, without safetensors, needing code.
     """
-    try:
-        return start(lambda: _ask(id, hub_id, seconds), "hub-question").result(seconds)
-    except InputError:
-        raise
-    except Exception as error:
-        raise to_input_error(id, hub_id.revision, SECONDS, error) from error
+    for is_last in (False, True):
+        try:
+            return start(lambda: _ask(id, hub_id, seconds), "hub-question").result(seconds)
+        except InputError:
+            raise
+        except Exception as error:
+            if is_last or not _was_closed_elsewhere(error):
+                raise to_input_error(id, hub_id.revision, SECONDS, error) from error
+    raise AssertionError("the last try returns or raises")
+
+
+def _was_closed_elsewhere(error: BaseException | None) -> bool:
+    """huggingface_hub keeps one connection for all threads, and closes it when one of them finds no server."""
+    while error is not None:
+        if (isinstance(error, OSError) and error.errno == errno.EBADF) or "client has been closed" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _ask(id: str, hub_id: HubId, seconds: float) -> HubModel:

@@ -95,3 +95,26 @@ def test_a_new_visitor_costs_no_description_of_the_page(monkeypatch: pytest.Monk
         assert len(state.blocks_config.blocks) == len(app.blocks)
 
     apart(visit())
+
+
+def test_a_message_changes_nothing_in_the_one_before() -> None:
+    """Gradio's page draws later than it reads: what is edited in place by then was never drawn."""
+    nothing = {"__type__": "update"}
+    first = [{**nothing, "value": "picture", "visible": True}, "a", "b", None]
+
+    async def send() -> list[list[Any]]:
+        page = page_of(Page)
+
+        def said(data: list[Any], *, final: bool = False) -> list[Any]:
+            found: list[Any] = page.handle_streaming_diffs(page.fns[0], deepcopy(data), "visitor", "run", final=final)
+            return found
+
+        given = [first, [nothing, "a", "bc", None], [nothing, "a", "bc", {"deep": [1]}]]
+        return [*(said(data) for data in given), said([None] * 4, final=True)]
+
+    assert apart(send()) == [
+        first,
+        [[["replace", [], nothing]], [], [["replace", [], "bc"]], []],
+        [[], [], [], [["replace", [], {"deep": [1]}]]],
+        [nothing, "a", "bc", {"deep": [1]}],
+    ]

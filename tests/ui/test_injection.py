@@ -12,7 +12,7 @@ from analyzers.common.tokens import show_whitespace
 MADE = "img, iframe, object, embed, script, style, link, base, meta, form, marquee, video, details, math, svg a"
 """Elements that only a text which was read as HTML makes; the page's own stand in `HOMES` nowhere."""
 HOMES = (
-    "#status, #saliency-strip, #saliency-line, #saliency-highlighted .textfield, #saliency-chart svg.marks, .table-wrap, "
+    "#status, #saliency-strip, #saliency-check, #saliency-highlighted .textfield, #saliency-chart svg.marks, .table-wrap, "
     "#predictions-strip, #predictions-line, #predictions-chart svg.marks, #predictions-beside svg.marks, #overview-grid, "
     "#overview-cell, #rankings-strip, #rankings-chips, #watch-chart svg.marks, #rankings-chart svg.marks, #factor-view, "
     "#factors-line, #factors-promoted, #factors-leading .textfield, #cause-chart svg.marks, #compare-layers-chart svg.marks"
@@ -71,9 +71,11 @@ def test_prompt_contrast_and_continuation_are_text_in_the_saliency_tab(hostile: 
     is_whole(seen.drawn("saliency"))
     assert NAME in seen.status()
     hover_all(seen, "#saliency-strip .output, #saliency-strip .fill")
-    before = seen.said("saliency-line")
     seen.page.locator("#saliency-strip .output").nth(1).click()
-    assert show_whitespace(PAYLOADS[3]) in seen.changed("saliency-line", before)
+    seen.settled()
+    assert (
+        show_whitespace(PAYLOADS[3]) in seen.page.locator(".settings-box > button").locator("visible=true").inner_text()
+    )
     seen.page.locator("[role=tabpanel]:visible").get_by_text("Table", exact=True).click()
     seen.page.locator("#saliency-table").get_by_text(show_whitespace(PAYLOADS[1]), exact=True).locator(
         "visible=true"

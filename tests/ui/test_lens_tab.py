@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from loops import apart
 
 from analyzers.models.store import ModelStore
 from analyzers.serving.answer_cache import AnswerCache
@@ -27,9 +28,12 @@ def build(save_model: Callable[..., Path], tmp_path: Path) -> Callable[..., tupl
     runner = SharedRuns(Dispatcher(store), AnswerCache())
 
     def make(**settings: Any) -> tuple[Any, Any]:
-        with gr.Blocks():
-            status, heading = Notice(notice("info")), Heading(render=False)
-            tab = layer_predictions.build_tab(runner, gr.State(None), status, heading)
+        async def build_tab() -> Any:
+            with gr.Blocks():
+                status, heading = Notice(notice("info")), Heading(render=False)
+                return layer_predictions.build_tab(runner, gr.State(None), status, heading)
+
+        tab = apart(build_tab())
         asked = parse_request("layer-predictions", {"text": "the keys", "generate": 1, "model": "tiny", **settings})
         answer = [step.answer for step in runner.run(asked) if step.answer is not None][-1]
         return tab, answer

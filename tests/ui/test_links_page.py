@@ -48,6 +48,41 @@ def test_a_link_opens_the_same_view_in_a_fresh_browser(visit: Any, address: str,
     assert opened.page.url == link
 
 
+def test_a_slow_browser_draws_every_picture(visit: Any, address: str) -> None:
+    """Messages come faster there than they are drawn."""
+    for text in ("a b c", "d e f", "g h i"):
+        opened = visit(
+            at=f"{address}/#tab=layer-predictions&text={quote(text)}&compare=text&compare_text=k%20l&lang=en"
+        )
+        session = opened.page.context.new_cdp_session(opened.page)
+        session.send("Emulation.setCPUThrottlingRate", {"rate": 8})
+        opened.page.wait_for_selector("#predictions-chart svg.marks", timeout=60_000)
+        opened.page.wait_for_selector("#predictions-beside svg.marks", timeout=60_000)
+        opened.close_here()
+
+
+def test_the_group_of_neurons_that_is_looked_at_is_in_the_link(visit: Any, address: str) -> None:
+    made = visit(at=f"{address}/#tab=neuron-factors&text=the%20keys%20to%20the%20cabinet&factors=3&generate=0&lang=en")
+    made.page.wait_for_selector("#factor-view .row")
+    made.ended()
+    first = made.said("factors-promoted")
+    made.page.locator("#factor-view .row").nth(2).click()
+    third = made.changed("factors-promoted", first)
+    made.page.wait_for_function("() => location.hash.includes('&factor=3')")
+    link = made.page.url
+    made.close_here()
+
+    opened = visit(at=link)
+    opened.page.wait_for_selector("#factor-view .row.pinned[data-factor='2']")
+    assert opened.changed("factors-promoted", first) == third
+    assert opened.page.url == link
+    opened.write("other words altogether", 0)
+    opened.press_run()
+    opened.page.wait_for_function("() => location.hash.includes('text=other')")
+    assert "factor=" not in opened.page.url
+    opened.page.wait_for_selector("#factor-view .row.pinned[data-factor='0']")
+
+
 def test_a_link_to_a_model_that_is_not_here_fetches_nothing(visit: Any, address: str) -> None:
     opened = visit(at=f"{address}/#tab=saliency&text=x&model=gpt2&lang=en")
     opened.page.wait_for_selector("#status p.warning")

@@ -50,13 +50,17 @@ def test_arrow_keys_do_what_hover_does(strip: Any) -> None:
 
 def test_a_click_or_enter_pins_a_token_below(strip: Any) -> None:
     seen = strip
-    before = seen.said("saliency-line")
+    before = seen.said("saliency-check")
     seen.page.locator("#saliency-strip .output").nth(3).click()
-    pinned = seen.changed("saliency-line", before)
-    assert "Integrated gradients" in pinned
+    pinned = seen.changed("saliency-check", before)
+    assert "✓ checked" in seen.page.inner_text("#saliency-check")
+    assert "points" not in seen.page.locator("#saliency-check").inner_text()  # the detail opens at a click
+    seen.page.locator("#saliency-check summary").click()
+    assert "7 points" in seen.page.locator("#saliency-check").inner_text()
+    assert "points" in pinned
     seen.page.locator("#saliency-strip .output").nth(1).focus()
     seen.page.keyboard.press("Enter")
-    seen.changed("saliency-line", pinned)
+    seen.changed("saliency-check", pinned)
 
 
 def test_hostile_text_is_drawn_literally(used: Any) -> None:

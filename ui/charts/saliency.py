@@ -137,6 +137,19 @@ def describe(result: Saliency, position: int, language: Language) -> str:
     return " · ".join(parts)
 
 
+def tell_check(result: Saliency, position: int, language: Language) -> tuple[list[str], bool]:
+    """How far the map adds up, in sentences, and whether that is near enough. Nothing for a method that promises no sum."""
+    found = result.completeness[result.row_of(position)]
+    if found is None:
+        return [], False
+    relative = say("undefined", language) if found.relative is None else f"{found.relative:.1%}"
+    numbers = {"relative": relative, "change": f"{found.map_change:.1%}", "points": found.points}
+    lines = [say("check_complete", language, **numbers)]
+    if not found.converged:
+        lines.append(say("check_rough" if found.rough else "check_not_converged", language))
+    return lines, found.converged
+
+
 def name_settings(result: Saliency, language: Language) -> str:
     """What the settings of a map are, in one line."""
     parts = [method_name(result.method, language), objective_name(result, language)]

@@ -104,7 +104,7 @@ const draw = (home, given) => {
   reading.setAttribute("aria-live", "polite");
   side.append(text, reading);
   home.append(rows, side, make("div", "help", value.words.help));
-  pinned = value.pinned || 0;
+  pinned = window.eccolens.factor = value.pinned || 0;
   view(pinned);
 };
 const row_of = (event) => (event.target instanceof Element ? event.target.closest(".row") : null);
@@ -123,6 +123,7 @@ element.addEventListener("click", (event) => {
   if (!row) { look(event); return; }
   pinned = Number(row.dataset.factor);
   view(pinned);
+  window.eccolens.pin_factor(pinned);
   trigger("select", { index: pinned });
 });
 element.addEventListener("keydown", (event) => {

@@ -26,6 +26,7 @@ draw_each_value(".ecco-heading", (home, value) => {
     window.dispatchEvent(new Event("eccolens-shown"));
   }
   const shown = page.shown[tab];
+  if (is_begun && tab === "neuron-factors" && shown && shown.id !== value.id && !page.is_opening) page.factor = 0;
   is_pending = is_begun && !value.is_over && shown !== undefined && shown.id !== value.id;
   if (shown) home.append(make("p", "of", shown.line), make("p", "stale", shown.moved));
   mark();

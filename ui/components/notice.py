@@ -7,7 +7,8 @@ from ui.values import Value
 
 
 class Notice(DrawnByScript):
-    """Lines of text with a kind: `info`, `busy`, `warning` or `error`. Value: what `notice` returns."""
+    """Lines of text with a kind: `info`, `busy`, `warning` or `error`; or `check`, of which the first line is in sight and
+    the others open at a click. Value: what `notice` returns."""
 
     name = "notice"
     attributes = ' role="status" aria-live="polite"'

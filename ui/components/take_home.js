@@ -196,6 +196,7 @@ const build_page = (value) => {
     sheets.push(css_template);
     const its = JSON.parse(node.given), pinned = Number(page.pinned);
     if (page.pinned !== null && its.explained?.includes(pinned)) its.pinned = pinned;
+    if (its.factors) its.pinned = page.factor;
     const given = JSON.stringify(JSON.stringify(its));
     scripts.push(`(() => { const element = document.getElementById("view-${number}"), props = { value: ${as_data(given)} };
       const watch = () => {}, trigger = () => {};\n${js_on_load}\n})();`);
@@ -229,7 +230,7 @@ const build_page = (value) => {
   made.head.append(style);
   if (scripts.length) {
     const script = made.createElement("script");
-    script.textContent = `window.eccolens = { pin() {}, language: ${JSON.stringify(page.language)} };\n${scripts.join("\n")}`;
+    script.textContent = `window.eccolens = { pin() {}, pin_factor() {}, language: ${JSON.stringify(page.language)} };\n${scripts.join("\n")}`;
     body.append(script);
   }
   return `<!doctype html>\n${made.documentElement.outerHTML}`;

@@ -30,7 +30,7 @@ draw_each_value(".ecco-top-bar", (home, value) => {
 const go = () => {
   if (!element.isConnected) { window.removeEventListener("hashchange", go); return; }
   page.is_opening = true;
-  page.reread_lesson();
+  page.reread_address();
   const asked = new URLSearchParams(page.given()), lang = asked.get("lang");
   if (lang && lang !== page.language) { location.reload(); return; }
   trigger("select", { index: page.given() });

@@ -22,7 +22,7 @@ from ui.errors import language_of
 from ui.events import index_of
 from ui.i18n import T
 from ui.runs import follow, report
-from ui.tabs.lens_tabs import comparison_widgets, move_on_select, second_request, warn_of_norm
+from ui.tabs.lens_tabs import comparison_widgets, move_on_select, second_request, tell_check, warn_of_norm
 from ui.tabs.results import build_results
 from ui.tabs.tab import AnyTab, SideRun, Tab
 from ui.texts import say
@@ -86,6 +86,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
             cell: _ten(result, language),
             panel: gr.update(visible=True),
             box: gr.update(label=charts.name_settings(result, language)),
+            results.check: tell_check(found, language),
             **results.show_table(charts.table_rows(result, language), language),
             **results.show_files(language, (found, charts.sheet(result))),
         }

@@ -98,6 +98,17 @@ def move_on_select(
     return SideRun(strip.select, move, [answer, *extras.values()], affected)
 
 
+def tell_check(found: LensAnswer, language: Language) -> Value:
+    """That the last layer, read as the others, is the model's own output; else there would be no answer. Without the final
+    norm the others are read otherwise, and nothing is claimed."""
+    from ui.charts.style import format_self_check
+
+    if not found.result.final_norm:
+        return notice("info")
+    difference = format_self_check(found.result.self_check, language)
+    return notice("check", say("checked", language), say("check_lens", language, difference=difference))
+
+
 def warn_of_norm(found: LensAnswer, language: Language) -> Value:
     """A notice beside a reading without the final norm; an empty one beside any other."""
     is_normed = found.result.final_norm

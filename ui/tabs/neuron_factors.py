@@ -73,17 +73,18 @@ def build_tab(runner: Runner, _pinned: gr.State, status: Notice, heading: Headin
     with gr.Accordion(T("how_to_read"), open=False):
         gr.Markdown(T("neuron-factors_help"))
 
-    def show(found: FactorsAnswer, _wanted: int | None, language: Language) -> Updates:
+    def show(found: FactorsAnswer, wanted: int | None, language: Language) -> Updates:
         from ui.charts import neuron_factors as charts
 
         result = found.result
+        number = wanted if wanted is not None and wanted < len(result.factors) else 0
         pairs, colours = charts.highlight_tokens(result)
         return {
-            view: charts.view_value(result, language, 0),
+            view: charts.view_value(result, language, number),
             line: notice("info" if result.converged else "warning", charts.line(result, language)),
-            promoted: notice("info", *charts.describe_promoted(result, 0, language)),
+            promoted: notice("info", *charts.describe_promoted(result, number, language)),
             answer: found,
-            factor: 0,
+            factor: number,
             panel: gr.update(visible=True),
             box: gr.update(label=charts.name_settings(result, language)),
             leading: gr.update(value=pairs, color_map=colours),
@@ -172,6 +173,7 @@ def build_tab(runner: Runner, _pinned: gr.State, status: Notice, heading: Headin
         settings=settings,
         answer=answer,
         empty=view,
+        looks_at="factor",
         outputs=outputs,
         show=show,
         side_runs=(

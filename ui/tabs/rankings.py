@@ -16,7 +16,7 @@ from ui.components.inputs import Words
 from ui.components.notice import Notice, notice
 from ui.i18n import T
 from ui.runs import QUIET
-from ui.tabs.lens_tabs import comparison_widgets, move_on_select, second_request, warn_of_norm
+from ui.tabs.lens_tabs import comparison_widgets, move_on_select, second_request, tell_check, warn_of_norm
 from ui.tabs.results import build_results
 from ui.tabs.tab import AnyTab, Tab
 from ui.texts import say
@@ -81,6 +81,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
             warning: notice("info"),
             panel: gr.update(visible=True),
             box: gr.update(label=charts.name_settings(result, language)),
+            results.check: tell_check(found, language),
             **results.show_table(charts.table_rows(result), language),
         }
         if result.outputs:

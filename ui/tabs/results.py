@@ -11,6 +11,7 @@ import gradio as gr
 from analyzers.common.languages import DEFAULT, Language
 from analyzers.serving.dispatch import AnyAnswer
 from analyzers.serving.document import document
+from ui.components.notice import Notice
 from ui.components.take_home import TableRows, TakeHome
 from ui.downloads import DOWNLOADS
 from ui.i18n import T
@@ -26,7 +27,7 @@ else:
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """A table with its two buttons."""
+    """A table with its two buttons, and whether the numbers passed their own check."""
 
     columns: tuple[str, ...]
     """Keys of the table's headers."""
@@ -35,10 +36,11 @@ class Results:
     menu: TakeHome
     csv_file: gr.DownloadButton
     json_file: gr.DownloadButton
+    check: Notice
 
     @property
     def outputs(self) -> list[Component]:
-        return [self.table, self.table_rows, self.menu, self.csv_file, self.json_file]
+        return [self.table, self.table_rows, self.menu, self.csv_file, self.json_file, self.check]
 
     def show_table(self, rows: Cells, language: Language) -> Updates:
         headers = [say(key, language) for key in self.columns]
@@ -69,6 +71,7 @@ def build_results(name: str, columns: dict[str, str]) -> Results:
         menu = TakeHome(elem_id=f"{name}-home")
         csv_file = gr.DownloadButton(T("download_csv"), size="sm", min_width=60)
         json_file = gr.DownloadButton(T("download_json"), size="sm", min_width=60)
+        check = Notice(elem_id=f"{name}-check")
     with gr.Accordion(T("table"), open=False):
         table = gr.Dataframe(
             headers=[say(key, DEFAULT) for key in columns],
@@ -80,7 +83,7 @@ def build_results(name: str, columns: dict[str, str]) -> Results:
             show_label=False,
             elem_id=f"{name}-table",
         )
-    return Results(tuple(columns), table, table_rows, menu, csv_file, json_file)
+    return Results(tuple(columns), table, table_rows, menu, csv_file, json_file, check)
 
 
 def save_document(language: Language, answer: AnyAnswer, *compared: AnyAnswer) -> str | None:

@@ -59,7 +59,6 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
     answer = gr.State(None)
     with gr.Column(visible=False) as panel:
         chart = gr.Plot(show_label=False, elem_id="saliency-chart")
-        line = Notice(elem_id="saliency-line")
         results = build_results("saliency", COLUMNS)
         with gr.Accordion(T("highlighted"), open=False):
             highlighted = gr.HighlightedText(
@@ -76,7 +75,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
     with gr.Accordion(T("how_to_read"), open=False):
         gr.Markdown(T("saliency_help"))
 
-    pinned_outputs = [line, chart, highlighted, results.table, results.table_rows, curves, test_line, pinned]
+    pinned_outputs = [results.check, chart, highlighted, results.table, results.table_rows, curves, test_line, pinned]
 
     def show(found: SaliencyAnswer, wanted: int | None, language: Language) -> Updates:
         from ui.charts.saliency import name_settings
@@ -111,10 +110,9 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
     def show_pinned(found: SaliencyAnswer, position: int, language: Language) -> Updates:
         from ui.charts import saliency as charts
 
-        completeness = found.result.completeness[found.result.row_of(position)]
-        kind = "info" if completeness is None or completeness.converged else "warning"
+        said, is_passed = charts.tell_check(found.result, position, language)
         return {
-            line: notice(kind, charts.describe(found.result, position, language)),
+            results.check: notice("check", say("checked", language), *said) if is_passed else notice("warning", *said),
             chart: charts.saliency_chart(found.result, position, language),
             highlighted: charts.highlight_tokens(found.result, position),
             **results.show_table(charts.table_rows(found.result, position), language),
@@ -127,11 +125,11 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
         """Show the token that was clicked in the strip."""
         language = language_of(request)
         if found is None:
-            return {line: notice("info", say("pinned_none", language))}
+            return {results.check: notice("info", say("pinned_none", language))}
         try:
             position = position_of(index_of(event), found.result.explained)
         except InputError as error:
-            return {line: notice("error", error.say(language))}
+            return {results.check: notice("error", error.say(language))}
         return show_pinned(found, position, language)
 
     def test_map(found: SaliencyAnswer | None, position: int | None, request: gr.Request) -> Iterator[Updates]:

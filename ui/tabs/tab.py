@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
 import gradio as gr
 
@@ -48,7 +48,7 @@ class Tab(Generic[S, R]):
     outputs: list[Component]
     """Everything that `show` may update, `answer` included."""
     show: Callable[[Answer[S, R], int | None, Language], Updates]
-    """An answer, whole or not yet, as updates; the position is the token looked at in another tab, if any."""
+    """An answer, whole or not yet, as updates; the number is what is looked at, if anything: see `looks_at`."""
     show_more: Callable[[Answer[S, R], Language], Updates] | None = None
     """An answer of a run that has shown one before: what the visitor looks at meanwhile stays. None: as `show`."""
     extras: dict[str, gr.components.Component] = field(default_factory=dict)
@@ -61,6 +61,8 @@ class Tab(Generic[S, R]):
     """Both answers as updates."""
     empty: DrawnByScript | None = None
     """The component that says, before the first run, what will stand there."""
+    looks_at: Literal["token", "factor"] = "token"
+    """A token by its position, as in the other tabs, or a factor by its number, from 0."""
     follow_pin: bool = False
     """Whether an answer can be shown at another position without a run."""
     fit_model: Callable[[ModelFacts], Updates] | None = None

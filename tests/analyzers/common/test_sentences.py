@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import pickle
+import re
 import string
 import tomllib
 from pathlib import Path
@@ -13,11 +14,16 @@ import pytest
 
 from analyzers.common.errors import InputError
 from analyzers.common.languages import DEFAULT, FOLDER, LANGUAGES, read_texts
+from analyzers.common.parameters import show_value
 from analyzers.common.sentences import Sentence
 
 ROOT = Path(__file__).parents[3]
 SENTENCES = read_texts(FOLDER, DEFAULT)
 SOURCES = [*ROOT.glob("analyzers/**/*.py"), *ROOT.glob("ui/**/*.py"), *ROOT.glob("app.py")]
+
+
+PARTS = {key for key in SENTENCES if key == "quoted" or key.startswith("value_")}
+"""Said within another sentence."""
 
 
 def placeholders(template: str) -> set[str]:
@@ -68,15 +74,15 @@ def test_every_language_takes_the_same_values_and_ends_as_sentences_do(language:
     for key, english in SENTENCES.items():
         text = read_texts(FOLDER, language)[key]
         assert placeholders(text) == placeholders(english), key
-        assert text.endswith((".", ".txt", "。")), key
+        assert key in PARTS or text.endswith((".", ".txt", "。")), key
 
 
 def test_english_and_japanese_are_whole_and_in_their_own_letters() -> None:
     japanese = tomllib.loads((FOLDER / "ja.toml").read_text(encoding="utf-8"))
     assert japanese.keys() == SENTENCES.keys()
     for key, english in SENTENCES.items():
-        assert english[0].isupper() or english[0] in "{“", key
-        assert any("\u3041" <= c <= "\u30ff" for c in japanese[key]), key
+        assert key in PARTS or english[0].isupper() or english[0] in "{“", key
+        assert key in PARTS or any("\u3041" <= c <= "\u30ff" for c in japanese[key]), key
         assert not any("\u3041" <= c <= "\u30ff" or "\u4e00" <= c <= "\u9fff" for c in english), key
 
 
@@ -85,6 +91,16 @@ def test_a_sentence_is_said_in_either_language_with_user_text_only_as_a_value() 
     assert sentence.say() == "{0} {name} <b> must be a text; this is “a”."
     assert sentence.say("ja").startswith("{0} {name} <b> は文字列")
     assert str(sentence) == sentence.say("en")
+
+
+def test_a_quoted_value_has_the_marks_and_words_of_the_language_it_is_said_in() -> None:
+    refused = InputError("not_a_text", name="text", value=show_value("a\nb"))
+    assert refused.say() == "text must be a text; this is “a⟨0A⟩b”."
+    assert "「a⟨0A⟩b」" in refused.say("ja")
+    assert "“" not in refused.say("ja")
+    for value in (None, 10**30, -(10**30), []):
+        assert not re.search("[a-z]{6,}", InputError("not_a_text", name="text", value=show_value(value)).say("ja"))
+    assert pickle.loads(pickle.dumps(refused)).say("ja") == refused.say("ja")
 
 
 def test_an_unknown_key_is_a_programming_error() -> None:

@@ -20,7 +20,7 @@ from analyzers.common.errors import InputError
 from analyzers.models.store import ModelStore
 from analyzers.serving.dispatch import Dispatcher, Step
 from analyzers.serving.request import parse_request
-from analyzers.sources import download, hub_probe, local_files
+from analyzers.sources import download, hub, hub_probe, local_files
 from analyzers.sources.download import Transfer
 from analyzers.sources.hub_probe import HubProbe
 from analyzers.sources.resolver import Resolver
@@ -366,3 +366,22 @@ def test_the_models_of_the_catalog_come_the_same_way(tiny: StubHub) -> None:
     offer = ModelStore()
     assert offer.load("gpt2", "cpu").facts.id == "gpt2"
     assert offer.load("openai-community/gpt2", "cpu") is offer.load("gpt2", "cpu")
+
+
+def test_a_connection_that_another_thread_has_closed_is_asked_anew(
+    tiny: StubHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """huggingface_hub has one for all threads, and closes it when one of them finds no server."""
+    plain, asked = hub._ask, []
+
+    def closed_at_first(*given: Any) -> hub.HubModel:
+        asked.append(given)
+        if len(asked) == 1:
+            raise ConnectionError("read failed") from OSError(errno.EBADF, "Bad file descriptor")
+        return plain(*given)
+
+    monkeypatch.setattr(hub, "_ask", closed_at_first)
+    assert hub.ask(ID, hub.HubId(ID)).repository == ID
+    monkeypatch.setattr(hub, "_ask", lambda *_: (_ for _ in ()).throw(ConnectionRefusedError("nobody there")))
+    with pytest.raises(InputError, match="does not answer"):
+        hub.ask(ID, hub.HubId(ID))
