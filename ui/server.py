@@ -60,6 +60,7 @@ def serve(arguments: list[str] | None = None) -> int:
             Resolver(models_folder=given.models_dir, any_hub_id=_any_model(given)),
             precision=given.precision,
             offload_folder=given.offload,
+            tries_first=True,
         )
         runner = SharedRuns(Dispatcher(store), AnswerCache(folder=answers_folder()))
     resolver = runner.store.resolver
@@ -99,7 +100,8 @@ def serve(arguments: list[str] | None = None) -> int:
             flush=True,
         )
     if not on_zero_gpu:
-        start(lambda: _be_ready(runner, may_compute=not given.no_background), "be-ready")
+        has_own = given.models_dir is not None
+        start(lambda: _be_ready(runner, may_compute=not given.no_background, has_own=has_own), "be-ready")
     app.block_thread()
     return 0
 
@@ -176,9 +178,14 @@ def _build_shared_gpu(models_folder: Path | None) -> Runner:
     return SharedGPU(store)
 
 
-def _be_ready(runner: SharedRuns, *, may_compute: bool) -> None:
-    """What is done while nobody asks: the default model is loaded, then the examples are computed."""
+def _be_ready(runner: SharedRuns, *, may_compute: bool, has_own: bool) -> None:
+    """What is done while nobody asks: the default model is loaded, then the examples are computed. `has_own`: whether models
+    that are not of the catalog are on offer."""
     _warm_up(runner.store)
+    if has_own:
+        from analyzers.models import trial
+
+        trial.prepare()
     if may_compute:
         from ui.ready import compute_while_quiet
 

@@ -28,7 +28,7 @@ def _restore(sentence: Sentence) -> InputError:
     return InputError(sentence.key, **sentence.values)
 
 
-def reason_of(error: Exception) -> str:
+def reason_of(error: BaseException) -> str:
     """The first line of another library's error, without paths."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror

@@ -21,6 +21,7 @@ from analyzers.models.dissection import dissect
 from analyzers.models.library import Config, Kwargs, Module, Output, Tokenizer
 from analyzers.models.neurons import find_down_projections
 from analyzers.models.token_reader import TokenReader
+from analyzers.models.tokenizing import told_of_panic
 from analyzers.models.weights import count_bytes, device_of, dtype_of
 
 State: TypeAlias = tuple[int, Output, Output]
@@ -169,7 +170,7 @@ class LanguageModel:
         return alone
 
     def _ids(self, text: str, is_target: bool, opening: bool = False) -> list[int]:
-        with _TOKENIZING:
+        with _TOKENIZING, told_of_panic(self.facts.id):
             said = self.tokenizer(**{"text_target" if is_target else "text": text}, add_special_tokens=opening)
         return list(said.input_ids)
 
@@ -184,7 +185,8 @@ class LanguageModel:
         characters = [c for c in dict.fromkeys(text) if not c.isspace() or c in "\x0b\x0c\x1c\x1d\x1e\x1f\x85"]
         if not characters:
             return ""
-        read = self.tokenizer(characters, add_special_tokens=False).input_ids
+        with told_of_panic(self.facts.id):
+            read = self.tokenizer(characters, add_special_tokens=False).input_ids
         return "".join(
             c
             for c, ids in zip(characters, read, strict=True)

@@ -58,6 +58,10 @@ BROKEN = (
 )  # fmt: skip
 """What the libraries raise for files that are no model; the last two descend from Exception alone."""
 
+SPARE_TIMES, SPARE = 4, 10_000_000
+"""How many more weights a configuration may describe than its files hold numbers: two to a byte in 4 bits, a head that was
+not saved."""
+
 KNOWN_TYPES = frozenset(CONFIG_MAPPING.keys())
 """Of models that transformers has the code for."""
 
@@ -161,7 +165,10 @@ def count_model_parameters(source: Source, files: ModelFiles) -> int:
     hold. Raises InputError."""
     if files.config is None:  # a GGUF file, which says it itself
         return files.n_numbers
-    return count_parameters(files.config, source.id, check_kind(source, files))
+    n = count_parameters(files.config, source.id, check_kind(source, files))
+    if n > SPARE_TIMES * files.n_numbers + SPARE:  # before memory is taken for what could only be missing
+        raise InputError("model_not_in_files", model=source.id, n=f"{n:,}", held=f"{files.n_numbers:,}")
+    return n
 
 
 @torch.no_grad()

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from analyzers.common.errors import InputError
 from analyzers.common.kinds import Kind
 from analyzers.common.threads import start
+from analyzers.models import trial
 from analyzers.models.placement import Placement
 from analyzers.models.room import POLL_SECONDS, Room
 from analyzers.models.turns import Turn, Turns, always
 from analyzers.sources import catalog, download, hub, hub_probe
 from analyzers.sources.download import Transfer
 from analyzers.sources.hub import HubId, HubModel
+from analyzers.sources.model_files import ModelFiles
 from analyzers.sources.resolver import Resolver
 from analyzers.sources.source import Key, Source, inspect_files, key_of
 
@@ -74,10 +76,17 @@ class ModelStore:
     """Loads models and keeps the most recently used within a budget of bytes."""
 
     def __init__(
-        self, resolver: Resolver | None = None, *, precision: str = "auto", offload_folder: Path | None = None
+        self,
+        resolver: Resolver | None = None,
+        *,
+        precision: str = "auto",
+        offload_folder: Path | None = None,
+        tries_first: bool = False,
     ) -> None:
         """`resolver`: which models may be named, by default those of the catalog; `precision`: see `placement.place`;
-        `offload_folder`: what fits in no memory is kept there, which is slow."""
+        `offload_folder`: what fits in no memory is kept there, which is slow; `tries_first`: files that are not of the
+        catalog are opened in another process before they are opened in this one, as a server must."""
+        self._tries_first = tries_first
         self.resolver = resolver or Resolver()
         self.precision = precision
         self._room = Room(precision, may_use_disk=offload_folder is not None)
@@ -98,7 +107,7 @@ class ModelStore:
 
         source, device = self._find(model), pick_device(device)
         if source.folder is not None:
-            files, to_fetch = inspect_files(source, source.folder), 0
+            files, to_fetch = self._inspect(source, source.folder), 0
         else:
             asked = self._ask(source)
             files, to_fetch = asked.model_files, asked.n_bytes
@@ -114,7 +123,7 @@ class ModelStore:
             source = self.resolver.find(model)
             if source.kind is not None:
                 return source.kind
-            return None if source.folder is None else check_kind(source, inspect_files(source, source.folder))
+            return None if source.folder is None else check_kind(source, self._inspect(source, source.folder))
         except InputError:  # said when it is run
             return None
 
@@ -187,6 +196,12 @@ class ModelStore:
     def _find(self, model: Source | str) -> Source:
         return self.resolver.find(model) if isinstance(model, str) else model
 
+    def _inspect(self, source: Source, folder: Path) -> ModelFiles:
+        """What the files say of a model, once it is known that they can be opened. Raises InputError."""
+        if self._tries_first and catalog.find_row(source.id) is None:
+            trial.try_files(source, folder)
+        return inspect_files(source, folder)
+
     def _ask(self, source: Source) -> HubModel:
         """What the Hub says, or said a short while ago. Raises InputError."""
         assert source.hub_id is not None
@@ -198,6 +213,8 @@ class ModelStore:
         if not hub_probe.HUB.answers():
             raise InputError("hub_unreachable", model=source.id, fallback=catalog.OFFLINE_MODEL)
         asked = hub.ask(source.id, source.hub_id, max(1.0, hub.SECONDS - (time.monotonic() - started)))
+        if self._tries_first and catalog.find_row(source.id) is None and asked.model_files.config is not None:
+            trial.try_config(source, asked.model_files.config)
         with self._lock:
             self._asked[source.hub_id] = (time.monotonic(), asked)
             while len(self._asked) > 64:
@@ -221,7 +238,7 @@ class ModelStore:
     def _load(self, source: Source, folder: Path, key: Key) -> LanguageModel:
         from analyzers.models.loading import check_kind, count_model_parameters, load_model
 
-        files = inspect_files(source, folder)
+        files = self._inspect(source, folder)
         kind = check_kind(source, files)
         placement = self._room.reserve(source.id, count_model_parameters(source, files), key)
         loaded = load_model(

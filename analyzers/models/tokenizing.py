@@ -6,7 +6,8 @@ import importlib.metadata
 import json
 import re
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,8 @@ def load_tokenizer(folder: Path, id: str) -> Tokenizer:
             if tokenizer.is_fast:
                 _give_decoder(tokenizer.backend_tokenizer)
             differing = _find_difference(tokenizer, folder, own)
-        except Exception as error:  # tokenizers and sentencepiece raise nothing more precise
-            if isinstance(error, MemoryError):
+        except BaseException as error:  # tokenizers and sentencepiece raise nothing more precise
+            if isinstance(error, MemoryError) or not (isinstance(error, Exception) or _is_panic(error)):
                 raise
             failures.append(_unreadable(error, id))
             continue
@@ -75,6 +76,21 @@ def load_tokenizer(folder: Path, id: str) -> Tokenizer:
             return tokenizer
         failures.append(InputError("tokenizer_disproved", model=id, text=differing))
     raise failures[0]
+
+
+@contextmanager
+def told_of_panic(id: str) -> Iterator[None]:
+    """Raises InputError where the tokenizers library breaks down on a text: its panics are no `Exception`."""
+    try:
+        yield
+    except BaseException as error:
+        if not _is_panic(error):
+            raise
+        raise InputError("tokenizer_failed", model=id) from None
+
+
+def _is_panic(error: BaseException) -> bool:
+    return type(error).__name__ == "PanicException"
 
 
 def _read_own_file(folder: Path, id: str) -> tokenizers.Tokenizer | SentencePieceProcessor | None:
@@ -91,7 +107,9 @@ def _read_own_file(folder: Path, id: str) -> tokenizers.Tokenizer | SentencePiec
             return file
         if pieces is not None and not _is_tiktoken(pieces):
             return SentencePieceProcessor(model_file=str(pieces))
-    except Exception as error:  # neither raises anything more precise
+    except BaseException as error:  # neither raises anything more precise
+        if not (isinstance(error, Exception) or _is_panic(error)):
+            raise
         raise _unreadable(error, id) from error
     return None
 
@@ -193,7 +211,7 @@ def _settings(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _unreadable(error: Exception, id: str) -> InputError:
+def _unreadable(error: BaseException, id: str) -> InputError:
     """Why a tokenizer cannot be read here: a package that it needs is not installed, or the file is broken or newer."""
     if isinstance(error, InputError):
         return error

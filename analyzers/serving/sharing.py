@@ -81,7 +81,7 @@ class SharedRuns:
 
     def _compute(self, key: tuple[AnswerKey, int | None], request: AnyRequest, job: _Job) -> None:
         steps = self._runner.run(request, key[1], job.is_wanted)
-        error: BaseException | None = None
+        error: Exception | None = None
         try:
             for step in steps:
                 if step.phase == "done" and step.answer is not None and step.answer.is_whole:
@@ -90,7 +90,7 @@ class SharedRuns:
                 if not job.listeners:
                     break
         except BaseException as raised:  # told to all who listen, whatever it is
-            error = raised
+            error = raised if isinstance(raised, Exception) else RuntimeError(type(raised).__name__)
         finally:
             steps.close()  # type: ignore[attr-defined]
             with self._lock:
@@ -109,7 +109,7 @@ class _Job:
         self._answer: AnyAnswer | None = None
         self._n = 0
         self._is_over = False
-        self._error: BaseException | None = None
+        self._error: Exception | None = None
 
     def is_wanted(self) -> bool:
         return any(is_wanted() for is_wanted in tuple(self.listeners))
@@ -121,7 +121,7 @@ class _Job:
             self._n += 1
             self._changed.notify_all()
 
-    def finish(self, error: BaseException | None) -> None:
+    def finish(self, error: Exception | None) -> None:
         with self._changed:
             self._is_over, self._error = True, error
             self._changed.notify_all()

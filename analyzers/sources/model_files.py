@@ -242,6 +242,13 @@ def _every(config: Json) -> Iterator[tuple[str, object]]:
                 yield str(name), part
 
 
+def numbers_in(config: Json) -> Iterator[tuple[str, int | float]]:
+    """Its numbers by name, those of parts included."""
+    for name, value in _every(config):
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            yield name, value
+
+
 def _is_hub_kernel(name: str, value: object) -> bool:
     """An attention or experts implementation that names a repository: its code would be downloaded and run."""
     if "implementation" not in name:
