@@ -13,7 +13,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hostile import NAME, save
@@ -52,15 +52,24 @@ WRITE_DOWN_RUNS = """
 """
 
 
+class Served(NamedTuple):
+    """The app that runs."""
+
+    address: str
+    pid: int
+    log: Path
+    """All that it has said."""
+
+
 @pytest.fixture(scope="session")
-def address(served_app: tuple[str, int]) -> str:
+def address(served_app: Served) -> str:
     """Where the app is."""
-    return served_app[0]
+    return served_app.address
 
 
 @pytest.fixture(scope="session")
-def served_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
-    """Address and process id: where `python app.py` serves a tiny model of each kind from a models folder, and one of hostile name and vocabulary."""
+def served_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Where `python app.py` serves a tiny model of each kind from a models folder, and one of hostile name and vocabulary."""
     from families import FAMILIES, tiny_module, tiny_tokenizer
 
     folder = tmp_path_factory.mktemp("models")
@@ -87,7 +96,7 @@ def served_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, 
             found = re.search(r"http://127\.0\.0\.1:\d+", Path(log.name).read_text())
         assert found is not None, Path(log.name).read_text()
         answer_first_example(found.group())
-        yield found.group(), process.pid
+        yield Served(found.group(), process.pid, Path(log.name))
     finally:
         process.terminate()
         process.wait(10)

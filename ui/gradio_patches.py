@@ -10,6 +10,9 @@ from gradio.blocks import BlocksConfig
 
 from analyzers.serving.analyses import public_analyses
 from analyzers.serving.request import parameters_of
+from ui.errors import language_of, sentence_for
+from ui.texts import say
+from ui.values import Options
 
 
 class Page(gr.Blocks):
@@ -27,6 +30,30 @@ class Page(gr.Blocks):
             inputs.extend(defaults[len(inputs) :])
         super().validate_inputs(block_fn, inputs)
 
+    async def preprocess_data(
+        self, block_fn: BlockFunction, inputs: list[object], state: object, explicit_call: bool = False
+    ) -> list[object]:
+        try:
+            found: list[object] = await super().preprocess_data(block_fn, inputs, state, explicit_call)
+        except Exception:
+            raise _ValueRefused from None  # what Gradio says of it repeats the value
+        return found
+
+    async def process_api(
+        self, block_fn: object, inputs: object, state: object = None, request: object = None, **more: object
+    ) -> Options:
+        """Whatever a visitor sends ends in an answer or a sentence, and none of it in the log."""
+        try:
+            answer: Options = await super().process_api(block_fn, inputs, state, request, **more)
+        except Exception as error:
+            if isinstance(error, gr.Error) and not error.print_exception:
+                raise
+            language = language_of(request if isinstance(request, gr.Request) else None)
+            is_bad = isinstance(error, _ValueRefused)
+            sentence = say("value_refused", language) if is_bad else sentence_for(error, language)
+            raise gr.Error(sentence, print_exception=False) from None
+        return answer
+
     async def postprocess_data(self, block_fn: BlockFunction, predictions: object, state: object) -> list[object]:
         """Of the components that a step leaves alone nothing is made. Gradio makes each of them anew, sixty at each step of
         a run, while no visitor is served."""
@@ -36,7 +63,7 @@ class Page(gr.Blocks):
         part = copy(block_fn)
         part.outputs = changed or block_fn.outputs
         values = dict(zip(part.outputs, await super().postprocess_data(part, predictions, state), strict=True))
-        return [values.get(output, None if output.stateful else gr.skip()) for output in block_fn.outputs]
+        return [_whole(values.get(output, None if output.stateful else gr.skip())) for output in block_fn.outputs]
 
     def handle_streaming_diffs(
         self,
@@ -55,6 +82,19 @@ class Page(gr.Blocks):
         if before is None or final or simple_format:
             return whole
         return [[] if new == old else [["replace", [], new]] for old, new in zip(before, whole, strict=True)]
+
+
+def _whole(value: object) -> object:
+    """A value without half characters, which a visitor can send and a message cannot hold."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_whole(name): _whole(one) for name, one in value.items()}
+    return [_whole(one) for one in value] if isinstance(value, list) else value
+
+
+class _ValueRefused(Exception):
+    """A component does not take the value that was sent."""
 
 
 class _PageConfig(BlocksConfig):
