@@ -6,11 +6,12 @@ import argparse
 import errno
 import hmac
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from analyzers.common.errors import InputError
 from analyzers.common.limits import LIMITS
@@ -72,6 +73,7 @@ def serve(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
 
+    from ui.downloads import DOWNLOADS
     from ui.gate import Names
     from ui.layout import build_app, launch_options
 
@@ -102,7 +104,17 @@ def serve(arguments: list[str] | None = None) -> int:
     if not on_zero_gpu:
         has_own = given.models_dir is not None
         start(lambda: _be_ready(runner, may_compute=not given.no_background, has_own=has_own), "be-ready")
-    app.block_thread()
+
+    def leave(number: int, _frame: object) -> NoReturn:
+        """Ended from outside: what visitors could save goes first."""
+        DOWNLOADS.remove()
+        os._exit(128 + number)
+
+    signal.signal(signal.SIGTERM, leave)
+    try:
+        app.block_thread()
+    finally:
+        DOWNLOADS.remove()
     return 0
 
 

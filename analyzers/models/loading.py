@@ -44,7 +44,7 @@ from analyzers.models.library import Kwargs, Module, Tokenizer
 from analyzers.models.placement import Placement
 from analyzers.models.tokenizing import load_tokenizer
 from analyzers.models.weights import iterate_weights, upcast_tail_to_float32
-from analyzers.sources.gguf_cache import find_converted_folder, is_complete
+from analyzers.sources.gguf_cache import find_converted_folder, is_complete, is_undamaged, note_whole
 from analyzers.sources.gguf_header import read_gguf_header
 from analyzers.sources.model_files import Json, ModelFiles, check_config, check_type, read_config
 from analyzers.sources.source import Source
@@ -122,13 +122,14 @@ def load_model(
                 trust_remote_code=False,
                 use_safetensors=True,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # told below, by name
                 **_loading_options(placement, offload_folder),
             )
             tokenizer = load_tokenizer(folder, id)
         except BROKEN as error:
             if isinstance(error, InputError) or is_out_of_memory(error):
                 raise
-            raise InputError("model_broken", model=id, reason=reason_of(error)) from error
+            raise _unusable(error, id) from error
     missing = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
     if missing and not (not kind.predicts and _are_unread(module, missing, tokenizer)):
         raise InputError("model_missing_weights", model=id, n=len(missing), example=missing[0])
@@ -148,6 +149,14 @@ def load_model(
         return model
     upcast_tail_to_float32(module, model.anatomy.blocks[-1], model.run_probe)
     return LanguageModel(module, tokenizer, id, kind=kind, revision=revision)  # proved again, as it is now
+
+
+def _unusable(error: Exception, id: str) -> InputError:
+    """What a library stumbled over, in our words: its own are told where they are meant for a reader."""
+    if isinstance(error, (OSError, SafetensorError)):
+        return InputError("model_broken", model=id, reason=reason_of(error))
+    is_meant = isinstance(error, (ValueError, StrictDataclassError, ImportError))
+    return InputError("model_unfit", model=id, reason=reason_of(error) if is_meant else type(error).__name__)
 
 
 def check_kind(source: Source, files: ModelFiles) -> Kind:
@@ -202,7 +211,7 @@ def count_parameters(raw: Json, id: str, kind: Kind) -> int:
             module = (named or classes)[0](config)
         return sum(weight.numel() for weight in module.parameters())
     except BROKEN as error:
-        raise InputError("model_broken", model=id, reason=reason_of(error)) from error
+        raise _unusable(error, id) from error
 
 
 def _config(folder: Path, id: str) -> Module:
@@ -215,7 +224,7 @@ def _config(folder: Path, id: str) -> Module:
         config._attn_implementation = None  # transformers' own choice: a named one may be fetched as a kernel
         config._experts_implementation = None
     except BROKEN as error:
-        raise InputError("model_broken", model=id, reason=reason_of(error)) from error
+        raise _unusable(error, id) from error
     return config
 
 
@@ -245,7 +254,7 @@ def _convert_once(folder: Path, gguf_file: str, id: str) -> Path:
     Raises InputError where the copy cannot be written, as on a full disk.
     """
     target = find_converted_folder(folder, gguf_file)
-    if is_complete(target):
+    if is_undamaged(target):
         return target
     header = read_gguf_header(folder / gguf_file, id)
     n_bytes = 4 * header.n_parameters
@@ -289,7 +298,7 @@ def write_copy(module: Module, tokenizer: Tokenizer, target: Path) -> None:
         tied = set(getattr(module, "all_tied_weights_keys", None) or ())
         weights = {name: weight.contiguous() for name, weight in module.state_dict().items() if name not in tied}
         save_file(weights, fresh / "model.safetensors", metadata={"format": "pt"})
-        (fresh / "whole.json").write_text(json.dumps({p.name: p.stat().st_size for p in fresh.iterdir()}))
+        note_whole(fresh)
         try:
             fresh.rename(target)
         except OSError:  # another process was quicker

@@ -29,6 +29,8 @@ from analyzers.sources.source import Key, Source, inspect_files, key_of
 if TYPE_CHECKING:
     from analyzers.models.language_model import LanguageModel
 
+LOAD_SECONDS = 600
+"""A load that takes longer is given up by whoever waits for it."""
 ASKED_SECONDS = 120
 """What the Hub said of a model counts so long: the page shows it, then Run uses it."""
 
@@ -181,6 +183,7 @@ class ModelStore:
         source, stop = self._find(model), threading.Event()
         key = key_of(source, pick_device(device))
         loading = start(lambda: self.load(source, device, stop=stop), "model-load")
+        since = time.monotonic()
         try:
             while True:
                 try:
@@ -189,7 +192,11 @@ class ModelStore:
                 except NotYet:
                     if loading.done():  # a time-out of the load itself
                         raise
-                    yield self._transfers.get(key)
+                    transfer = self._transfers.get(key)
+                    since = since if transfer is None else time.monotonic()  # a download has no limit but Stop
+                    if time.monotonic() - since > LOAD_SECONDS:
+                        raise InputError("load_slow", model=source.id, seconds=LOAD_SECONDS) from None
+                    yield transfer
         finally:
             stop.set()
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from analyzers.common.errors import InputError
 from analyzers.common.kinds import Kind
 from analyzers.sources.gguf_cache import find_converted_folder, is_complete
 from analyzers.sources.hub import HubId
@@ -32,7 +34,10 @@ def inspect_files(source: Source, folder: Path) -> ModelFiles:
     if source.gguf_file is None:
         return inspect_folder(folder, source.id)
     copy = find_converted_folder(folder, source.gguf_file)
-    return inspect_folder(copy, source.id) if is_complete(copy) else inspect_gguf(folder / source.gguf_file, source.id)
+    if is_complete(copy):
+        with suppress(InputError):  # a damaged copy is made anew when it is loaded
+            return inspect_folder(copy, source.id)
+    return inspect_gguf(folder / source.gguf_file, source.id)
 
 
 def is_path(name: str) -> bool:

@@ -22,8 +22,10 @@ from analyzers.common.settings import SaliencySettings
 from analyzers.models.store import ModelStore
 from analyzers.saliency import compute_saliency
 from analyzers.sources import catalog, local_files
+from analyzers.sources.gguf_cache import find_converted_folder, is_complete, is_undamaged
 from analyzers.sources.gguf_header import read_gguf_header
 from analyzers.sources.resolver import Resolver
+from analyzers.sources.source import Source
 
 
 @pytest.fixture
@@ -161,3 +163,22 @@ def test_a_disk_too_small_for_the_copy_is_refused_before_the_conversion(
     monkeypatch.setattr("analyzers.models.loading.free_disk", lambda _folder: 1_000)
     monkeypatch.setattr("analyzers.models.loading.write_copy", lambda *_a: pytest.fail("it was converted"))
     assert key_of(ModelStore(Resolver(models_folder=file.parent)).load, "tiny.gguf", "cpu") == "conversion_failed"
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_damage_to_the_copy_is_seen_and_mended(file: Path, name: str) -> None:
+    """One flipped bit of the weights gives other numbers in silence; a damaged configuration of the same size, no model."""
+    source = Source(file.stem, file.parent, gguf_file=file.name)
+    ids = [1, 2, 3]
+    before = ModelStore(Resolver(any_folder=True)).load(source, "cpu").module(torch.tensor([ids])).logits
+    damaged = find_converted_folder(file.parent, file.name) / name
+    held = bytearray(damaged.read_bytes())
+    held[-5] ^= 0x40
+    damaged.write_bytes(held)
+    assert is_complete(damaged.parent)
+    assert not is_undamaged(damaged.parent)
+    store = ModelStore(Resolver(any_folder=True))
+    assert store.describe(source, "cpu").n_parameters > 0
+    after = store.load(source, "cpu").module(torch.tensor([ids])).logits
+    assert torch.equal(before, after)
+    assert is_undamaged(damaged.parent)
