@@ -113,7 +113,16 @@ class Gate:
             is_given = True
             return {"type": "http.request", "body": body, "more_body": False}
 
+        is_full = False
+
         async def send_guarded(message: Scope) -> None:
+            nonlocal is_full
+            if is_full:
+                return
+            if message["type"] == "http.response.start" and message["status"] == 503 and scope["method"] == "POST":
+                is_full = True  # the line is: said in the visitor's language instead of Gradio's
+                await _answer(send, 503, "gate_full", headers)
+                return
             if message["type"] == "http.response.start":
                 message = {**message, "headers": [*message["headers"], *_guards(message)]}
             await send(message)

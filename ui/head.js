@@ -37,7 +37,15 @@
   const set_lang = () => { if (document.documentElement.lang !== language) document.documentElement.lang = language; };
   set_lang();
   new MutationObserver(set_lang).observe(document.documentElement, { attributes: true, attributeFilter: ["lang"] });
-  const plain_fetch = window.fetch;
+  // Where the line is full, the page asks again before it says so.
+  const TRIES = 5, PAUSE = 1500, asked_once = window.fetch.bind(window);
+  const plain_fetch = async (...given) => {
+    for (let n = 1; ; n++) {
+      const reply = await asked_once(...given);
+      if (reply.status !== 503 || n === TRIES || typeof given[1]?.body !== "string") return reply;
+      await new Promise((again) => setTimeout(again, PAUSE * (0.5 + Math.random())));
+    }
+  };
   window.fetch = (input, options) => {
     const url = new URL(input instanceof Request ? input.url : String(input), location.href);
     if (url.origin !== location.origin || !url.pathname.includes("/gradio_api/")) return plain_fetch(input, options);

@@ -159,6 +159,17 @@ def test_a_body_above_the_limit_is_refused_whether_or_not_it_says_so() -> None:
     assert client().post("/gradio_api/queue/join", content=b"x" * MOST_BYTES).json() == {"bytes": MOST_BYTES}
 
 
+def test_a_full_line_is_said_in_the_visitors_language() -> None:
+    async def full(_: Request) -> Response:
+        return JSONResponse({"detail": "Queue is full. Max size is 32 and size is 32."}, 503)
+
+    app = Starlette(routes=[Route("/gradio_api/queue/join", full, methods=["POST"])])
+    asked = TestClient(Gate(app, Names.of("127.0.0.1")), base_url="http://127.0.0.1:7860")
+    answer = asked.post("/gradio_api/queue/join", json={}, headers={"accept-language": "ja"})
+    assert answer.status_code == 503
+    assert "待っている人が多すぎます" in answer.json()["detail"]
+
+
 def test_the_page_says_what_a_browser_must_not_do_with_it() -> None:
     headers = client().get("/").headers
     assert "frame-ancestors 'self'" in headers["content-security-policy"]

@@ -224,3 +224,21 @@ def test_the_four_tabs_and_the_strip_are_in_sight_on_a_phone(visit: Any) -> None
     assert strip["y"] + strip["height"] < 844
     heights = [part.bounding_box()["height"] for part in seen.page.locator("#saliency-strip .output").all()]
     assert min(heights) >= 24
+
+
+def test_where_the_line_is_full_the_page_asks_again(visit: Any) -> None:
+    seen = visit()
+    left = [503, 503]
+
+    def refuse(route: Any) -> None:
+        if left:
+            route.fulfill(status=left.pop(), json={"detail": "Queue is full."})
+        else:
+            route.continue_()
+
+    seen.write("kl mn op", 1)
+    seen.page.route("**/queue/join*", refuse)
+    seen.page.click("#run")
+    seen.answered("saliency", "k")
+    assert left == []
+    assert "Done in " in seen.status()

@@ -1,0 +1,163 @@
+"""Many visitors for minutes, some of whom hang up: no error, equal answers, and nothing that grows.
+
+    python benchmarks/soak.py --minutes 5
+    python benchmarks/soak.py --minutes 1 --clients 8
+
+The real app in a process of its own, on the two bundled models in turn. Three of ten requests are dropped: the listener
+hangs up, or never comes. Exit status 1 where an answer is an error, or differs from the one that was given before the
+crowd came, or where memory, threads or descriptors end higher than a quarter of the way in by more than their bars.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from pathlib import Path
+from urllib.parse import urlsplit
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from analyzers.serving.request import parameters_of
+
+MEMORY_BAR, THREADS_BAR, DESCRIPTORS_BAR = 100, 30, 40
+"""Megabytes, and numbers, above what there was a quarter of the way in."""
+DROPPED = 0.3
+QUESTIONS = [
+    ("saliency", {"text": "The keys to the cabinet", "model": "smollm2-135m-instruct", "generate": 1}),
+    ("saliency", {"text": "東京は", "model": "smollm2-135m-instruct", "generate": 2, "method": "gradient"}),
+    ("layer-predictions", {"text": "Heathrow airport is located in", "model": "smollm2-135m-instruct", "generate": 1}),
+    ("rankings", {"text": "1, 1, 2, 3, 5,", "model": "smollm2-135m-instruct", "generate": 3}),
+    ("neuron-factors", {"text": "a b c d a b c d a b", "model": "smollm2-135m-instruct", "factors": 2}),
+    ("neuron-factors", {"text": "a cat and a dog and a bird", "model": "minilm-l6", "factors": 2}),
+]
+
+
+def call(address: str, analysis: str, values: dict[str, object]) -> tuple[str, str]:
+    """Where the answer will be said, and its event."""
+    data = [values["text"], *(values.get(s.name, s.default) for s in parameters_of(analysis))]
+    url = f"{address}/gradio_api/call/{analysis.replace('-', '_')}"
+    posted = urllib.request.Request(url, json.dumps({"data": data}).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(posted, timeout=60) as reply:
+        return url, json.load(reply)["event_id"]
+
+
+def ask(address: str, analysis: str, values: dict[str, object]) -> str:
+    """The answer's document without its times. Raises RuntimeError for an error."""
+    url, event = call(address, analysis, values)
+    with urllib.request.urlopen(f"{url}/{event}", timeout=300) as reply:
+        said = reply.read().decode()
+    if "event: complete" not in said:
+        raise RuntimeError(said[-300:])
+    (document,) = json.loads(said.rpartition("data: ")[2])
+    document.pop("seconds")
+    return json.dumps(document, sort_keys=True)
+
+
+def drop(address: str, analysis: str, values: dict[str, object], chance: random.Random) -> None:
+    """Ask what nobody asked before, and hang up; or never come for the answer."""
+    text = f"{values['text']} {chance.random()}"
+    url, event = call(address, analysis, {**values, "text": text})
+    if chance.random() < 0.5:
+        return
+    place = urlsplit(address)
+    with socket.create_connection((place.hostname, place.port), 10) as line:
+        path = urlsplit(url).path
+        line.sendall(f"GET {path}/{event} HTTP/1.1\r\nHost: {place.netloc}\r\n\r\n".encode())
+        time.sleep(chance.random())
+
+
+def figures(pid: int) -> tuple[float, int, int]:
+    """Resident megabytes, threads and open descriptors of the server."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    told = dict(line.split(":", 1) for line in lines if ":" in line)
+    n_open = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    return int(told["VmRSS"].split()[0]) / 1024, int(told["Threads"]), n_open
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--minutes", type=float, default=5)
+    parser.add_argument("--clients", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    server = subprocess.Popen(
+        [sys.executable, "app.py", "--port", str(port), "--no-background"],
+        cwd=ROOT,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        return soak(address, server.pid, given)
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def soak(address: str, pid: int, given: argparse.Namespace) -> int:
+    for _ in range(300):
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+            break
+        except OSError:
+            time.sleep(0.2)
+    expected = [ask(address, *question) for question in QUESTIONS]
+    counted: Counter[str] = Counter()
+    wrong: list[str] = []
+    until = time.monotonic() + 60 * given.minutes
+
+    def visit(number: int) -> None:
+        chance = random.Random(given.seed * 1000 + number)
+        while time.monotonic() < until:
+            which = chance.randrange(len(QUESTIONS))
+            try:
+                if chance.random() < DROPPED:
+                    drop(address, *QUESTIONS[which], chance)
+                    counted["dropped"] += 1
+                else:
+                    same = ask(address, *QUESTIONS[which]) == expected[which]
+                    counted["equal" if same else "unequal"] += 1
+            except (OSError, RuntimeError, ValueError) as error:
+                counted["errors"] += 1
+                wrong.append(repr(error)[:200])
+
+    visitors = [threading.Thread(target=visit, args=(n,)) for n in range(given.clients)]
+    for one in visitors:
+        one.start()
+    seen = []
+    while time.monotonic() < until:
+        time.sleep(min(5, max(0.1, until - time.monotonic())))
+        seen.append(figures(pid))
+    for one in visitors:
+        one.join()
+    time.sleep(5)
+    end, early = figures(pid), seen[len(seen) // 4]
+    print(", ".join(f"{n} {name}" for name, n in sorted(counted.items())))
+    for line in sorted(set(wrong))[:5]:
+        print("  ", line)
+    grown = [last - first for first, last in zip(early, end, strict=True)]
+    columns = zip(("memory (MB)", "threads", "descriptors"), early, end, zip(*seen, strict=True), strict=True)
+    for name, first, last, through in columns:
+        print(f"{name}: {first:.0f} a quarter of the way in, {last:.0f} in the end, {max(through):.0f} at most")
+    bars = (MEMORY_BAR, THREADS_BAR, DESCRIPTORS_BAR)
+    is_flat = all(growth <= bar for growth, bar in zip(grown, bars, strict=True))
+    return 0 if is_flat and not counted["errors"] and not counted["unequal"] else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
