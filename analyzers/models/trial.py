@@ -10,6 +10,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import signal
 import stat
 import threading
 import time
@@ -26,8 +27,9 @@ from analyzers.sources.gguf_cache import cache_folder
 from analyzers.sources.model_files import LARGEST_CONFIG, Json, check_config, numbers_in
 from analyzers.sources.source import Source, inspect_files
 
-SECONDS = 8.0
-"""Of a trial."""
+SECONDS = 8
+"""Of the processor that a trial may use, so that a busy machine refuses nobody; of the clock, `PATIENCE` times as many."""
+PATIENCE = 3
 START_SECONDS = 60.0
 """Until the process stands from which trials are forked: once, it imports the libraries."""
 MOST_BYTES = 3 * 10**9
@@ -44,6 +46,8 @@ LIBRARIES = ["analyzers.models.trial_libraries"]
 
 Verdict = tuple[str, dict[str, object]] | None
 """None for files that can be used; else what to say, without the model's id."""
+What = tuple[str | None, str | None, dict[str, Any] | None]
+"""What is tried: a folder and the GGUF file in it, if it is one; or a configuration."""
 
 _lock = threading.Lock()
 _verdicts: dict[str, Verdict] = {}
@@ -74,15 +78,13 @@ def prepare() -> None:
         forkserver.ensure_running()
 
 
-def _judge(source: Source, name: str, what: tuple[str | None, str | None, dict[str, Any] | None]) -> None:
+def _judge(source: Source, name: str, what: What) -> None:
     with _lock:  # one trial at a time; nobody else waits for it
         verdict, is_known = _recall(name)
         if not is_known:
-            verdict = _try_apart(source, what)
-            _verdicts[name] = verdict
-            with suppress(OSError):  # tried again next time
-                _file(name).parent.mkdir(parents=True, exist_ok=True)
-                _file(name).write_text(json.dumps(verdict), encoding="utf-8")
+            verdict, is_certain = _try_apart(source, what)
+            if is_certain:
+                _keep(name, verdict)
     if verdict is not None:
         key, values = verdict
         raise InputError(key, model=source.id, **values)
@@ -90,6 +92,13 @@ def _judge(source: Source, name: str, what: tuple[str | None, str | None, dict[s
 
 def _file(name: str) -> Path:
     return cache_folder() / "trials" / f"{name}.json"
+
+
+def _keep(name: str, verdict: Verdict) -> None:
+    _verdicts[name] = verdict
+    with suppress(OSError):  # tried again by the next process
+        _file(name).parent.mkdir(parents=True, exist_ok=True)
+        _file(name).write_text(json.dumps(verdict), encoding="utf-8")
 
 
 def _recall(name: str) -> tuple[Verdict, bool]:
@@ -135,14 +144,14 @@ def _fingerprint(files: list[Path], source: Source) -> str:
     return name.hexdigest()
 
 
-def _try_apart(source: Source, what: tuple[str | None, str | None, dict[str, Any] | None]) -> Verdict:
-    """The verdict of a process that may crash, hang or run out of memory."""
+def _try_apart(source: Source, what: What) -> tuple[Verdict, bool]:
+    """The verdict of a process that may crash, hang or run out of memory, and whether it would be the same again."""
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context: Any = multiprocessing.get_context(method)
     if method == "forkserver":
         context.set_forkserver_preload(LIBRARIES)
     ours, theirs = context.Pipe(duplex=False)
-    child = context.Process(target=_try_here, args=(theirs, source.id, source.kind, *what), daemon=True)
+    child = context.Process(target=_try_here, args=(theirs, SECONDS, source.id, source.kind, *what), daemon=True)
     child.start()
     theirs.close()
     stage, until = "?", time.monotonic() + START_SECONDS
@@ -150,15 +159,18 @@ def _try_apart(source: Source, what: tuple[str | None, str | None, dict[str, Any
         while ours.poll(max(0.0, until - time.monotonic())):
             said = ours.recv()
             if said[0] == "begins":
-                until = time.monotonic() + SECONDS
+                until = time.monotonic() + PATIENCE * SECONDS
             elif said[0] == "reads":
                 stage = said[1]
             else:
-                verdict: Verdict = said[1]
-                return verdict
-        return "trial_slow", {"file": stage, "seconds": f"{SECONDS:.0f}"}
+                return said[1], True
+        return ("trial_slow", {"file": stage, "seconds": SECONDS}), False
     except EOFError:  # it died
-        return "trial_died", {"file": stage, "size": format_bytes(MOST_BYTES)}
+        child.join()
+        if child.exitcode == -signal.SIGXCPU:
+            return ("trial_slow", {"file": stage, "seconds": SECONDS}), True
+        is_own = child.exitcode != -signal.SIGKILL  # else the machine had no memory left for it
+        return ("trial_died", {"file": stage, "size": format_bytes(MOST_BYTES)}), is_own
     finally:
         child.kill()
         child.join()
@@ -167,6 +179,7 @@ def _try_apart(source: Source, what: tuple[str | None, str | None, dict[str, Any
 
 def _try_here(
     out: Connection,
+    seconds: int,
     id: str,
     kind: Kind | None,
     folder: str | None,
@@ -178,7 +191,7 @@ def _try_here(
     from analyzers.models.tokenizing import HARD_TEXTS, load_tokenizer
 
     out.send(("begins",))
-    _limit()
+    _limit(seconds)
     try:
         if config is not None:
             out.send(("reads", _name_config(config)))
@@ -214,7 +227,7 @@ def _try_here(
     out.send(("verdict", verdict))
 
 
-def _limit() -> None:
+def _limit(seconds: int) -> None:
     """Nothing that goes wrong here is heard of elsewhere."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -226,7 +239,7 @@ def _limit() -> None:
         most = pages * resource.getpagesize() + MOST_BYTES
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_CPU, (int(4 * SECONDS), int(4 * SECONDS)))
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 2))
 
 
 def _peek(path: Path) -> Json:

@@ -37,7 +37,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelStore:
     monkeypatch.setenv("ECCOLENS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(trial, "_verdicts", {})
-    monkeypatch.setattr(trial, "SECONDS", 4.0)
+    monkeypatch.setattr(trial, "SECONDS", 3)
     (tmp_path / "models").mkdir()
     shutil.copytree(good, tmp_path / "models" / "good")
     return ModelStore(Resolver(models_folder=tmp_path / "models"), tries_first=True)
