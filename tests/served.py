@@ -45,7 +45,7 @@ WRITE_DOWN_RUNS = """
         if (found && found.msg === "process_completed") {
             setTimeout(() => requestAnimationFrame(() => window.ended.add(found.event_id)), 300);
         }
-        const says = text.includes(String.raw`\\"busy\\"`) || /Known already|計算済み/.test(text);
+        const says = text.includes(String.raw`\\"busy\\"`) || /Known already|Done in |計算済み/.test(text);
         if (found && found.event_id && says) window.runs.add(found.event_id);
         return found;
     };

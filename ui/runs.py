@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ from ui.texts import say
 from ui.values import Options, Updates, Value
 
 TELL_SECONDS = 0.25
-"""Between two words on how far a phase of a run is. The page takes 70 ms to take in each, longer than a step of a short run."""
+"""Between two words on how far a run is, and before the first. The page takes 70 ms to take in each, longer than a step of
+a short run."""
 WORTH_SAYING = 5
 """Seconds; a run that is expected to be quicker says only how far it is."""
 
@@ -49,11 +49,14 @@ class Status:
     """Seconds in all, as soon as that can be told."""
 
 
-def follow(runner: Runner, request: AnyRequest, language: Language) -> Iterator[Status]:
-    """How a run goes, the last status of which is over. Never raises: what goes wrong is said."""
+def follow(
+    runner: Runner, request: AnyRequest, language: Language, long_seconds: float = WORTH_SAYING
+) -> Iterator[Status]:
+    """How a run goes, the last status of which is over; of one that is expected to take longer than `long_seconds`, each
+    phase as it begins. Never raises: what goes wrong is said."""
     last: AnyAnswer | None = None
     whole: AnyAnswer | None = None
-    told, phase = -math.inf, ""
+    told, phase = time.monotonic(), ""
     steps = runner.run(request)
     try:
         for step in steps:
@@ -63,7 +66,9 @@ def follow(runner: Runner, request: AnyRequest, language: Language) -> Iterator[
                 # "Done" follows at once: in one message, which the page draws once.
                 whole = fresh
                 continue
-            if fresh is None and step.phase == phase and time.monotonic() < told + TELL_SECONDS:
+            is_long = step.expected is not None and step.expected > long_seconds and step.phase != phase
+            is_early = time.monotonic() < told + TELL_SECONDS  # a short run says nothing before its picture
+            if fresh is None and step.phase != "done" and is_early and not is_long:
                 continue
             said = describe_step(step, request, language)
             yield Status(said, fresh or whole, is_over=step.phase == "done", expected=step.expected)

@@ -33,6 +33,7 @@ from transformers import (
     AutoTokenizer,
     BitsAndBytesConfig,
 )
+from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 from transformers.utils import logging as transformers_logging
 
 from analyzers.common.errors import InputError, reason_of
@@ -212,6 +213,12 @@ def count_parameters(raw: Json, id: str, kind: Kind) -> int:
         return sum(weight.numel() for weight in module.parameters())
     except BROKEN as error:
         raise _unusable(error, id) from error
+
+
+def describe_gguf(file: Path) -> Json:
+    """The configuration that transformers makes of a GGUF file's header."""
+    described: Json = load_gguf_checkpoint(str(file), return_tensors=False)["config"]
+    return {**described, "architectures": None}
 
 
 def _config(folder: Path, id: str) -> Module:

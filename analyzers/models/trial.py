@@ -187,7 +187,7 @@ def _try_here(
     config: dict[str, Any] | None,
 ) -> None:
     """In the process apart: every word of what is read is told before it is read."""
-    from analyzers.models.loading import check_kind, count_model_parameters, count_parameters
+    from analyzers.models.loading import check_kind, count_model_parameters, count_parameters, describe_gguf
     from analyzers.models.tokenizing import HARD_TEXTS, load_tokenizer
 
     out.send(("begins",))
@@ -211,10 +211,7 @@ def _try_here(
                     tokenizer(text)
                 tokenizer(" ".join(HARD_TEXTS))
             else:
-                from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
-
-                described = load_gguf_checkpoint(str(Path(folder) / gguf_file), return_tensors=False)["config"]
-                count_parameters({**described, "architectures": None}, id, Kind.CAUSAL)
+                count_parameters(describe_gguf(Path(folder) / gguf_file), id, Kind.CAUSAL)
         verdict: Verdict = None
     except InputError as error:
         verdict = (error.sentence.key, {n: str(value) for n, value in error.sentence.values.items() if n != "model"})

@@ -157,7 +157,9 @@ def test_a_result_is_dimmed_and_says_so_while_the_settings_differ(visit: Any) ->
     seen.write("the keys to the cabinet")
     stale.wait_for(state="visible", timeout=5_000)
     seen.page.wait_for_function(
-        "getComputedStyle(document.querySelector('.stage.moved .ecco-hover-strip')).opacity < 0.5", timeout=5_000
+        "(strip => strip && getComputedStyle(strip).opacity < 0.5)"
+        "(document.querySelector('.stage.moved .ecco-hover-strip'))",
+        timeout=5_000,
     )
     seen.write("the keys to")
     stale.wait_for(state="hidden", timeout=5_000)

@@ -107,7 +107,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
         if len(found.result.layers) == 1:
             return
         asked = found.request.ask("layer-overview", LayerPredictionsSettings())
-        for said in follow(runner, asked, language):
+        for said in follow(runner, asked, language, SHORT_SECONDS):
             # Nothing is computed by then.
             is_long = said.expected is not None and said.expected > SHORT_SECONDS and said.answer is None
             if is_long or said.is_error:
