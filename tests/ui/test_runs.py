@@ -41,4 +41,4 @@ def test_every_step_on_the_model_knows_how_long_the_run_will_take(save_model: Ca
     expected = expect_seconds(model, REQUEST, read_prompt(model, REQUEST.text, REQUEST.generation))
     assert {step.expected for step in steps} == {expected}
     assert len(steps) > 3
-    assert next(iter(follow(dispatcher, REQUEST, "en"))).notice["kind"] == "busy"
+    assert next(iter(follow(dispatcher, REQUEST, "en", long_seconds=-1.0))).notice["kind"] == "busy"
