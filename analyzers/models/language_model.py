@@ -21,7 +21,7 @@ from analyzers.models.dissection import dissect
 from analyzers.models.library import Config, Kwargs, Module, Output, Tokenizer
 from analyzers.models.neurons import find_down_projections
 from analyzers.models.token_reader import TokenReader
-from analyzers.models.tokenizing import told_of_panic
+from analyzers.models.tokenizing import find_around, told_of_panic
 from analyzers.models.weights import count_bytes, device_of, dtype_of
 
 State: TypeAlias = tuple[int, Output, Output]
@@ -91,7 +91,7 @@ class LanguageModel:
             (id for id in candidates if id is not None and id < _n_rows(self.anatomy.embedding)), 0
         )
         """The token that stands for absence: padding, else end of text."""
-        self.around = _find_around(tokenizer)
+        self.around = find_around(tokenizer, PROBE)
         """What the tokenizer puts before and after every text."""
         self.facts = ModelFacts(
             id=id,
@@ -185,8 +185,7 @@ class LanguageModel:
         characters = [c for c in dict.fromkeys(text) if not c.isspace() or c in "\x0b\x0c\x1c\x1d\x1e\x1f\x85"]
         if not characters:
             return ""
-        with told_of_panic(self.facts.id):
-            read = self.tokenizer(characters, add_special_tokens=False).input_ids
+        read = [self._ids(character, is_target=False) for character in characters]
         return "".join(
             c
             for c, ids in zip(characters, read, strict=True)
@@ -301,14 +300,6 @@ class LanguageModel:
 def _n_rows(table: torch.nn.Module) -> int:
     """How many ids an embedding has a vector for."""
     return int(next(table.parameters()).shape[0])
-
-
-def _find_around(tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """What a tokenizer puts before and after a text."""
-    text, bare = (tuple(tokenizer(PROBE, add_special_tokens=added).input_ids) for added in (True, False))
-    starts = range(len(text) - len(bare) + 1)
-    start = next((i for i in starts if text[i : i + len(bare)] == bare), 0)
-    return text[:start], text[start + len(bare) :] if text[start : start + len(bare)] == bare else ()
 
 
 def _find_opening(generation: Config, config: Config) -> tuple[int, ...]:

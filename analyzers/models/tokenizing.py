@@ -78,6 +78,14 @@ def load_tokenizer(folder: Path, id: str) -> Tokenizer:
     raise failures[0]
 
 
+def find_around(tokenizer: Tokenizer, text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The ids that a tokenizer puts before and after a text, `text` being any that it cuts alike with them and without."""
+    whole, bare = (tuple(tokenizer(text, add_special_tokens=added).input_ids) for added in (True, False))
+    starts = range(len(whole) - len(bare) + 1)
+    start = next((i for i in starts if whole[i : i + len(bare)] == bare), 0)
+    return whole[:start], whole[start + len(bare) :] if whole[start : start + len(bare)] == bare else ()
+
+
 @contextmanager
 def told_of_panic(id: str) -> Iterator[None]:
     """Raises InputError where the tokenizers library breaks down on a text: its panics are no `Exception`."""
