@@ -168,4 +168,8 @@ def stub_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StubHu
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub-cache"))
         monkeypatch.setattr(hub_probe, "HUB", hub_probe.HubProbe())
         yield hub
+        # A download that goes on would close the one connection that huggingface_hub has, and with it that of the next test.
+        for thread in threading.enumerate():
+            if thread.name in ("download", "hub-question", "model-load"):
+                thread.join(5)
         assert hub.tokens == [], "the operator's token was sent"

@@ -349,7 +349,7 @@ def test_a_cached_file_that_is_cut_short_is_fetched_anew_once(tiny: StubHub) -> 
     whole = file.read_bytes()
     file.write_bytes(whole[:50_000])
     assert ModelStore(Resolver(any_hub_id=True)).load(ID, "cpu").facts.id == ID
-    assert tiny.sent("model.safetensors") in (2, 3)  # huggingface_hub tries again where a connection is closed
+    assert tiny.sent("model.safetensors") == 2
     assert (folder / "model.safetensors").read_bytes() == whole
     (folder / "model.safetensors").resolve().write_bytes(whole[:50_000])
     tiny.repositories[ID].files["model.safetensors"] = whole[:60_000]
