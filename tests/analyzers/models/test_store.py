@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from analyzers.common import memory
 from analyzers.common.errors import InputError
 from analyzers.models import loading, room
+from analyzers.models import store as store_module
 from analyzers.models.store import ModelStore
 from analyzers.sources import hub, hub_probe, local_files
 from analyzers.sources.catalog import CATALOG
@@ -551,3 +552,14 @@ def test_a_job_that_fails_is_over() -> None:
         stumble()
     with store.turn() as lock:
         assert lock.acquire(timeout=0.01)
+
+
+def test_a_load_that_does_not_end_is_given_up(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = threading.Event()
+    monkeypatch.setattr(store_module, "LOAD_SECONDS", 0)
+    monkeypatch.setattr(ModelStore, "load", lambda *_, **__: ended.wait(10))
+    try:
+        with pytest.raises(InputError, match="tiny was still not loaded after 0 seconds"):
+            list(ModelStore(Resolver(models_folder=models)).load_in_steps("tiny", "cpu"))
+    finally:
+        ended.set()

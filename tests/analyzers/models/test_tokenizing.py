@@ -304,3 +304,18 @@ def test_a_file_without_a_decoder_has_its_marks_undone_all_the_same(tmp_path: Pa
     assert read.decode(ids).lower() == "the keys to london"
     tokens = TokenReader(read).tokens_of(ids)
     assert "".join(token.text for token in tokens).lower() == "the keys to london"
+
+
+def test_a_panic_of_the_tokenizers_library_is_a_sentence() -> None:
+    """It is no `Exception`: nobody would hear of it, and the visitor wait for ever."""
+
+    class PanicException(BaseException):
+        pass
+
+    with (
+        pytest.raises(InputError, match="The tokenizer of tiny cannot read this text"),
+        tokenizing.told_of_panic("tiny"),
+    ):
+        raise PanicException
+    with pytest.raises(KeyboardInterrupt), tokenizing.told_of_panic("tiny"):
+        raise KeyboardInterrupt
