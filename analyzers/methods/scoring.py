@@ -116,11 +116,14 @@ def share_among_tokens(
     hidden: Float[Tensor, "some_groups explained"], question: Question
 ) -> tuple[Float[Tensor, "explained position"], Float[Tensor, "explained position"]]:
     """The drop of each group shared equally among its tokens that the explained one could see, and the scalar without
-    that group."""
+    that group. A group that is the baseline already drops nothing, whatever is left of rounding."""
     values = question.values
+    is_changed = (question.embedded != question.baseline).any(-1).tolist()
     scores = values.new_zeros(len(values), question.embedded.shape[0])
     without = values.unsqueeze(1).repeat(1, question.embedded.shape[0])
     for number, group in enumerate(question.groups[: len(hidden)]):
+        if not any(is_changed[position] for position in group):
+            continue
         for row, positions in enumerate(question.seen):
             both = sorted(set(group).intersection(positions))
             for position in both:

@@ -57,6 +57,17 @@ def test_signed_sums_have_no_shares(gpt2: LanguageModel, method: str) -> None:
     assert (result.scores > 0).any()
 
 
+@pytest.mark.parametrize("family", ["gpt2", "t5", "bart"])
+def test_a_token_that_is_the_baseline_already_has_no_effect(family: str) -> None:
+    """Not even that of rounding, whose sign would be told."""
+    model = tiny_model(family)
+    completion = completed(model, "the <|end|> keys", generate=2)
+    result = explain(model, completion, method="occlusion", aggregate="sum")
+    absent = [at for at, id in enumerate(completion.ids[: result.scores.shape[1]]) if id == model.baseline_id]
+    assert absent
+    assert (result.scores[:, absent] == 0).all()
+
+
 def test_probability_and_log_probability_give_the_same_gradient_map(any_model: LanguageModel) -> None:
     maps = [explain(any_model, method="gradient", target=t).shares for t in ("probability", "log-probability")]
     np.testing.assert_allclose(maps[0], maps[1], atol=1e-5)
