@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from analyzers.common.languages import Language
 from analyzers.common.settings import LayerPredictionsSettings, RankingsSettings, SaliencySettings
@@ -17,6 +17,19 @@ from ui.links import write_link
 from ui.tabs.tab import AnyTab
 from ui.texts import say
 from ui.values import Options, Updates, Value
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What the shared controls asked for, whatever the tab."""
+
+    model: str | None
+    text: str
+    generation: object
+
+    @classmethod
+    def of(cls, request: AnyRequest) -> Shared:
+        return cls(request.model, request.text, request.generation)
 
 
 def is_answered(before: AnyAnswer, asked: AnyRequest, position: int | None) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import gradio as gr
 
 from analyzers.common.errors import InputError
 from analyzers.common.languages import Language
+from analyzers.common.sentences import Sentence
 from analyzers.serving.dispatch import AnyAnswer, Step
 from analyzers.serving.request import AnyRequest
 from analyzers.serving.sharing import SharedRuns
@@ -24,7 +25,7 @@ from ui.events import index_of
 from ui.examples import EXAMPLES, Example, StandIn
 from ui.links import asks_for_view
 from ui.opening import find_view
-from ui.questions import ask, describe_question, end_question, is_answered, name_question, values_of
+from ui.questions import Shared, ask, describe_question, end_question, is_answered, name_question, values_of
 from ui.ready import requests_of
 from ui.runs import QUIET, describe_step, follow, on_the_model
 from ui.tabs.tab import AnyTab, SideRun
@@ -54,19 +55,6 @@ def on_tab(name: str) -> str:
 }}"""
 
 
-@dataclass(frozen=True)
-class Shared:
-    """What the shared controls asked for, whatever the tab."""
-
-    model: str | None
-    text: str
-    generation: object
-
-    @classmethod
-    def of(cls, request: AnyRequest) -> Shared:
-        return cls(request.model, request.text, request.generation)
-
-
 def connect(
     runner: SharedRuns,
     controls: Controls,
@@ -83,7 +71,7 @@ def connect(
     selected = gr.State(tabs[0].analysis)
     was_elsewhere = gr.State(False)  # before a tab was chosen: Gradio also chooses the first one when the page opens
     last_shared = gr.State(None)  # None before the first run
-    begun = gr.State("")  # the name of the last question
+    begun = gr.State(("", 0))  # the name of the last question, and how many answers it has
     address = gr.State(None)  # the query that the page was opened with
     heading_of = {tab.analysis: heading for tab, heading in zip(tabs, headings, strict=True)}
     stand_in = gr.State(None)  # of the last example, where another model runs than it was tried on
@@ -91,6 +79,9 @@ def connect(
     buttons = [controls.run, *stops]
     idle = {controls.run: gr.update(visible=True), **{stop: gr.update(visible=False) for stop in stops}}
     busy = {controls.run: gr.update(visible=False), **{stop: gr.update(visible=True) for stop in stops}}
+
+    def tab_of(values: Updates) -> AnyTab:
+        return next((tab for tab in tabs if tab.analysis == values[selected]), tabs[0])
 
     def read_request(tab: AnyTab, values: Updates, position: int | None) -> tuple[AnyRequest, ...]:
         """The run, and the one beside it if there is one. Raises InputError."""
@@ -109,7 +100,7 @@ def connect(
         """A run that is expected to take longer than `most_seconds` waits for Run to be pressed."""
         heading, begun_now = heading_of[tab.analysis], name_question(requests[0])
         # Busy with every word: a run from within a tab, which may end meanwhile, brings the buttons back.
-        begins = {heading: {"tab": tab.analysis, "id": begun_now, "line": None}, begun: begun_now}
+        begins = {heading: {"tab": tab.analysis, "id": begun_now, "line": None}, begun: (begun_now, len(requests))}
         yield {**busy, last_shared: Shared.of(requests[0]), pinned: position, **begins}
         answers: list[AnyAnswer] = []
         for request in requests:
@@ -170,7 +161,7 @@ def connect(
 
     def run(request: gr.Request, values: Updates) -> Iterator[Updates]:
         language = language_of(request)
-        tab = next((tab for tab in tabs if tab.analysis == values[selected]), tabs[0])
+        tab = tab_of(values)
         try:
             requests = read_request(tab, values, None)
         except InputError as error:
@@ -295,20 +286,24 @@ def connect(
 
     def say_stopped(request: gr.Request, values: Updates) -> Updates:
         """What was known by then stays, with what it lacks."""
-        language, name = language_of(request), values[selected]
-        answer: AnyAnswer | None = next(values[tab.answer] for tab in tabs if tab.analysis == name)
-        ended = {heading_of[name]: end_question(name, values[begun])}
-        is_of_this_run = answer is not None and name_question(answer.request) == values[begun]
-        missing = getattr(answer.result, "missing", None) if is_of_this_run and answer is not None else None
+        language, tab, (name, n_asked) = language_of(request), tab_of(values), values[begun]
+        answer: AnyAnswer | None = values[tab.answer]
+        updates = {heading_of[tab.analysis]: end_question(tab.analysis, name)}
+        if answer is None or name_question(answer.request) != name:
+            key = "stopped_empty" if answer is None else "stopped_before"
+            return {**updates, controls.status: notice("info", say(key, language)), **idle}
+        if (
+            n_asked == 1
+        ):  # its last picture may have been on its way to the page, which hears nothing of the run any more
+            updates |= show(tab, [answer], values[pinned], language, (answer.request,))
+        missing: Sentence | None = getattr(answer.result, "missing", None)
         lines = [] if missing is None else [missing.say(language)]
-        key = "stopped" if is_of_this_run else "stopped_empty" if answer is None else "stopped_before"
-        return {controls.status: notice("info", say(key, language), *lines), **idle, **ended}
+        return {**updates, controls.status: notice("info", say("stopped", language), *lines), **idle}
 
     # Cancelled first and said after it, or a last word of the run would come after "Stopped".
-    answers = {selected, begun, *(tab.answer for tab in tabs)}
+    answers = {selected, begun, pinned, *(tab.answer for tab in tabs)}
     for stop in stops:
-        cancelled = stop.click(None, cancels=runs)
-        cancelled.then(say_stopped, answers, [*buttons, controls.status, *headings], queue=False, **QUIET)
+        stop.click(None, cancels=runs).then(say_stopped, answers, outputs, queue=False, **QUIET)
 
     def greet(query: object, request: gr.Request) -> Updates:
         """The page opens on what its address asks for, which `open_link` then does, else on the first experiment, where its
