@@ -29,6 +29,7 @@ State: TypeAlias = tuple[int, Output, Output]
 _TOKENIZING = threading.Lock()  # a tokenizer may be switched to the target's side for the time of a call
 PROBE = "The cat sat on the mat because it was tired."
 MASK = "[MASK]"
+NO_LIMIT = 2**31  # of positions, where nothing is said
 """How a user writes the mask, whatever the vocabulary calls it."""
 SEAMS = ("\n", ".", "。", "x", "1", "あ")
 """What a word is read after: the first of them that it does not run into."""
@@ -315,12 +316,13 @@ def _find_opening(generation: Config, config: Config) -> tuple[int, ...]:
 def _max_positions(module: Module, config: Config, tokenizer: Tokenizer) -> int:
     """How many tokens the model reads: what its configuration and its tokenizer say, less the rows that a padded table of
     positions keeps for itself (RoBERTa)."""
-    n = int(getattr(config, "max_position_embeddings", None) or 2**31)
+    n = int(getattr(config, "max_position_embeddings", None) or NO_LIMIT)
     for part in module.modules():
         if isinstance(part, torch.nn.Embedding) and part.num_embeddings == n and part.padding_idx is not None:
             n -= part.padding_idx + 1
             break
-    return int(min(n, tokenizer.model_max_length))
+    told = tokenizer.model_max_length
+    return min(one for one in (n, int(told) if isinstance(told, (int, float)) else 0, NO_LIMIT) if one > 0)
 
 
 def check_text(text: str, name: str) -> None:

@@ -6,10 +6,11 @@ import errno
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -54,8 +55,8 @@ transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
 
 BROKEN = (
-    OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, ImportError,
-    SafetensorError, StrictDataclassError,
+    OSError, ValueError, LookupError, RuntimeError, TypeError, AttributeError, ImportError, ArithmeticError,
+    AssertionError, SafetensorError, StrictDataclassError,
 )  # fmt: skip
 """What the libraries raise for files that are no model; the last two descend from Exception alone."""
 
@@ -134,6 +135,7 @@ def load_model(
     missing = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
     if missing and not (not kind.predicts and _are_unread(module, missing, tokenizer)):
         raise InputError("model_missing_weights", model=id, n=len(missing), example=missing[0])
+    _check_layers(module, info["unexpected_keys"], id)
     for name, weight in iterate_weights(module):
         # The least and the greatest show NaN and infinity too, ten times as fast as a look at each number.
         if weight.numel() and not bool(torch.isfinite(torch.stack(torch.aminmax(weight))).all()):
@@ -150,6 +152,17 @@ def load_model(
         return model
     upcast_tail_to_float32(module, model.anatomy.blocks[-1], model.run_probe)
     return LanguageModel(module, tokenizer, id, kind=kind, revision=revision)  # proved again, as it is now
+
+
+def _check_layers(module: Module, unexpected: Iterable[str], id: str) -> None:
+    """Refuse files that hold weights of more blocks than the configuration describes: the model would lack its last ones,
+    and say so nowhere. Raises InputError."""
+    lists = {name: len(part) for name, part in module.named_modules() if isinstance(part, torch.nn.ModuleList)}
+    for key in sorted(unexpected):
+        found = re.match(r"(?:.*\.)?(\w+)\.(\d{1,9})\.", key)
+        n = next((n for name, n in lists.items() if found and f".{name}".endswith(f".{found[1]}")), None)
+        if found and n is not None and int(found[2]) >= n:
+            raise InputError("model_more_layers", model=id, held=int(found[2]) + 1, example=key[:80], described=n)
 
 
 def _unusable(error: Exception, id: str) -> InputError:
@@ -176,9 +189,15 @@ def count_model_parameters(source: Source, files: ModelFiles) -> int:
     if files.config is None:  # a GGUF file, which says it itself
         return files.n_numbers
     n = count_parameters(files.config, source.id, check_kind(source, files))
-    if n > SPARE_TIMES * files.n_numbers + SPARE:  # before memory is taken for what could only be missing
-        raise InputError("model_not_in_files", model=source.id, n=f"{n:,}", held=f"{files.n_numbers:,}")
+    check_held(n, files, source.id)
     return n
+
+
+def check_held(n: int, files: ModelFiles, id: str) -> None:
+    """Refuse a model of `n` weights whose files cannot hold them, before memory is taken for what could only be missing.
+    Raises InputError."""
+    if n > SPARE_TIMES * files.n_numbers + SPARE:
+        raise InputError("model_not_in_files", model=id, n=f"{n:,}", held=f"{files.n_numbers:,}")
 
 
 @torch.no_grad()
@@ -273,9 +292,16 @@ def _convert_once(folder: Path, gguf_file: str, id: str) -> Path:
         reason = os.strerror(errno.ENOSPC)
         raise InputError("conversion_failed", model=id, megabytes=n_bytes // 10**6, reason=reason)
     shutil.rmtree(target, ignore_errors=True)
-    module = AutoModelForCausalLM.from_pretrained(
-        folder, gguf_file=gguf_file, dtype=torch.float32, local_files_only=True, trust_remote_code=False
+    module, info = AutoModelForCausalLM.from_pretrained(
+        folder,
+        gguf_file=gguf_file,
+        dtype=torch.float32,
+        local_files_only=True,
+        trust_remote_code=False,
+        output_loading_info=True,
     )
+    if missing := sorted(info["missing_keys"]):
+        raise InputError("model_missing_weights", model=id, n=len(missing), example=missing[0])
     tokenizer = AutoTokenizer.from_pretrained(
         folder, gguf_file=gguf_file, local_files_only=True, trust_remote_code=False
     )

@@ -27,7 +27,7 @@ from analyzers.sources.gguf_cache import cache_folder
 from analyzers.sources.model_files import LARGEST_CONFIG, Json, check_config, numbers_in
 from analyzers.sources.source import Source, inspect_files
 
-SECONDS = 8
+SECONDS = 6
 """Of the processor that a trial may use, so that a busy machine refuses nobody; of the clock, `PATIENCE` times as many."""
 PATIENCE = 3
 START_SECONDS = 60.0
@@ -117,21 +117,18 @@ def _plain_files(source: Source, folder: Path) -> list[Path]:
     """The files of a model. Raises InputError for a pipe, a device, or a link that leaves the folder (of the Hub's cache: the
     repository's). Opens none."""
     home = folder.parent.parent if folder.parent.name == "snapshots" else folder
-    found = []
+    found, name = [], folder.name
     try:
         for path in sorted(folder.iterdir()):
-            if source.gguf_file is not None and path.name != source.gguf_file:
-                continue
-            if path.is_dir():
+            name = path.name
+            if source.gguf_file not in (None, name) or path.is_dir():
                 continue
             real = path.resolve()
             if not stat.S_ISREG(real.stat().st_mode) or not real.is_relative_to(home.resolve()):
-                raise InputError("file_not_plain", model=source.id, file=path.name[:80])
+                raise InputError("file_not_plain", model=source.id, file=name[:80])
             found.append(path)
-    except (OSError, RuntimeError) as error:
-        raise InputError(
-            "file_not_plain", model=source.id, file=Path(getattr(error, "filename", "") or "?").name
-        ) from error
+    except (OSError, RuntimeError) as error:  # a link to itself is an error of its own in each version of Python
+        raise InputError("file_not_plain", model=source.id, file=name[:80]) from error
     return found
 
 
@@ -187,7 +184,13 @@ def _try_here(
     config: dict[str, Any] | None,
 ) -> None:
     """In the process apart: every word of what is read is told before it is read."""
-    from analyzers.models.loading import check_kind, count_model_parameters, count_parameters, describe_gguf
+    from analyzers.models.loading import (
+        check_held,
+        check_kind,
+        count_model_parameters,
+        count_parameters,
+        describe_gguf,
+    )
     from analyzers.models.tokenizing import HARD_TEXTS, load_tokenizer
 
     out.send(("begins",))
@@ -211,7 +214,7 @@ def _try_here(
                     tokenizer(text)
                 tokenizer(" ".join(HARD_TEXTS))
             else:
-                count_parameters(describe_gguf(Path(folder) / gguf_file), id, Kind.CAUSAL)
+                check_held(count_parameters(describe_gguf(Path(folder) / gguf_file), id, Kind.CAUSAL), files, id)
         verdict: Verdict = None
     except InputError as error:
         verdict = (error.sentence.key, {n: str(value) for n, value in error.sentence.values.items() if n != "model"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ FIXED = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q"
 STRING, ARRAY = 8, 9
 LONGEST_STRING = 2**20
 MOST_TENSORS = 100_000
+MOST_IN_A_BYTE = 8
+"""Weights; no type takes less than a bit and a half of each."""
 MOST = {
     "block_count": 2_000,
     "embedding_length": 1_000_000,
@@ -45,7 +48,8 @@ def read_gguf_header(file: Path, id: str) -> GgufHeader:
     try:
         with file.open("rb") as stream:
             values, shapes, names, last = _walk(stream)
-            is_cut = stream.tell() + last > file.stat().st_size
+            n_parameters = sum(math.prod(shape) for shape in shapes)
+            is_cut = max(stream.tell() + last, n_parameters / MOST_IN_A_BYTE) > file.stat().st_size
     except (OSError, ValueError, struct.error, MemoryError, OverflowError) as error:
         reason = f"{file.name} is not a whole GGUF file"
         raise InputError("model_broken", model=id, reason=reason) from error
@@ -56,15 +60,28 @@ def read_gguf_header(file: Path, id: str) -> GgufHeader:
         value = values.get(f"{architecture}.{name}", 0)
         if isinstance(value, (int, float)) and value > most:
             raise InputError("model_absurd", model=id, name=name, value=f"{value:,}"[:30], most=f"{most:,}")
+    _check_blocks(values, names, architecture, id)
     _check_positions(values, names, architecture, id)
     of = {name: values.get(f"tokenizer.ggml.{name}") for name in ("model", "pre", "add_space_prefix")}
     return GgufHeader(
         architecture,
-        sum(math.prod(shape) for shape in shapes),
+        n_parameters,
         str(of["model"] or "?")[:40],
         str(of["pre"] or "")[:40],
         of["add_space_prefix"] is not False,
     )
+
+
+def _check_blocks(values: dict[str, object], names: list[str], architecture: str, id: str) -> None:
+    """Refuse a file that says another number of blocks than it holds: what is not there would be drawn at random, what is
+    not asked for dropped. Raises InputError."""
+    held = {int(found[1]): name for name in names if (found := re.match(r"blk\.(\d{1,9})\.", name))}
+    described = values.get(f"{architecture}.block_count")
+    if held and described == max(held) + 1 == len(held):
+        return
+    example = held[max(held)][:80] if held else "—"
+    shown = f"{described:,}" if isinstance(described, int) else "—"
+    raise InputError("model_more_layers", model=id, held=len(held), example=example, described=shown)
 
 
 def _check_positions(values: dict[str, object], names: list[str], architecture: str, id: str) -> None:

@@ -9,13 +9,14 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from analyzers.common.errors import InputError
 from analyzers.common.kinds import Kind
 from analyzers.sources.catalog import BYTE_LEVEL, TOKENIZERS
-from analyzers.sources.gguf_header import read_gguf_header
+from analyzers.sources.gguf_header import MOST_TENSORS, read_gguf_header
 
 Json: TypeAlias = Mapping[str, Any]
 """An object of JSON."""
@@ -31,6 +32,7 @@ MOST: tuple[tuple[str, int], ...] = (
 """What a configuration's numbers may be at most, by name: far above any model, and small enough to build one without
 weights. What they come to is checked against the memory after that."""
 INDEX = "model.safetensors.index.json"
+ADAPTER = "adapter_config.json"
 DISCRIMINATORS = ("Electra", "Funnel", "Splinter")
 BOTH_WAYS = frozenset({
     "albert", "bert", "big_bird", "camembert", "convbert", "data2vec-text", "deberta", "deberta-v2", "distilbert",
@@ -141,7 +143,7 @@ def check_config(config: Json, id: str) -> None:
             if isinstance(value, (int, float)) and not isinstance(value, bool):
                 most = next((most for pattern, most in MOST if re.search(pattern, name)), math.inf)
                 if value > most:
-                    raise InputError("model_absurd", model=id, name=name, value=f"{value:,}"[:30], most=f"{most:,}")
+                    raise InputError("model_absurd", model=id, name=name, value=_show(value), most=f"{most:,}")
     except RecursionError as error:
         raise InputError("model_broken", model=id, reason="config.json is nested too deeply") from error
 
@@ -164,20 +166,22 @@ def check_tokenizer(names: Collection[str], id: str, config: Json) -> None:
 def choose_weights(names: Collection[str], index: Json | None, id: str) -> tuple[str, ...]:
     """The files among `names` that hold the weights as safetensors; `index` is what lists several of them.
 
-    Raises InputError where there are none, or one that is listed is missing.
+    Raises InputError where there are none, one that is listed is missing, or they are an adapter's.
     """
+    if ADAPTER in names:  # ignored, or, where peft is installed, read with the model that it names
+        raise InputError("model_adapter", model=id, file=ADAPTER)
     if "model.safetensors" in names:
         return ("model.safetensors",)
     if index is not None:
         listed = index.get("weight_map")
-        files = set(listed.values()) if isinstance(listed, dict) and listed else {None}
+        files = {str(name) for name in listed.values()} if isinstance(listed, dict) and listed else {""}
         # A listed name must be the name of a file that is there: it cannot lead anywhere else.
-        absent = sorted(str(name) for name in files if name not in names)
+        absent = files.difference(names)
         if absent:
             raise InputError(
                 "model_broken", model=id, reason=f"{len(absent)} of its {len(files)} weight files are missing"
             )
-        return tuple(sorted(str(name) for name in files))
+        return tuple(sorted(files))
     if any(name.endswith((".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")) for name in names):
         raise InputError("model_pickles_only", model=id)
     raise InputError("model_no_weights", model=id)
@@ -200,6 +204,8 @@ def read_header(file: Path, id: str) -> Header:
         n_by_type = Counter[str]()
         with safe_open(file, "np") as opened:  # reads the header alone, and holds it against the file's size
             names = tuple(opened.keys())
+            if len(names) > MOST_TENSORS:
+                raise InputError("model_broken", model=id, reason=f"{file.name} lists {len(names):,} tensors")
             for tensor in map(opened.get_slice, names):
                 n_by_type[tensor.get_dtype()] += math.prod(tensor.get_shape())
     except (OSError, SafetensorError) as error:
@@ -240,6 +246,11 @@ def _every(config: Json) -> Iterator[tuple[str, object]]:
                 yield from _every(part)
             elif isinstance(value, list) and isinstance(part, (int, float)):
                 yield str(name), part
+
+
+def _show(number: int | float) -> str:
+    shown = f"{number:,}"
+    return shown if len(shown) <= 24 else f"{Decimal(number):.1E}"
 
 
 def numbers_in(config: Json) -> Iterator[tuple[str, int | float]]:
