@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from analyzers.common.errors import InputError
 from analyzers.common.languages import Language, choose_language
+from analyzers.common.limits import REFUSED
 from analyzers.common.parameters import Setting
 from analyzers.common.waiting import choose_waiting_policy
 from analyzers.models.placement import PRECISIONS
@@ -41,7 +42,10 @@ def main(arguments: list[str] | None = None) -> int:
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # the libraries' progress bars; read when they are imported
     choose_waiting_policy()
-    given = _parser().parse_args(arguments)
+    given = _parser().parse_args(_as_typed(sys.argv[1:] if arguments is None else arguments))
+    if REFUSED is not None:
+        _complain(REFUSED.say(_language()))
+        return 2
     if given.models:
         return _list_models(as_json=given.json)
     if given.prepare:
@@ -69,6 +73,11 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         print(table(answer, language))
     return 0
+
+
+def _as_typed(arguments: list[str]) -> list[str]:
+    """Under a locale that knows ASCII alone, Python hands on the bytes of anything else: they are UTF-8."""
+    return [os.fsencode(argument).decode("utf-8", "surrogateescape") for argument in arguments]
 
 
 def _complain(sentence: str) -> None:

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from gradio.route_utils import FnIndexInferError
+from starlette.exceptions import HTTPException
+
 from ui.errors import LANGUAGE_HEADER, language_among
 from ui.listeners import LISTENERS, Listeners, stream_of
 from ui.texts import say
@@ -129,7 +132,7 @@ class Gate:
 
         stream = stream_of(_inner_path(scope), scope.get("query_string", b"").decode("latin-1"))
         if stream is None or scope["method"] != "GET":
-            await self.app(scope, replay, send_guarded)
+            await self._pass_on(scope, replay, send_guarded, headers)
             return
         self.listeners.open(stream)
         hanging_up = asyncio.Event()
@@ -145,11 +148,25 @@ class Gate:
             return {"type": "http.disconnect"}
 
         try:
-            await self.app(scope, tell, send_guarded)
+            await self._pass_on(scope, tell, send_guarded, headers)
         finally:
             heard.cancel()
             if not hanging_up.is_set():
                 self.listeners.close(stream)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send, headers: dict[str, str]) -> None:
+        """To Gradio, which ends in two hundred lines of the log where it cannot read a body, and where it refuses a stream that
+        it knows nothing of once its answer has begun."""
+        try:
+            await self.app(scope, receive, send)
+        except (LookupError, ValueError, TypeError, ArithmeticError, FnIndexInferError):
+            if scope["method"] in ("GET", "HEAD"):
+                raise
+            await _answer(send, 400, "gate_unread", headers)
+        except RuntimeError as error:
+            if not isinstance(error.__cause__, HTTPException):
+                raise
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _hear(self, receive: Receive, stream: str, hanging_up: asyncio.Event) -> None:
         """Until whoever listens to a stream hangs up, which is known at once though nothing is said meanwhile."""

@@ -11,6 +11,7 @@ from analyzers.serving.sharing import SharedRuns
 from ui.components.heading import Heading
 from ui.components.top_bar import TopBar
 from ui.controls import build_controls
+from ui.downloads import say_goodbye
 from ui.endpoints import add_endpoints
 from ui.gate import Gate, Names
 from ui.gradio_patches import Page
@@ -92,5 +93,6 @@ def build_app(runner: SharedRuns) -> gr.Blocks:
                 items.append(item)
         connect(runner, controls, tabs, items, tab_bar, headings, pinned, bar, app.load)
         add_endpoints(runner)
+        app.unload(say_goodbye)
     app.queue(max_size=LIMITS.queue, default_concurrency_limit=4, api_open=False)
     return app

@@ -9,17 +9,19 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from analyzers.common.errors import InputError
-from analyzers.common.limits import LIMITS
+from analyzers.common.limits import LIMITS, REFUSED, unknown_variables
 from analyzers.common.threads import start
 from analyzers.common.waiting import choose_waiting_policy
 from analyzers.models.placement import PRECISIONS, check_precision
 from analyzers.sources import catalog, hub_probe
-from analyzers.sources.resolver import Resolver
+from analyzers.sources.resolver import Resolver, is_utf8
 
 if TYPE_CHECKING:
     from analyzers.models.store import Store
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from analyzers.serving.sharing import SharedRuns
 
 
+MOST_DESCRIPTORS = 65_536
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
 
 
@@ -36,12 +39,10 @@ def serve(arguments: list[str] | None = None) -> int:
     choose_waiting_policy()
     # Asked now, so that the answer is there when gradio, which takes seconds, is imported.
     start(hub_probe.HUB.answers, "hub-question")
-    if given.models_dir is not None and not given.models_dir.is_dir():
-        print(f"There is no folder {given.models_dir}. Give --models-dir a folder of model folders.", file=sys.stderr)
-        return 2
-    if not given.prepare and (wrong := _cannot_serve(given.host, given.port)) is not None:
+    if (wrong := _cannot_start(given)) is not None:
         print(wrong, file=sys.stderr)
         return 2
+    _take_descriptors()
     if given.prepare:
         from ui.ready import prepare
 
@@ -79,6 +80,7 @@ def serve(arguments: list[str] | None = None) -> int:
 
     app = build_app(runner)
     print(f"Limits: {LIMITS}")
+    _tell_slips(given.models_dir)
     if given.share:
         print("Sharing: anyone with the link can use this machine's models; texts they type are computed here.")
     if resolver.any_hub_id:
@@ -116,6 +118,52 @@ def serve(arguments: list[str] | None = None) -> int:
     finally:
         DOWNLOADS.remove()
     return 0
+
+
+def _cannot_start(given: argparse.Namespace) -> str | None:
+    """What is wrong with the options or with this machine, in a sentence with the way out; None where nothing is."""
+    if REFUSED is not None:
+        return str(REFUSED)
+    if given.models_dir is not None and not given.models_dir.is_dir():
+        return f"There is no folder {given.models_dir}. Give --models-dir a folder of model folders."
+    return None if given.prepare else _cannot_write() or _cannot_serve(given.host, given.port)
+
+
+def _cannot_write() -> str | None:
+    try:
+        folder = Path(os.environ.get("GRADIO_TEMP_DIR") or Path(tempfile.gettempdir()) / "gradio")
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        where = getattr(error, "filename", None) or "the folder for temporary files"
+        return (
+            f"Nothing can be written to {where} ({error.strerror}). "
+            "Set GRADIO_TEMP_DIR, or TMPDIR, to a folder that can be written."
+        )
+    return None
+
+
+def _take_descriptors() -> None:
+    """As many open connections as the system allows: each visitor's page holds some."""
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+        if soft != resource.RLIM_INFINITY and soft < most:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def _tell_slips(models_folder: Path | None) -> None:
+    """What was meant and does not count."""
+    for name in unknown_variables(os.environ):
+        print(
+            f"There is no setting {name}; it changes nothing. docs/limits.md lists those that there are.",
+            file=sys.stderr,
+        )
+    for path in () if models_folder is None else sorted(models_folder.iterdir()):
+        if not is_utf8(path.name):
+            print(f"{os.fsencode(path.name)!r} is left out: its name is not UTF-8. Rename it.", file=sys.stderr)
 
 
 def _cannot_serve(host: str, port: int) -> str | None:

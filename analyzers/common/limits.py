@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
+from analyzers.common.errors import InputError
 from analyzers.common.memory import total_memory
+from analyzers.common.sentences import quote
+
+OTHER_VARIABLES = {"ECCOLENS_CACHE", "ECCOLENS_PASSWORD"}
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much one request may ask for. Raises ValueError where the values contradict each other."""
+    """How much one request may ask for. Raises InputError where the values contradict each other."""
 
     characters: int = 20_000
     """Read from the user before anything is tokenised (a million CJK characters cost ten seconds)."""
@@ -36,9 +42,9 @@ class Limits:
         for item in fields(self):
             value = getattr(self, item.name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"limit {item.name} must be a whole number of at least 1; it is {value!r}")
+                raise InputError("limit_no_number", name=f"ECCOLENS_{item.name.upper()}", value=quote(str(value)))
         if self.new_tokens >= min(self.tokens_cpu, self.tokens_gpu):
-            raise ValueError("limit new_tokens must be below tokens_cpu and tokens_gpu, or no prompt fits")
+            raise InputError("limits_contradict")
 
     def tokens(self, device: str) -> int:
         return self.tokens_cpu if device == "cpu" else self.tokens_gpu
@@ -48,16 +54,31 @@ class Limits:
 
 
 def read_limits(environment: dict[str, str] | None = None) -> Limits:
-    """The defaults, overridden by `ECCOLENS_<NAME>` variables. Raises ValueError on a bad one."""
+    """The defaults, overridden by `ECCOLENS_<NAME>` variables. Raises InputError on a bad one."""
     environment = dict(os.environ) if environment is None else environment
     given: dict[str, int] = {}
     for item in fields(Limits):
         raw = environment.get(f"ECCOLENS_{item.name.upper()}")
         if raw is not None:
-            if not raw.strip().isdigit():
-                raise ValueError(f"ECCOLENS_{item.name.upper()} must be a whole number; it is {raw!r}")
+            if not re.fullmatch(r"\s*[0-9]{1,15}\s*", raw):
+                raise InputError("limit_no_number", name=f"ECCOLENS_{item.name.upper()}", value=quote(raw))
             given[item.name] = int(raw)
     return Limits(**given)
 
 
-LIMITS = read_limits()
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Names that look like a setting of this app and are none: a slip of the pen would go unseen."""
+    known = {f"ECCOLENS_{item.name.upper()}" for item in fields(Limits)} | OTHER_VARIABLES
+    return sorted(name for name in environment if name.startswith("ECCOLENS_") and name not in known)
+
+
+def _read_or_explain() -> tuple[Limits, InputError | None]:
+    try:
+        return read_limits(), None
+    except InputError as error:
+        return Limits(), error
+
+
+LIMITS, REFUSED = _read_or_explain()
+"""`REFUSED` says what is wrong with the environment's, of which none counts then: what is started by a person says so and
+ends."""

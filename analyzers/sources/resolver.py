@@ -57,14 +57,14 @@ class Resolver:
 
     def local_names(self) -> tuple[str, ...]:
         """What the operator named, then what the models folder holds: sub-folders with a model, GGUF files in it or in a
-        sub-folder."""
+        sub-folder. One whose name is not UTF-8 is left out."""
         if self._models_folder is None or not self._models_folder.is_dir():
             return tuple(self._named)
         folders = {path.parent for path in self._models_folder.glob("*/config.json")}
         files = {*self._models_folder.glob("*.gguf"), *self._models_folder.glob("*/*.gguf")}
         found = folders | {file for file in files if file.parent not in folders}
         names = sorted(path.relative_to(self._models_folder).as_posix() for path in found)
-        return (*self._named, *(name for name in names if name not in self._named))
+        return (*self._named, *(name for name in names if name not in self._named and is_utf8(name)))
 
     def names(self) -> tuple[str, ...]:
         """Ids that can be loaded, catalog first."""
@@ -105,6 +105,15 @@ class Resolver:
         if self.any_hub_id:
             raise InputError("hub_id_only", model=quote(model), choices=choices)
         raise InputError("unknown_model" if hub_id is None else "hub_off", model=quote(model), choices=choices)
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a file's name can be sent to a browser."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def default_model() -> str:

@@ -7,10 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gradio.utils import get_upload_folder
+from served import Served, Visit
 
 from ui import downloads
 from ui.downloads import Downloads
@@ -43,6 +47,39 @@ def test_the_oldest_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
         assert Path(str(kept.save("a", "1" * 99))).exists()  # one is always kept
     finally:
         kept.remove()
+
+
+def test_they_go_with_their_session() -> None:
+    kept = Downloads()
+    try:
+        ours, theirs = kept.save("a", "ours", "one"), kept.save("a", "theirs", "other")
+        nobodys = kept.save("a", "of an endpoint")
+        kept.forget("one")
+        kept.forget(None)
+        assert not Path(str(ours)).exists()
+        assert Path(str(theirs)).read_text() == "theirs"
+        assert Path(str(nobodys)).exists()
+    finally:
+        kept.remove()
+
+
+def test_a_page_that_is_closed_takes_its_files_along(browser: Callable[[str], Any], served_app: Served) -> None:
+    """Not at once: the connection may only have broken."""
+
+    def files() -> set[Path]:
+        homes = Path(get_upload_folder()).glob(f"eccolens-{served_app.pid}-*")
+        return {path for home in homes for path in home.rglob("*.csv")}
+
+    before = files()
+    visit = Visit(browser, served_app.address)
+    visit.run("the keys to", 1)
+    own = files() - before
+    assert own
+    visit.close()
+    deadline = time.monotonic() + 30
+    while files() & own and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not files() & own
 
 
 def test_a_full_disk_is_no_file(monkeypatch: pytest.MonkeyPatch) -> None:

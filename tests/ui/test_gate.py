@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import socket
 import time
 import urllib.error
 import urllib.request
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from served import Served
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -207,6 +210,74 @@ def test_the_running_app_has_the_gate(
         urllib.request.urlopen(asked, timeout=10)
     refused.value.close()
     assert refused.value.code == status
+
+
+UNREADABLE = [
+    b"", b"{", b"[]", b"null", b'{"data": 1}', b"\xff", b'{"fn_index": 1e400, "data": []}',
+    b'{"fn_index": -1, "data": [], "session_hash": "a"}', b'{"fn_index": 99999, "data": [], "session_hash": "a"}',
+    b'{"session_hash": {}, "fn_index": "x", "data": []}', b'{"event_id": [1]}', b"[" * 100_000, b'{"a":' * 50_000,
+]  # fmt: skip
+UNKNOWN = [
+    "queue/data", "queue/data?session_hash=nobody", "queue/data?session_hash=%ff%fe", "call/saliency/nothing",
+    "call/saliency/%00", "call/nothing/x", "heartbeat/", "file=/etc/passwd", "file=%00", "file=http://192.0.2.1/x",
+    "info?serialize=maybe", "monitoring/x/y", "upload_progress?upload_id=x", "stream/a/b/c/playlist.m3u8", "deep_link",
+]  # fmt: skip
+
+
+def test_what_gradio_cannot_read_is_no_fault_of_the_app_and_fills_no_log(served_app: Served) -> None:
+    """A line of the log is a traceback's: 200 of them for each such request would fill the disk."""
+    address, before = served_app.address, served_app.log.read_text()
+    asked = [("GET", path, None) for path in UNKNOWN]
+    posts = ("queue/join", "run/predict", "cancel", "reset", "call/saliency", "call/nothing")
+    asked += [("POST", path, body) for path in posts for body in UNREADABLE]
+    for method, path, body in asked:
+        place = urlsplit(address)
+        line = http.client.HTTPConnection(str(place.hostname), place.port, timeout=10)
+        line.request(method, f"/gradio_api/{path}", body, {"Content-Type": "application/json"})
+        answer = line.getresponse()
+        assert answer.status < 500, (method, path, body)
+        if not path.startswith("queue/data"):
+            answer.read()
+        line.close()
+    time.sleep(0.5)
+    assert not (added := served_app.log.read_text()[len(before) :]).count("Traceback"), added[-2_000:]
+
+
+def test_sixty_who_hang_up_at_once_keep_nobody_waiting(served_app: Served) -> None:
+    place = urlsplit(served_app.address)
+    with urllib.request.urlopen(f"{served_app.address}/config", timeout=10) as reply:
+        config = json.load(reply)
+    run = next(one["id"] for one in config["dependencies"] if one["api_visibility"] == "public")
+    for path in ("run/saliency", "run/predict", "queue/join", "call/saliency"):
+        for number in range(60):
+            data = ["the keys to the cabinet are on the table " * 8 + str(number)]
+            body = json.dumps({"data": data, "fn_index": run, "session_hash": f"gone{number}"}).encode()
+            head = f"POST /gradio_api/{path} HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Type: application/json\r\n"
+            with socket.create_connection((place.hostname, place.port), 10) as line:
+                line.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        began = time.monotonic()
+        with urllib.request.urlopen(served_app.address, timeout=10) as page:
+            assert page.status == 200
+        assert time.monotonic() - began < 5, path
+    assert ask_until_there_is_room(served_app.address) == "complete"
+
+
+def ask_until_there_is_room(address: str) -> str:
+    """How a run ends. Who never listens is given up after 1.5 s each: the line is empty soon."""
+    body = json.dumps({"data": ["the keys"]}).encode()
+    call = f"{address}/gradio_api/call/saliency"
+    status = 503
+    deadline = time.monotonic() + 40
+    while status == 503 and time.monotonic() < deadline:
+        line = http.client.HTTPConnection(str(urlsplit(address).hostname), urlsplit(address).port, timeout=10)
+        line.request("POST", urlsplit(call).path, body, {"Content-Type": "application/json"})
+        with line.getresponse() as answer:
+            status, said = answer.status, json.load(answer)
+        line.close()
+        time.sleep(0.5 if status == 503 else 0)
+    with urllib.request.urlopen(f"{call}/{said['event_id']}", timeout=40) as stream:
+        text: str = stream.read().decode()
+    return text.rpartition("event: ")[2].partition("\n")[0]
 
 
 def test_no_event_of_the_page_passes_the_queue_by(address: str) -> None:

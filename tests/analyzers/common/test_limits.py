@@ -23,7 +23,7 @@ def test_a_variable_overrides_its_limit_alone() -> None:
 @pytest.mark.parametrize("raw", ["", "ten", "-1", "1.5", "1e3", "0", "nan", "١٢٣x"])
 @pytest.mark.parametrize("name", [item.name for item in fields(Limits)])
 def test_a_bad_variable_is_refused_by_name(name: str, raw: str) -> None:
-    with pytest.raises(ValueError, match=name if raw == "0" else name.upper()):
+    with pytest.raises(ValueError, match=f"ECCOLENS_{name.upper()}"):
         read_limits({f"ECCOLENS_{name.upper()}": raw})
 
 
