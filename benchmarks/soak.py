@@ -3,9 +3,11 @@
     python benchmarks/soak.py --minutes 5
     python benchmarks/soak.py --minutes 1 --clients 8
 
-The real app in a process of its own, on the two bundled models in turn. Three of ten requests are dropped: the listener
-hangs up, or never comes. Exit status 1 where an answer is an error, or differs from the one that was given before the
-crowd came, or where memory, threads or descriptors end higher than a quarter of the way in by more than their bars.
+The real app in a process of its own, with memory for one of the two bundled models: now and then one asks for the other,
+and the first must be loaded anew for whoever comes next. Each request is a session of its own; three of ten are dropped:
+the listener hangs up, or never comes. Exit status 1 where an answer is an error, or differs from the one that was given
+before the crowd came, or where memory, threads or descriptors of the last quarter lie above those of the second by more
+than their bars (medians: memory goes up and down with the models).
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from pathlib import Path
+from statistics import median
 from urllib.parse import urlsplit
 
 ROOT = Path(__file__).parents[1]
@@ -31,7 +34,8 @@ sys.path.insert(0, str(ROOT))
 from analyzers.serving.request import parameters_of
 
 MEMORY_BAR, THREADS_BAR, DESCRIPTORS_BAR = 100, 30, 40
-"""Megabytes, and numbers, above what there was a quarter of the way in."""
+"""Megabytes, and numbers, that the last quarter may lie above the second."""
+FIGURES = ("memory (MB)", "threads", "descriptors")
 DROPPED = 0.3
 QUESTIONS = [
     ("saliency", {"text": "The keys to the cabinet", "model": "smollm2-135m-instruct", "generate": 1}),
@@ -39,8 +43,12 @@ QUESTIONS = [
     ("layer-predictions", {"text": "Heathrow airport is located in", "model": "smollm2-135m-instruct", "generate": 1}),
     ("rankings", {"text": "1, 1, 2, 3, 5,", "model": "smollm2-135m-instruct", "generate": 3}),
     ("neuron-factors", {"text": "a b c d a b c d a b", "model": "smollm2-135m-instruct", "factors": 2}),
-    ("neuron-factors", {"text": "a cat and a dog and a bird", "model": "minilm-l6", "factors": 2}),
 ]
+OTHER = ("neuron-factors", {"text": "a cat and a dog and a bird", "model": "minilm-l6", "factors": 2})
+CHANGED = 0.01
+"""Share of the questions that are asked of the other model."""
+ROOM = "600"
+"""Megabytes of weights: one of the two models."""
 
 
 def call(address: str, analysis: str, values: dict[str, object]) -> tuple[str, str]:
@@ -98,7 +106,7 @@ def main() -> int:
     server = subprocess.Popen(
         [sys.executable, "app.py", "--port", str(port), "--no-background"],
         cwd=ROOT,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "ECCOLENS_MODEL_MEGABYTES": ROOM},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
@@ -117,6 +125,7 @@ def soak(address: str, pid: int, given: argparse.Namespace) -> int:
         except OSError:
             time.sleep(0.2)
     expected = [ask(address, *question) for question in QUESTIONS]
+    expected_of_other = ask(address, *OTHER)
     counted: Counter[str] = Counter()
     wrong: list[str] = []
     until = time.monotonic() + 60 * given.minutes
@@ -126,7 +135,12 @@ def soak(address: str, pid: int, given: argparse.Namespace) -> int:
         while time.monotonic() < until:
             which = chance.randrange(len(QUESTIONS))
             try:
-                if chance.random() < DROPPED:
+                if chance.random() < CHANGED:
+                    # What was asked before is known, and would load nothing.
+                    ask(address, OTHER[0], {**OTHER[1], "text": f"{OTHER[1]['text']} {chance.random()}"})
+                    counted["equal" if ask(address, *OTHER) == expected_of_other else "unequal"] += 1
+                    counted["changes of model"] += 1
+                elif chance.random() < DROPPED:
                     drop(address, *QUESTIONS[which], chance)
                     counted["dropped"] += 1
                 else:
@@ -145,15 +159,18 @@ def soak(address: str, pid: int, given: argparse.Namespace) -> int:
         seen.append(figures(pid))
     for one in visitors:
         one.join()
-    time.sleep(5)
-    end, early = figures(pid), seen[len(seen) // 4]
     print(", ".join(f"{n} {name}" for name, n in sorted(counted.items())))
     for line in sorted(set(wrong))[:5]:
         print("  ", line)
-    grown = [last - first for first, last in zip(early, end, strict=True)]
-    columns = zip(("memory (MB)", "threads", "descriptors"), early, end, zip(*seen, strict=True), strict=True)
-    for name, first, last, through in columns:
-        print(f"{name}: {first:.0f} a quarter of the way in, {last:.0f} in the end, {max(through):.0f} at most")
+    quarter = max(1, len(seen) // 4)
+    early, late = seen[quarter : 2 * quarter] or seen, seen[-quarter:]
+    grown = []
+    for name, first, last in zip(FIGURES, zip(*early, strict=True), zip(*late, strict=True), strict=True):
+        grown.append(median(last) - median(first))
+        print(f"{name}: {median(first):.0f} in the second quarter, {median(last):.0f} in the last (medians)")
+    print("memory (MB), every 20 s:", *(f"{megabytes:.0f}" for megabytes, _, _ in seen[::4]))
+    time.sleep(5)
+    print("afterwards:", ", ".join(f"{n:.0f} {name}" for name, n in zip(FIGURES, figures(pid), strict=True)))
     bars = (MEMORY_BAR, THREADS_BAR, DESCRIPTORS_BAR)
     is_flat = all(growth <= bar for growth, bar in zip(grown, bars, strict=True))
     return 0 if is_flat and not counted["errors"] and not counted["unequal"] else 1

@@ -11,6 +11,7 @@ from gradio.blocks import BlocksConfig
 from analyzers.serving.analyses import public_analyses
 from analyzers.serving.request import parameters_of
 from ui.errors import language_of, sentence_for
+from ui.listeners import LISTENERS, Mailboxes
 from ui.texts import say
 from ui.values import Options
 
@@ -21,6 +22,11 @@ class Page(gr.Blocks):
     def __init__(self, **options: object) -> None:
         super().__init__(**options)
         self.default_config.__class__ = _PageConfig
+
+    def queue(self, **options: object) -> Page:
+        super().queue(**options)
+        self._queue.pending_messages_per_session = Mailboxes(self._queue.pending_event_ids_session, LISTENERS)
+        return self
 
     def validate_inputs(self, block_fn: BlockFunction, inputs: list[object]) -> None:
         """Gradio's own client fills in what is left out of a request, but to `curl` the server would only say "error"."""

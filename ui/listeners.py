@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import parse_qs
 
 FIRST_SECONDS = 1.5
@@ -33,6 +34,10 @@ class Listeners:
             if self._open[name] <= 0:
                 del self._open[name]
 
+    def hears(self, name: str) -> bool:
+        """Whether this stream is open."""
+        return name in self._open
+
     def watch(self, names: frozenset[str]) -> Callable[[], bool]:
         """Whether one of these streams is open, was a moment ago or still may be; asked again and again while a job runs."""
         until = time.monotonic() + FIRST_SECONDS
@@ -44,6 +49,27 @@ class Listeners:
             return time.monotonic() < until
 
         return is_heard
+
+
+class Mailboxes(OrderedDict[str, Any]):
+    """What was said to each session and not fetched by then. Where there are too many, those go that nobody listens to, the
+    oldest first: Gradio's own let the oldest go, so that a crowd who never came for its answers took away the answer of
+    who waited. Used from the event loop alone."""
+
+    def __init__(self, events: dict[str, set[str]], listeners: Listeners, most: int = 2_000) -> None:
+        """`events` are the sessions' that were not fetched; those of a session go with its box."""
+        super().__init__()
+        self._events, self._listeners, self._most = events, listeners, most
+
+    def __setitem__(self, session: str, box: Any) -> None:
+        super().__setitem__(session, box)
+        while len(self) > self._most:
+            gone = next((one for one in self if not self._is_heard(one)), next(iter(self)))
+            del self[gone]
+            self._events.pop(gone, None)
+
+    def _is_heard(self, session: str) -> bool:
+        return any(self._listeners.hears(name) for name in (session, *self._events.get(session, ())))
 
 
 LISTENERS = Listeners()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from analyzers.common.errors import InputError
 from analyzers.common.limits import LIMITS
-from analyzers.common.memory import format_bytes, free_memory, free_of_each_gpu
+from analyzers.common.memory import format_bytes, free_memory, free_of_each_gpu, return_freed_memory
 from analyzers.models.placement import Placement, place
 from analyzers.sources.source import Key
 
@@ -134,5 +134,6 @@ def _wait_until_gone(models: list[weakref.ref[LanguageModel]]) -> None:
     while time.monotonic() < deadline:
         gc.collect()
         if all(model() is None for model in models):
+            return_freed_memory()
             return
         time.sleep(POLL_SECONDS)

@@ -58,6 +58,24 @@ def test_a_job_waits_for_its_first_listener_and_less_for_one_who_went(monkeypatc
     assert not heard()
 
 
+def test_who_listens_keeps_the_answer_whoever_else_never_comes() -> None:
+    known, events = (
+        listeners.Listeners(),
+        {"waits": {"event"}, "early": {"e0"}, **{f"s{n}": {f"e{n}"} for n in range(9)}},
+    )
+    boxes = listeners.Mailboxes(events, known, most=4)
+    known.open("event")  # of a stream of one event, as `call` opens it
+    known.open("page")
+    boxes["waits"] = boxes["early"] = boxes["page"] = "said"
+    for number in range(9):
+        boxes[f"s{number}"] = "said"
+    assert list(boxes) == ["waits", "page", "s7", "s8"]
+    assert events.keys() == {"waits", "s7", "s8"}
+    known.close("event")
+    boxes["last"] = "said"
+    assert "waits" not in boxes
+
+
 def ask(address: str, text: str) -> str:
     """The event of a job that takes long."""
     values = [LONG.get(setting.name, setting.default) for setting in parameters_of("saliency")]
