@@ -166,7 +166,8 @@ def _try_apart(source: Source, what: What) -> tuple[Verdict, bool]:
         child.join()
         if child.exitcode == -signal.SIGXCPU:
             return ("trial_slow", {"file": stage, "seconds": SECONDS}), True
-        is_own = child.exitcode != -signal.SIGKILL  # else the machine had no memory left for it
+        # Else it died of something else: before it began, or since the machine had no memory left for it.
+        is_own = stage != "?" and child.exitcode != -signal.SIGKILL
         return ("trial_died", {"file": stage, "size": format_bytes(MOST_BYTES)}), is_own
     finally:
         child.kill()
