@@ -77,7 +77,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _as_typed(arguments: list[str]) -> list[str]:
     """Under a locale that knows ASCII alone, Python hands on the bytes of anything else: they are UTF-8."""
-    return [os.fsencode(argument).decode("utf-8", "surrogateescape") for argument in arguments]
+    try:
+        return [os.fsencode(argument).decode("utf-8", "surrogateescape") for argument in arguments]
+    except UnicodeEncodeError:  # half a character, which no shell types: refused by name later
+        return arguments
 
 
 def _complain(sentence: str) -> None:

@@ -60,8 +60,10 @@ class Saliency:
     """The explained scalar itself, f(x)."""
     hidden_values: Float[np.ndarray, "explained position"] | None
     """Occlusion only: the scalar with that token (or its word) hidden; f(x) at positions that are not `seen`."""
+    relevance: Float[np.ndarray, "explained position"] | None
+    """AttnLRP only: each token's part of the scalar, with its sign."""
     completeness: tuple[Completeness | None, ...]
-    """Integrated gradients only, else None for each token."""
+    """Integrated gradients, and AttnLRP against f(x) itself; else None for each token."""
     missing: Sentence | None
     """What is not known yet, in words; None for a whole result."""
     notes: tuple[Sentence, ...]
@@ -83,11 +85,13 @@ class Saliency:
         """+1 where the token supports the target, −1 where it works against it; +1 for unsigned methods."""
         if self.hidden_values is not None:
             return np.where(self.hidden_values > self.values[:, None], -1.0, 1.0)
+        if self.relevance is not None:
+            return np.where(self.relevance < 0, -1.0, 1.0)
         return np.where(self.scores < 0, -1.0, 1.0)
 
     @property
     def is_signed(self) -> bool:
-        return self.aggregate == "sum" or self.hidden_values is not None
+        return self.aggregate == "sum" or self.hidden_values is not None or self.relevance is not None
 
 
 def compute_saliency(
@@ -100,6 +104,7 @@ def compute_saliency(
     - occlusion: the drop of the target when a token's embedding becomes the baseline's (leave one out).
     - gradient: ‖∇‖₂ (Simonyan et al. 2014); input-x-gradient: ‖x∘∇‖₂ or its signed sum (Shrikumar et al. 2017).
     - integrated-gradients (Sundararajan et al. 2017), with completeness and the convergence of the map.
+    - attn-lrp (Achtibat et al. 2024; Arras et al. 2025): the logit shared out among the tokens, with how far it adds up.
 
     Computed in the model's precision (float32). Yields between chunks of about a second; integrated gradients show one
     token early (`settings.first`, else the first). Raises InputError where nothing is to be explained or a number is not finite.
@@ -197,9 +202,13 @@ def _objective(
     rows = torch.tensor([completion.row_of(p) for p in explained], device=model.device)
     targets = torch.tensor([ids_at[p] for p in explained], device=model.device)
     contrast_id = contrast.id if contrast else None
-    return TokenObjective(
-        text, rows, targets, settings.target if contrast is None else "contrast", contrast_id, completion.n_source
-    )
+    return TokenObjective(text, rows, targets, _scalar(settings, contrast), contrast_id, completion.n_source)
+
+
+def _scalar(settings: SaliencySettings, contrast: NamedToken | None) -> Objective:
+    if contrast is not None:
+        return "contrast"
+    return "logit" if METHODS[settings.method].shares_out else settings.target
 
 
 def baseline_embedding(
@@ -242,6 +251,7 @@ class PartialSaliency:
         shape = len(explained), max(map(max, self._seen)) + 1
         self._is_ready = np.zeros(shape[0], dtype=bool)
         self._scores, self._hidden, self._values = np.zeros(shape), np.zeros(shape), np.zeros(shape[0])
+        self._relevance = np.zeros(shape)
         self._completeness: list[Completeness | None] = [None] * shape[0]
         self._hidden_so_far: set[int] | None = None  # None where all were
 
@@ -268,6 +278,8 @@ class PartialSaliency:
                 self._completeness[row] = scored.completeness[i]
             seen = list(self._seen[row])
             self._scores[row, seen] = scored.scores[i].double().cpu().numpy()[seen]
+            if scored.relevance is not None:
+                self._relevance[row, seen] = scored.relevance[i].double().cpu().numpy()[seen]
             if scored.hidden_values is not None:
                 self._hidden[row, :width] = scored.hidden_values[i].double().cpu().numpy()
         errors = [x for c in self._completeness if c is not None for x in (c.error, c.total, c.map_change)]
@@ -286,7 +298,7 @@ class PartialSaliency:
         token_at = {token.position: token for token in outputs}
         explained_tokens = tuple(token_at[position] for position in explained)
         completeness = tuple(self._completeness[row] for row in ready)
-        objective: Objective = settings.target if contrast is None else "contrast"
+        objective = _scalar(settings, contrast)
         return Saliency(
             tokens=self._completion.tokens,
             n_prompt=self._completion.n_prompt,
@@ -305,6 +317,7 @@ class PartialSaliency:
             shares=shares if settings.aggregate == "l2" else None,
             values=self._values[ready],
             hidden_values=self._hidden[ready] if METHODS[settings.method].hides_tokens else None,
+            relevance=self._relevance[ready] if METHODS[settings.method].shares_out else None,
             completeness=completeness,
             missing=self._missing(),
             notes=_notes(contrast, explained_tokens, completeness, settings.most_error),

@@ -60,7 +60,7 @@ class Family:
     """The class that a user's `config.json` would name."""
     values: dict[str, Any] = field(hash=False)
     without: tuple[str, ...] = ()
-    """Analyses that it cannot have, and says so."""
+    """Analyses and methods that it cannot have, and says so."""
 
 
 FAMILIES: dict[str, Family] = {
@@ -110,7 +110,10 @@ FAMILIES: dict[str, Family] = {
         "causal", "MixtralForCausalLM", LLAMA_LIKE | dict(num_local_experts=4), without=("neuron-factors",)
     ),
     "mamba": Family(
-        "causal", "MambaForCausalLM", SMALL | dict(hidden_size=32, num_hidden_layers=3), without=("neuron-factors",)
+        "causal",
+        "MambaForCausalLM",
+        SMALL | dict(hidden_size=32, num_hidden_layers=3),
+        without=("neuron-factors", "attn-lrp"),
     ),
     "bert": Family("masked", "BertForMaskedLM", BERT_LIKE),
     "distilbert": Family(

@@ -22,6 +22,9 @@ class Method:
     hides_tokens: bool = False
     """Whether it hides tokens: then it hides whole words too, its score is one signed number a token, whose magnitude
     `l2` takes, and the value without the token is known."""
+    shares_out: bool = False
+    """Whether it shares the explained token's logit out among the tokens, whatever the target is: its score is one signed
+    number a token, whose magnitude `l2` takes, and they should add up."""
     reads_in_batches: bool = False
     """Whether explained tokens are taken some at a time, the first one early."""
 
@@ -43,6 +46,12 @@ METHODS: dict[str, Method] = {
             uses_baseline=True,
             integrates=True,
             reads_in_batches=True,
+        ),
+        Method(
+            "attn-lrp",
+            "analyzers.methods.scoring:score_by_attn_lrp",
+            "analyzers.serving.cost:cost_of_gradients",
+            shares_out=True,
         ),
         Method(
             "input-x-gradient",

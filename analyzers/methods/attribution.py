@@ -13,6 +13,7 @@ import itertools
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -120,9 +121,10 @@ class RecordedForward:
         model: LanguageModel,
         make_embedded: Callable[[], Float[Tensor, "batch position d_model"]],
         objective: TokenObjective | SimilarityObjective,
+        rules: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
-        """`make_embedded` is called when the first gradient is asked for."""
-        self._model, self._make_embedded, self._objective = model, make_embedded, objective
+        """`make_embedded` is called when the first gradient is asked for; the forward is recorded within `rules`."""
+        self._model, self._make_embedded, self._objective, self._rules = model, make_embedded, objective, rules
         self._n_left = objective.n_targets
         self._lock = threading.Lock()
         self._graph: tuple[Tensor, Tensor, Tensor] | None = None
@@ -133,7 +135,9 @@ class RecordedForward:
             self._n_left -= last - first
             if isinstance(self._objective, SimilarityObjective):
                 embedded = self._make_embedded().detach().requires_grad_(True)
-                (gradient,) = torch.autograd.grad(self._objective.evaluate(self._model, embedded).sum(), embedded)
+                with self._rules():
+                    values = self._objective.evaluate(self._model, embedded)
+                (gradient,) = torch.autograd.grad(values.sum(), embedded)
                 return gradient.unsqueeze(0)
             embedded, head_input, at_head = self._graph = self._graph or self._record(self._objective)
             # Row t of the head's input moves value t alone, so one product gives every row's own gradient.
@@ -154,7 +158,7 @@ class RecordedForward:
     def _record(self, objective: TokenObjective) -> tuple[Tensor, Tensor, Tensor]:
         embedded = self._make_embedded().detach().requires_grad_(True)
         head_inputs: list[Tensor] = []
-        with self._model.anatomy.taps.wanting(head_inputs=head_inputs):
+        with self._model.anatomy.taps.wanting(head_inputs=head_inputs), self._rules():
             values = objective.evaluate(self._model, embedded)
         (head_input,) = head_inputs
         (at_head,) = torch.autograd.grad(values.sum(), head_input, retain_graph=True)
@@ -165,11 +169,13 @@ def gradients(
     model: LanguageModel,
     embedded: Float[Tensor, "batch position d_model"],
     objective: TokenObjective | SimilarityObjective,
+    rules: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Iterator[tuple[slice, Float[Tensor, "some_targets batch position d_model"]]]:
-    """∂value/∂embedding of every target, a few targets at a time, on all cores."""
+    """∂value/∂embedding of every target, a few targets at a time, on all cores; by `rules`, which are entered in each thread
+    around its forward, other than the chain rule's."""
     groups = []
     for start, stop in split_evenly(objective.n_targets, objective.n_targets, max(1, min(2, objective.n_targets // 3))):
-        forward = RecordedForward(model, lambda: embedded, objective.only(range(start, stop)))
+        forward = RecordedForward(model, lambda: embedded, objective.only(range(start, stop)), rules)
         most = targets_at_once(model, embedded.shape[0] * embedded.shape[1])
         groups.append([(forward, start, *chunk) for chunk in split_evenly(stop - start, most)])
     with model.anatomy.taps.open(), open_workers(model.device) as workers:

@@ -16,6 +16,7 @@ from analyzers.common.progress import Progress, later
 from analyzers.common.settings import SaliencySettings
 from analyzers.methods.attribution import SimilarityObjective, TokenObjective, gradients, occlude
 from analyzers.methods.integrated_gradients import Completeness, aggregate_dimensions, integrate_until_converged
+from analyzers.methods.relevance import Rules, activations_as_one
 from analyzers.models.language_model import LanguageModel
 
 
@@ -46,7 +47,9 @@ class Scores:
     hidden_values: Float[Tensor, "explained position"] | None = None
     """Of a method that hides tokens: the scalar without that token."""
     completeness: tuple[Completeness, ...] | None = None
-    """Of a method that integrates."""
+    """Of a method that integrates, or shares out."""
+    relevance: Float[Tensor, "explained position"] | None = None
+    """Of a method that shares out: each token's part, with its sign."""
     known: tuple[int, ...] | None = None
     """Rows of the explained tokens that are known by now; None for all."""
     n_groups: int | None = None
@@ -103,6 +106,35 @@ def _score_by_gradient(question: Question, *, times_input: bool) -> Iterator[Pro
         known = (*known, *range(rows.start, rows.stop))
         yield Progress(len(known) / n_explained * 0.999, make_result=partial(Scores, scores, known=known))
     yield Progress(1.0, Scores(scores))
+
+
+def score_by_attn_lrp(question: Question) -> Iterator[Progress[Scores]]:
+    """The relevance of each token: Σ x∘∇ over the dimensions, by the rules of AttnLRP (Achtibat et al. 2024; Arras et al.
+    2025), and how far it all adds up to the logit."""
+    model = question.model
+    n_explained = len(question.values)
+    relevance = question.embedded.new_zeros(n_explained, question.embedded.shape[0])
+    known: tuple[int, ...] = ()
+    with activations_as_one(model):
+        steps = gradients(model, question.embedded.unsqueeze(0), question.objective, lambda: Rules(model.facts.id))
+        for rows, gradient in steps:
+            relevance[rows] = (gradient[:, 0] * question.embedded).sum(-1)
+            known = (*known, *range(rows.start, rows.stop))
+            made = partial(_share_out, relevance, question, known)
+            yield Progress(len(known) / n_explained * 0.999, make_result=made)
+    yield Progress(1.0, _share_out(relevance, question, None))
+
+
+def _share_out(
+    relevance: Float[Tensor, "explained position"], question: Question, known: tuple[int, ...] | None
+) -> Scores:
+    sums, values = relevance.sum(-1).double(), question.values.double()
+    conserved = tuple(
+        Completeness(total - value, value, abs((total - value) / value) if value else None, 0.0, 1, True)
+        for total, value in zip(sums.tolist(), values.tolist(), strict=True)
+    )
+    scores = relevance.abs() if question.settings.aggregate == "l2" else relevance
+    return Scores(scores, completeness=conserved, known=known, relevance=relevance)
 
 
 def _score_hidden(hidden: Float[Tensor, "some_groups explained"], question: Question) -> Scores:

@@ -56,6 +56,8 @@ def describe(result: Saliency, row: int) -> str:
     found = result.completeness[row]
     if found is not None:
         relative = "undefined" if found.relative is None else f"{found.relative:.1%}"
+        if METHODS[result.method].shares_out:
+            return " · ".join([*parts, f"the parts add up to {found.total + found.error:.4g}, {relative} off"])
         parts += [f"{found.points} points", f"completeness error {relative}", f"map change {found.map_change:.1%}"]
         parts.append("converged" if found.converged else "ROUGH" if found.rough else "NOT CONVERGED")
     return " · ".join(parts)

@@ -104,6 +104,14 @@ def odd_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int
             process.wait(10)
 
 
+def crowding() -> float:
+    """How many times as long as on a machine to itself something takes just now."""
+    began, used = time.monotonic(), time.process_time()
+    while time.process_time() - used < 0.2:
+        pass
+    return max(1.0, (time.monotonic() - began) / (time.process_time() - used))
+
+
 def resident(pid: int) -> float:
     """Megabytes."""
     (line,) = (one for one in Path(f"/proc/{pid}/status").read_text().splitlines() if one.startswith("VmRSS"))
@@ -148,7 +156,7 @@ def test_each_is_refused_by_name_and_hurts_nobody(odd_app: tuple[str, int, Path]
             seconds = time.monotonic() - began
             is_ours = kind == "error" and name in said and any(sentence.fullmatch(said) for sentence in ours)
             is_right = (kind, said) == as_good if is_good else kind == "complete" if is_other else is_ours
-            if seconds > SECONDS or not is_right:
+            if (seconds > SECONDS and seconds > SECONDS * crowding()) or not is_right:
                 wrong.append((name, round(seconds, 1), kind, said[:200]))
     finally:
         is_over.set()

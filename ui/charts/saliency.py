@@ -20,6 +20,8 @@ from ui.theme import AGAINST_HEX, FOR_HEX
 from ui.values import Cells, Row
 
 MOST_BARS = 40
+NEAR = 0.01
+"""Parts that add up to the whole within this share of it do."""
 MOST_SAID = 8
 """Bars that are read out to who does not see them; all stand in the table."""
 
@@ -124,11 +126,13 @@ def describe(result: Saliency, position: int, language: Language) -> str:
         parts.append(say("baseline_line", language, baseline=baseline))
     if method.hides_tokens and result.whole_words:
         parts.append(say("whole_words_line", language))
-    if not method.hides_tokens:
+    if not method.hides_tokens and not method.shares_out:
         parts.append(say(f"aggregate_{result.aggregate}", language))
     found = result.completeness[row]
     if found is not None:
         relative = say("undefined", language) if found.relative is None else f"{found.relative:.1%}"
+        if method.shares_out:
+            return " · ".join([*parts, say("conservation_line", language, relative=relative)])
         parts.append(say("points_line", language, points=found.points))
         parts.append(say("completeness_line", language, relative=relative))
         parts.append(say("map_change_line", language, change=f"{found.map_change:.1%}"))
@@ -144,6 +148,9 @@ def tell_check(result: Saliency, position: int, language: Language) -> tuple[lis
         return [], False
     relative = say("undefined", language) if found.relative is None else f"{found.relative:.1%}"
     numbers = {"relative": relative, "change": f"{found.map_change:.1%}", "points": found.points}
+    if METHODS[result.method].shares_out:
+        numbers = {"sum": f"{found.total + found.error:.3g}", "total": f"{found.total:.3g}", "relative": relative}
+        return [say("check_conserved", language, **numbers)], found.relative is not None and found.relative <= NEAR
     lines = [say("check_complete", language, **numbers)]
     if not found.converged:
         lines.append(say("check_rough" if found.rough else "check_not_converged", language))

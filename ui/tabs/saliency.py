@@ -202,10 +202,12 @@ def _settings() -> tuple[dict[str, gr.components.Component], gr.Accordion]:
     def fit(chosen: object) -> tuple[Updates, ...]:
         """Only what the method uses is shown."""
         row = METHODS.get(chosen) if isinstance(chosen, str) else None
-        uses = (row.uses_baseline, row.integrates, row.hides_tokens) if row is not None else (True, True, True)
+        uses = (True, True, True, True)
+        if row is not None:
+            uses = (row.uses_baseline, row.integrates, row.hides_tokens, not row.shares_out)
         return tuple(gr.update(visible=is_used) for is_used in uses)
 
-    method.change(fit, method, [baseline, points, whole_words], queue=False, **QUIET)
+    method.change(fit, method, [baseline, points, whole_words, target], queue=False, **QUIET)
     return {
         "method": method,
         "target": target,
