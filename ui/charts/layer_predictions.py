@@ -124,16 +124,19 @@ def finding(result: LayerPredictions, language: Language) -> str:
     ranks = None if result.chosen_rank is None else [int(rank) for rank in result.chosen_rank]
     last = layer_name(result.layers[-1], language)
     if len(result.layers) == 1:
-        return say("finding_layer", language, layer=last, **said)
-    if ranks is None or result.chosen is None:
-        return say("finding_next", language, **said)
-    if ranks[-1] > 1:
+        found = say("finding_layer", language, layer=last, **said)
+    elif ranks is None or result.chosen is None:
+        found = say("finding_next", language, **said)
+    elif ranks[-1] > 1:
         token = quote(label_token(result.chosen), language)
-        return say("finding_not_first", language, token=token, rank=f"{ranks[-1]:,}", **said)
-    first = max((row for row, rank in enumerate(ranks) if rank > 1), default=-1) + 1
-    layer = layer_name(result.layers[first], language)
-    token = quote(label_token(result.chosen), language)
-    return say("finding_first", language, token=token, layer=layer, last=last, probability=said["probability"])
+        found = say("finding_not_first", language, token=token, rank=f"{ranks[-1]:,}", **said)
+    else:
+        first = max((row for row, rank in enumerate(ranks) if rank > 1), default=-1) + 1
+        layer = layer_name(result.layers[first], language)
+        token = quote(label_token(result.chosen), language)
+        found = say("finding_first", language, token=token, layer=layer, last=last, probability=said["probability"])
+    place = say("finding_place", language, position=result.position, before=result.position - result.offset)
+    return place + found
 
 
 def name_settings(result: LayerPredictions, language: Language) -> str:

@@ -72,14 +72,16 @@ def grid_of(chart: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_finding_says_from_which_layer_the_token_stays_first(made: LayerPredictions) -> None:
     def say_for(*ranks: int) -> str:
-        return finding(replace(made, chosen_rank=np.array(ranks)), "en")
+        return finding(replace(made, chosen_rank=np.array(ranks)), "en").removeprefix(
+            "Position 3, read at position 2: "
+        )
 
     assert say_for(1, 2, 2, 1) == "“␣the” is first from layer 2 on (the last is 2); 87.5% in the end."
     assert say_for(9, 1, 1, 1).startswith("“␣the” is first from layer 0 on")
     assert say_for(1, 1, 1, 1).startswith("“␣the” is first from layer embedding on")
     assert say_for(1, 1, 1, 1234).startswith("“␣the” is not first in the end, it stands at rank 1,234; first is “␣the”")
     bare = replace(made, chosen=None, chosen_rank=None)
-    assert finding(bare, "en") == "The model would say “␣the” here, 87.5%."
+    assert finding(bare, "en").endswith("the model would say “␣the” here, 87.5%.")
     row = slice(1, 2)
     one = replace(
         made,
@@ -90,7 +92,7 @@ def test_the_finding_says_from_which_layer_the_token_stays_first(made: LayerPred
         chosen_rank=np.array([3]),
         chosen_ties=np.array([0]),
     )
-    assert finding(one, "ja") == "層 0 が言うのは「⟨E1⟩」、12.5%。"
+    assert finding(one, "ja") == "位置 3（位置 2 で読み取り）：層 0 が言うのは「⟨E1⟩」、12.5%。"
 
 
 def test_rows_are_the_result(made: LayerPredictions) -> None:
