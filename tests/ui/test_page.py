@@ -154,7 +154,9 @@ def test_a_result_is_dimmed_and_says_so_while_the_settings_differ(visit: Any) ->
     stale = seen.page.locator("#saliency-heading p.stale")
     assert "the keys to" in seen.page.inner_text("#saliency-heading p.of")
     assert not stale.is_visible()
-    seen.page.wait_for_timeout(600)  # `fill` presses no key: only from then on is what it changes taken for the visitor's
+    seen.page.wait_for_timeout(
+        600
+    )  # `fill` presses no key: only from then on is what it changes taken for the visitor's
     seen.write("the keys to the cabinet")
     stale.wait_for(state="visible", timeout=5_000)
     seen.page.wait_for_function(
