@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
-FIRST_SECONDS = 1.5
-"""How long a job waits for its first listener: who asks in two steps takes a moment for the second."""
+FIRST_SECONDS = 1.0
+"""How long a job that runs waits for its first listener: who asks in two steps takes a moment for the second."""
 AGAIN_SECONDS = 0.5
 """How long for one who was there before."""
 

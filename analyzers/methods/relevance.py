@@ -31,12 +31,12 @@ from analyzers.models.library import Args, Kwargs
 
 ACTIVATIONS = frozenset({
     functional.gelu, functional.silu, functional.relu, functional.relu6, functional.leaky_relu, functional.elu,
-    functional.mish, functional.hardswish, functional.hardtanh, functional.tanh, torch.relu, torch.relu_, torch.tanh,
-    Tensor.relu, Tensor.relu_, Tensor.tanh,
+    functional.mish, functional.hardswish, functional.hardtanh, functional.tanh, torch.relu, Tensor.relu, torch.tanh,
+    Tensor.tanh,
 })  # fmt: skip
-"""Elementwise, and 0 at 0."""
+"""Elementwise, and 0 at 0. (A ReLU's gradient is its rule, so those in place need none.)"""
 PRODUCTS = frozenset({
-    torch.mul, Tensor.mul, Tensor.mul_, Tensor.__mul__, Tensor.__rmul__, Tensor.__imul__, torch.multiply, Tensor.multiply,
+    torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__, Tensor.__imul__, torch.multiply, Tensor.multiply,
     torch.matmul, Tensor.matmul, Tensor.__matmul__, Tensor.__rmatmul__, torch.bmm, Tensor.bmm,
 })  # fmt: skip
 SCALES = frozenset({
@@ -48,10 +48,15 @@ POWERS = frozenset({torch.pow, Tensor.pow, Tensor.__pow__})
 QUOTIENTS = frozenset({torch.div, Tensor.div, Tensor.__truediv__, torch.true_divide})
 UNRULED = frozenset({
     torch.exp, Tensor.exp, torch.log, Tensor.log, torch.sin, Tensor.sin, torch.cos, Tensor.cos, torch.sigmoid,
-    Tensor.sigmoid, functional.sigmoid, functional.softplus, torch.einsum, torch.cumprod, Tensor.cumprod,
+    Tensor.sigmoid, functional.sigmoid, functional.softplus, torch.cumprod, Tensor.cumprod,
     functional.multi_head_attention_forward,
 })  # fmt: skip
 """Not linear in what comes from the text, and of no rule."""
+UNRULED_PRODUCTS = frozenset({
+    torch.einsum, Tensor.mul_, torch.baddbmm, Tensor.baddbmm, torch.addbmm, Tensor.addbmm, torch.addmm, Tensor.addmm,
+    functional.bilinear,
+})  # fmt: skip
+"""Likewise where two of what they are given come from the text: they are linear in each."""
 
 
 class _Active(threading.local):
@@ -92,7 +97,8 @@ class Rules(TorchFunctionMode):
         if func in PRODUCTS and _is_read(args[0]) and _is_read(args[1]):
             return func(_halved(args[0]), _halved(args[1]), *args[2:], **kwargs)
         if func in ACTIVATIONS:
-            return as_one(args[0], func(args[0].clone(), *args[1:], **kwargs))
+            kwargs = {name: value for name, value in kwargs.items() if name != "inplace"}
+            return as_one(args[0], func(*args, **kwargs))
         if func is functional.layer_norm:
             return _layer_norm(func, *args, **kwargs)
         if func is functional.rms_norm:
@@ -107,7 +113,8 @@ class Rules(TorchFunctionMode):
             return func(*args, **kwargs).detach()
         if func in QUOTIENTS and len(args) > 1 and _is_read(args[1]):
             return func(args[0], args[1].detach(), *args[2:], **kwargs)
-        if func in UNRULED:
+        n_read = sum(map(_is_read, (*args, *kwargs.values())))
+        if func in UNRULED or (func in UNRULED_PRODUCTS and n_read > 1):
             raise InputError("relevance_no_rule", model=self._model, name=getattr(func, "__name__", "?"))
         return func(*args, **kwargs)
 

@@ -263,7 +263,7 @@ def test_sixty_who_hang_up_at_once_keep_nobody_waiting(served_app: Served) -> No
 
 
 def ask_until_there_is_room(address: str) -> str:
-    """How a run ends. Who never listens is given up after 1.5 s each: the line is empty soon."""
+    """How a run ends. Who never listens is given up after a second each: the line is empty soon."""
     body = json.dumps({"data": ["the keys"]}).encode()
     call = f"{address}/gradio_api/call/saliency"
     status = 503
