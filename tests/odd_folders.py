@@ -203,6 +203,7 @@ BY_HAND: dict[str, Change] = {
     "large-file": lambda folder: (folder / "config.json").write_text(
         '{"model_type": "gpt2", "a": "' + "x" * 9_000_000 + '"}'
     ),
+    "layers-fewer": config(n_layer=1),
     "type-unknown": config(model_type="sphinx"),
     "type-script": config(model_type="<script>alert(1)</script>"),
     "type-of-pictures": config(model_type="vit", architectures=["ViTForImageClassification"]),
