@@ -39,7 +39,7 @@ def saliency_lines(result: Saliency) -> list[str]:
             score = result.scores[row, token.position]
             share = None if result.shares is None else result.shares[row, token.position]
             shown = f"{score:+12.6f}" if share is None else f"{share:7.1%} {'█' * round(share * BAR_CELLS)}"
-            against = "  (hiding it raises the target)" if _works_against(result, row, token.position) else ""
+            against = _against(result, row, token.position)
             lines.append(f"{token.position:>4} {_pad(token, 18)} {shown}{against}")
     return lines
 
@@ -63,8 +63,13 @@ def describe(result: Saliency, row: int) -> str:
     return " · ".join(parts)
 
 
-def _works_against(result: Saliency, row: int, position: int) -> bool:
-    return result.hidden_values is not None and bool(result.signs[row, position] < 0)
+def _against(result: Saliency, row: int, position: int) -> str:
+    """What is said of a token that works against the target, where its number does not show it."""
+    if result.signs[row, position] >= 0:
+        return ""
+    if result.hidden_values is not None:
+        return "  (hiding it raises the target)"
+    return "" if result.shares is None else "  (its part is negative)"
 
 
 def _pad(token: Token, width: int) -> str:

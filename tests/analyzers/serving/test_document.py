@@ -95,6 +95,10 @@ def test_the_table_names_method_target_and_every_token(ask: Callable[..., Answer
     assert ("baseline token “<|end|>”" in text) == (method in ("occlusion", "integrated-gradients"))
     assert ("completeness error" in text) == (method == "integrated-gradients")
     assert ("the parts add up to" in text) == (method == "attn-lrp")
+    if method == "attn-lrp":
+        found = document(ask(method=method))
+        negative = sum(effect < 0 for effects in found["effects"] for effect in effects)
+        assert text.count("(its part is negative)") == negative > 0
 
 
 def survives(found: dict[str, Any], keys: set[str]) -> None:
