@@ -14,10 +14,10 @@ from analyzers.common.errors import InputError
 from analyzers.common.progress import Progress, later
 from analyzers.common.sentences import Sentence
 from analyzers.common.settings import FaithfulnessSettings
+from analyzers.methods.asking import baseline_embedding
 from analyzers.methods.attribution import TokenObjective, occlude
 from analyzers.models.completion import Completion
 from analyzers.models.language_model import LanguageModel
-from analyzers.saliency import baseline_embedding
 
 
 @dataclass(frozen=True, eq=False)

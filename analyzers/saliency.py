@@ -7,9 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from analyzers.common.errors import InputError
 from analyzers.common.functions import load_function
@@ -17,8 +15,8 @@ from analyzers.common.methods import METHODS, Method
 from analyzers.common.progress import Progress, later
 from analyzers.common.sentences import Sentence
 from analyzers.common.settings import Aggregate, Baseline, Objective, SaliencySettings
-from analyzers.common.tokens import Token, group_by_word
-from analyzers.methods.attribution import SimilarityObjective, TokenObjective, evaluate_alone
+from analyzers.common.tokens import Token
+from analyzers.methods.asking import ask, groups_of, scalar_of
 from analyzers.methods.integrated_gradients import Completeness, tokens_at_once
 from analyzers.methods.scoring import Question, Scores
 from analyzers.models.completion import Completion, NamedToken, resolve_token
@@ -125,7 +123,7 @@ def compute_saliency(
     partial = PartialSaliency(model, completion, settings, contrast, explained)
     n_done = 0
     for batch in batches:
-        question = _ask(model, completion, batch, settings, contrast)
+        question = ask(model, completion, batch, settings, contrast)
         for step in load_function(METHODS[settings.method].function)(question):
             fraction = (n_done + step.fraction * len(batch)) / len(explained)
             if step.result is not None:
@@ -151,27 +149,6 @@ def _batches(
     return [batch for batch in (early, *(tuple(rest[i : i + size]) for i in range(0, len(rest), size))) if batch]
 
 
-def _ask(
-    model: LanguageModel,
-    completion: Completion,
-    explained: tuple[int, ...],
-    settings: SaliencySettings,
-    contrast: NamedToken | None,
-) -> Question:
-    seen = tuple(completion.positions_seen_from(position) for position in explained)
-    ids = completion.ids
-    if not completion.kind.fills_masks:  # nothing after the last explained token's predecessor matters
-        ids = ids[: max(map(max, seen)) + 1]
-    embedded = model.embed(ids, completion.n_source)
-    baseline = baseline_embedding(model, settings.baseline, ids, completion.n_source)
-    held = sorted(set(range(len(ids))).difference(*seen))
-    baseline[held] = embedded[held]  # a mask is what is asked about: it stays as it is
-    objective = _objective(model, completion, ids, explained, settings, contrast)
-    values = evaluate_alone(model, embedded, objective)
-    groups = _groups([completion.tokens[p] for p in range(len(ids)) if p not in held], settings.whole_words)
-    return Question(model, objective, embedded, baseline, values, seen, groups, settings)
-
-
 def _explained_positions(completion: Completion) -> tuple[int, ...]:
     """Positions of what is explained. Raises InputError where there is nothing."""
     if not completion.kind.predicts:
@@ -183,46 +160,6 @@ def _explained_positions(completion: Completion) -> tuple[int, ...]:
             raise InputError("no_mask", model=completion.model)
         raise InputError("nothing_to_explain")
     return tuple(token.position for token in completion.outputs)
-
-
-def _objective(
-    model: LanguageModel,
-    completion: Completion,
-    ids: Sequence[int],
-    explained: tuple[int, ...],
-    settings: SaliencySettings,
-    contrast: NamedToken | None,
-) -> TokenObjective | SimilarityObjective:
-    text = torch.tensor(ids, device=model.device)
-    if not completion.kind.predicts:
-        second = torch.tensor([[token.id for token in completion.second]], device=model.device)
-        with torch.no_grad():
-            return SimilarityObjective(text, model.pool(second)[0])
-    ids_at = {token.position: token.id for token in completion.outputs}
-    rows = torch.tensor([completion.row_of(p) for p in explained], device=model.device)
-    targets = torch.tensor([ids_at[p] for p in explained], device=model.device)
-    contrast_id = contrast.id if contrast else None
-    return TokenObjective(text, rows, targets, _scalar(settings, contrast), contrast_id, completion.n_source)
-
-
-def _scalar(settings: SaliencySettings, contrast: NamedToken | None) -> Objective:
-    if contrast is not None:
-        return "contrast"
-    return "logit" if METHODS[settings.method].shares_out else settings.target
-
-
-def baseline_embedding(
-    model: LanguageModel, baseline: Baseline, ids: Sequence[int], n_source: int = 0
-) -> Float[Tensor, "position d_model"]:
-    """What stands for an absent token at each position, as the embedding layer would give it."""
-    if baseline == "mean":
-        return model.mean_embedding(len(ids), n_source).to(model.embed(ids[:1], min(1, n_source))).clone()
-    absent = model.embed([model.baseline_id] * len(ids), n_source)
-    return torch.zeros_like(absent) if baseline == "zero" else absent
-
-
-def _groups(tokens: Sequence[Token], whole_words: bool) -> list[list[int]]:
-    return group_by_word(tokens) if whole_words else [[token.position] for token in tokens]
 
 
 def _similarity_token(completion: Completion) -> tuple[Token, ...]:
@@ -298,7 +235,7 @@ class PartialSaliency:
         token_at = {token.position: token for token in outputs}
         explained_tokens = tuple(token_at[position] for position in explained)
         completeness = tuple(self._completeness[row] for row in ready)
-        objective = _scalar(settings, contrast)
+        objective = scalar_of(settings, contrast)
         return Saliency(
             tokens=self._completion.tokens,
             n_prompt=self._completion.n_prompt,
@@ -326,7 +263,7 @@ class PartialSaliency:
     def _groups(self) -> tuple[tuple[int, ...], ...]:
         positions = sorted({position for seen in self._seen for position in seen})
         together = self._settings.whole_words and METHODS[self._settings.method].hides_tokens
-        return tuple(map(tuple, _groups([self._completion.tokens[p] for p in positions], together)))
+        return tuple(map(tuple, groups_of([self._completion.tokens[p] for p in positions], together)))
 
     def _known(self, seen: tuple[int, ...]) -> tuple[int, ...]:
         return seen if self._hidden_so_far is None else tuple(p for p in seen if p in self._hidden_so_far)

@@ -29,6 +29,7 @@ from torch import Tensor
 
 from analyzers.common.progress import finish
 from analyzers.common.settings import TOLERANCE, Generation, SaliencySettings
+from analyzers.methods.asking import baseline_embedding
 from analyzers.methods.attribution import TokenObjective, evaluate_alone
 from analyzers.methods.integrated_gradients import (
     fejer_rule,
@@ -38,7 +39,7 @@ from analyzers.methods.integrated_gradients import (
 )
 from analyzers.models.completion import Completion, complete
 from analyzers.models.language_model import LanguageModel
-from analyzers.saliency import baseline_embedding, compute_saliency
+from analyzers.saliency import compute_saliency
 from ui.examples import EXAMPLES
 
 TEXTS = {

@@ -12,11 +12,11 @@ from conftest import completed
 from families import tiny_model, tiny_module
 from toys import copy_module, linear_module, loaded
 
-from analyzers import saliency
 from analyzers.common.errors import InputError
 from analyzers.common.progress import finish
 from analyzers.common.settings import SaliencySettings
 from analyzers.common.tokens import word_numbers
+from analyzers.methods.asking import baseline_embedding
 from analyzers.models.completion import Completion
 from analyzers.models.language_model import LanguageModel
 from analyzers.saliency import Saliency, compute_saliency
@@ -131,7 +131,7 @@ def test_a_token_whose_hiding_raises_the_target_counts_against_it(gpt2: Language
     ],
 )
 def test_the_baselines_are_what_they_say(gpt2: LanguageModel, baseline: Any, vector: Any) -> None:
-    found = saliency.baseline_embedding(gpt2, baseline, [5, 6, 7])[1]
+    found = baseline_embedding(gpt2, baseline, [5, 6, 7])[1]
     torch.testing.assert_close(found, vector(gpt2), rtol=1e-5, atol=1e-6)
     assert explain(gpt2, baseline=baseline).baseline_text == ("<|end|>" if baseline == "token" else None)
 
