@@ -16,6 +16,7 @@ from analyzers.serving.sharing import SharedRuns
 from ui.components.notice import Notice, notice
 from ui.gradio_patches import Page
 from ui.layout import build_app
+from ui.listeners import LISTENERS
 
 
 def page_of(kind: type[gr.Blocks]) -> Any:
@@ -118,3 +119,19 @@ def test_a_message_changes_nothing_in_the_one_before() -> None:
         [[], [], [], [["replace", [], {"deep": [1]}]]],
         [nothing, "a", "bc", {"deep": [1]}],
     ]
+
+
+def test_a_page_keeps_the_answer_of_who_listens_whoever_else_never_comes() -> None:
+    async def boxes() -> list[str]:
+        page = page_of(Page)
+        page.queue()
+        held = page._queue.pending_messages_per_session
+        LISTENERS.open("waits")
+        for name in ("waits", *map(str, range(2_500))):  # Gradio's own table holds 2,000
+            held[name] = "said"
+        LISTENERS.close("waits")
+        return list(held)
+
+    found = apart(boxes())
+    assert found[0] == "waits"
+    assert len(found) == 2_000
