@@ -158,11 +158,15 @@ def _check_layers(module: Module, unexpected: Iterable[str], id: str) -> None:
     """Refuse files that hold weights of more blocks than the configuration describes: the model would lack its last ones,
     and say so nowhere. Raises InputError."""
     lists = {name: len(part) for name, part in module.named_modules() if isinstance(part, torch.nn.ModuleList)}
+    beyond: dict[int, tuple[str, int]] = {}
     for key in sorted(unexpected):
         found = re.match(r"(?:.*\.)?(\w+)\.(\d{1,9})\.", key)
         n = next((n for name, n in lists.items() if found and f".{name}".endswith(f".{found[1]}")), None)
         if found and n is not None and int(found[2]) >= n:
-            raise InputError("model_more_layers", model=id, held=int(found[2]) + 1, example=key[:80], described=n)
+            beyond[int(found[2])] = (key[:80], n)
+    if beyond:
+        example, n = beyond[max(beyond)]
+        raise InputError("model_more_layers", model=id, held=max(beyond) + 1, example=example, described=n)
 
 
 def _unusable(error: Exception, id: str) -> InputError:

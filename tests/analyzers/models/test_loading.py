@@ -170,3 +170,12 @@ def test_a_type_that_needs_code_of_its_own_is_refused_whatever_is_said_of_it() -
     with pytest.raises(InputError, match="own-code") as refused:
         check_kind(Source("a", None, kind=Kind.CAUSAL), ModelFiles(Kind.CAUSAL, 10, 40, {"model_type": "own-code"}))
     assert refused.value.sentence.key == "model_type_unknown"
+
+
+@pytest.mark.parametrize(("family", "name"), [("gpt2", "n_layer"), ("llama", "num_hidden_layers")])
+def test_layers_that_the_configuration_does_not_describe_are_told(tmp_path: Path, family: str, name: str) -> None:
+    """The model would end before its last ones, and say so nowhere."""
+    folder = save_files(tmp_path / "short", tiny_module(family))
+    change(folder / "config.json", **{name: 1, "layer_types": None})
+    with pytest.raises(InputError, match=r"weights of 3 layers .*, and its configuration describes 1"):
+        load_model(folder, "short")

@@ -12,6 +12,7 @@ import pytest
 import torch
 from conftest import TEXT, completed
 from families import tiny_module
+from odd_ggufs import ODD_GGUFS
 from stub_hub import StubHub
 from tiny_gguf import write_gguf
 
@@ -40,6 +41,23 @@ def key_of(of: Callable[..., Any], *given: Any) -> str:
     with pytest.raises(InputError) as caught:
         of(*given)
     return caught.value.sentence.key
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("tensors-none", "model_more_layers"),
+        ("tensors-fewer", "model_more_layers"),
+        ("blocks-1", "model_more_layers"),
+        ("blocks-1999", "model_more_layers"),
+        ("tensor-renamed", "model_missing_weights"),
+        ("tensor-huge", "model_cut_short"),
+    ],
+)
+def test_a_file_of_other_weights_than_it_describes_is_refused_whoever_opens_it(file: Path, name: str, key: str) -> None:
+    """What is missing would be drawn at random, what is not described dropped."""
+    file.write_bytes(ODD_GGUFS[name](file.read_bytes()))
+    assert key_of(ModelStore().load, Source("tiny", file.parent, gguf_file=file.name)) == key
 
 
 def test_the_header_says_how_many_parameters_there_are(file: Path) -> None:
