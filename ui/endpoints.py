@@ -9,7 +9,7 @@ import gradio as gr
 from gradio.context import LocalContext
 
 from analyzers.common.parameters import Setting
-from analyzers.models.turns import always
+from analyzers.common.stopping import always
 from analyzers.serving.analyses import Analysis, public_analyses
 from analyzers.serving.dispatch import Runner, answer
 from analyzers.serving.document import Document, document

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 
 FIRST_SECONDS = 1.0
 """How long a job that runs waits for its first listener: who asks in two steps takes a moment for the second."""
-AGAIN_SECONDS = 0.5
+AGAIN_SECONDS = 0.25
 """How long for one who was there before."""
 
 

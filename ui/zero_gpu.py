@@ -18,9 +18,9 @@ import spaces
 
 from analyzers.common.errors import InputError
 from analyzers.common.limits import LIMITS
+from analyzers.common.stopping import always
 from analyzers.models.preloaded import PreloadedStore
 from analyzers.models.room import POLL_SECONDS
-from analyzers.models.turns import always
 from analyzers.serving.cost import expect_seconds
 from analyzers.serving.dispatch import AnyAnswer, Dispatcher, Step
 from analyzers.serving.request import AnyRequest

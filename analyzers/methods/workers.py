@@ -16,6 +16,8 @@ from typing import TypeVar
 
 import torch
 
+from analyzers.common.stopping import asked, work_for
+
 AHEAD = 1
 """Chunks that wait for a worker, so that none of them has to wait for the slowest."""
 
@@ -59,12 +61,17 @@ def open_workers(device: torch.device | None = None) -> Iterator[Workers]:
         return
     threads = torch.get_num_threads()
     n = count_workers()
-    pool = ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,))
+    pool = ThreadPoolExecutor(n, initializer=_begin, initargs=(asked(),))
     try:
         yield Workers(pool, n)
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)  # what a thread of the pool sets is what a new thread begins with
+
+
+def _begin(is_wanted: Callable[[], bool]) -> None:
+    torch.set_num_threads(1)
+    work_for(is_wanted)
 
 
 def count_workers() -> int:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from analyzers.common.errors import InputError
 from analyzers.common.kinds import Kind
+from analyzers.common.stopping import always
 from analyzers.models.placement import Placement
 from analyzers.models.store import ModelStore, ModelSummary
-from analyzers.models.turns import Turn, Turns, always
+from analyzers.models.turns import Turn, Turns
 from analyzers.sources import catalog, hub_probe, local_files
 from analyzers.sources.resolver import Resolver
 from analyzers.sources.source import Source

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from analyzers.common.errors import InputError
 from analyzers.common.kinds import Kind
+from analyzers.common.stopping import always
 from analyzers.common.threads import start
 from analyzers.models import trial
 from analyzers.models.placement import Placement
 from analyzers.models.room import POLL_SECONDS, Room
-from analyzers.models.turns import Turn, Turns, always
+from analyzers.models.turns import Turn, Turns
 from analyzers.sources import catalog, download, hub, hub_probe
 from analyzers.sources.download import Transfer
 from analyzers.sources.hub import HubId, HubModel

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from analyzers.common.stopping import asked, check
 from analyzers.models.library import Args, Output
 
 if TYPE_CHECKING:
@@ -96,6 +97,9 @@ class Taps:
         if anatomy.head is not None:
             stack.callback(anatomy.head.register_forward_pre_hook(self._choose_rows).remove)
             stack.callback(anatomy.head.register_forward_hook(self._keep_head_input).remove)
+        for block in {*anatomy.blocks, *anatomy.source_blocks}:
+            stack.callback(block.register_forward_pre_hook(_look_forward).remove)
+            stack.callback(block.register_forward_hook(_look_back).remove)
         return stack
 
     def _exchange_embedding(self, _module: nn.Module, _args: object, output: Tensor) -> Tensor | None:
@@ -140,6 +144,17 @@ class Taps:
             )
 
         return pass_norm
+
+
+def _look_forward(_block: nn.Module, _args: object) -> None:
+    check()
+
+
+def _look_back(_block: nn.Module, _args: object, output: Output) -> None:
+    """A backward looks at every block too, and on a GPU in a thread of its own."""
+    hidden, is_wanted = (output[0] if isinstance(output, tuple) else output), asked()
+    if isinstance(hidden, Tensor) and hidden.requires_grad:
+        hidden.register_hook(lambda _gradient: check(is_wanted))
 
 
 class _Shared:

@@ -9,16 +9,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from analyzers.common.stopping import always
+
 SHORT_SECONDS = 3.0
 """A run that takes no longer goes before the long ones."""
 PATIENCE_SECONDS = 10.0
 """A long run that has stood still so long gets one step, however many short ones come."""
 STEP_SECONDS = 0.5
 """A long run has its turn for so long at least, in as many steps as that takes."""
-
-
-def always() -> bool:
-    return True
 
 
 class Turns:

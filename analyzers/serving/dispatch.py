@@ -14,9 +14,10 @@ from analyzers.common.limits import LIMITS
 from analyzers.common.memory import is_out_of_memory
 from analyzers.common.parameters import Settings
 from analyzers.common.sentences import Sentence
+from analyzers.common.stopping import always
 from analyzers.models.room import POLL_SECONDS
 from analyzers.models.store import Store
-from analyzers.models.turns import Turn, always
+from analyzers.models.turns import Turn
 from analyzers.serving.analyses import ANALYSES
 from analyzers.serving.request import AnyRequest, Request
 from analyzers.sources.download import Transfer

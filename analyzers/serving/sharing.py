@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from analyzers.common.stopping import always, ask_while
 from analyzers.common.threads import start
 from analyzers.models.store import Store
-from analyzers.models.turns import always
 from analyzers.serving.answer_cache import AnswerCache
 from analyzers.serving.answer_key import AnswerKey, key_of_request
 from analyzers.serving.dispatch import AnyAnswer, Runner, Step
@@ -80,7 +80,7 @@ class SharedRuns:
                     del self._jobs[key]  # whoever asks from now on begins anew
 
     def _compute(self, key: tuple[AnswerKey, int | None], request: AnyRequest, job: _Job) -> None:
-        steps = self._runner.run(request, key[1], job.is_wanted)
+        steps = ask_while(self._runner.run(request, key[1], job.is_wanted), job.is_heard)
         error: Exception | None = None
         try:
             for step in steps:
@@ -110,6 +110,10 @@ class _Job:
         self._n = 0
         self._is_over = False
         self._error: Exception | None = None
+
+    def is_heard(self) -> bool:
+        """Whether anybody is there, be it one who makes way for all others."""
+        return bool(self.listeners)
 
     def is_wanted(self) -> bool:
         return any(is_wanted() for is_wanted in tuple(self.listeners))

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zlib
 from pathlib import Path
 
 NOTE = "whole.json"
-READER = 3
+READER = 4
 """Version of what makes the copies: one that an earlier one made is not used, since it may read otherwise."""
+
+CHUNK = 2**20
 
 
 def cache_folder() -> Path:
@@ -40,20 +43,20 @@ def is_complete(target: Path) -> bool:
 
 
 def is_undamaged(target: Path) -> bool:
-    """Whether every file of a copy is what was written, to the bit: 0.3 s for half a gigabyte."""
+    """Whether every file of a copy is what was written: about 0.1 s for half a gigabyte."""
     try:
         return is_complete(target) and all(
-            _digest(target / name) == noted for name, (_, noted) in _noted(target).items()
+            _checksum(target / name) == noted for name, (_, noted) in _noted(target).items()
         )
     except (OSError, ValueError):
         return False
 
 
 def note_whole(folder: Path) -> None:
-    """Note the size and the digest of each file, once all of them are on the disk."""
+    """Note the size and the checksum of each file, once all of them are on the disk."""
     noted = {}
     for path in sorted(folder.iterdir()):
-        noted[path.name] = (path.stat().st_size, _digest(path))
+        noted[path.name] = (path.stat().st_size, _checksum(path))
         with path.open("rb") as stream:
             os.fsync(stream.fileno())
     with (folder / NOTE).open("w", encoding="utf-8") as stream:
@@ -62,14 +65,22 @@ def note_whole(folder: Path) -> None:
         os.fsync(stream.fileno())
 
 
-def _noted(target: Path) -> dict[str, tuple[int, str]]:
-    """Size and digest by name. Raises OSError or ValueError where there is no such note."""
+def _noted(target: Path) -> dict[str, tuple[int, int]]:
+    """Size and checksum by name. Raises OSError or ValueError where there is no such note."""
     found = json.loads((target / NOTE).read_text(encoding="utf-8"))
     if not isinstance(found, dict) or not found:
         raise ValueError("no note")
-    return {str(name): (int(size), str(digest)) for name, (size, digest) in found.items()}
+    return {str(name): (int(size), int(checksum)) for name, (size, checksum) in found.items()}
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _checksum(path: Path) -> int:
+    """CRC-32, which sees every single damaged stretch of up to 32 bits, and others but for one in 4 billion.
+
+    It guards against a failing disk, not against a person: who can write the copy can write its note as well. SHA-256
+    took as long as two thirds of the load itself.
+    """
+    checksum, chunk = 0, memoryview(bytearray(CHUNK))
+    with path.open("rb", buffering=0) as stream:
+        while n := stream.readinto(chunk):
+            checksum = zlib.crc32(chunk[:n], checksum)
+    return checksum

@@ -17,8 +17,8 @@ from analyzers.serving.request import parameters_of
 from ui import listeners
 from ui.listeners import Listeners, stream_of
 
-LONG = {"method": "integrated-gradients", "points": 512, "generate": 64}
-TEXT = "the keys to the cabinet on the table " * 4
+LONG = {"method": "integrated-gradients", "points": 512, "generate": 3}
+TEXT = "the keys to the cabinet on the table " * 15
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_job_that_nobody_came_for_ends(served_app: Served) -> None:
     address, pid = served_app.address, served_app.pid
     event = ask(address, TEXT)
     assert used_seconds(pid, 0.8) > 0.2
-    assert seconds_until_quiet(pid) < 6
+    assert seconds_until_quiet(pid) < 3
     assert "Nobody listened to this answer" in said(address, event)
 
 
@@ -127,5 +127,5 @@ def test_a_job_whose_listener_hangs_up_ends(served_app: Served) -> None:
         line.sendall(f"GET /gradio_api/call/saliency/{event} HTTP/1.1\r\nHost: {place.netloc}\r\n\r\n".encode())
         time.sleep(2)  # longer than a job waits for its first listener
         assert used_seconds(pid, 1) > 0.2
-    assert seconds_until_quiet(pid) < 6
+    assert seconds_until_quiet(pid) < 3
     assert "event: complete" in said(address, ask(address, "the keys"))

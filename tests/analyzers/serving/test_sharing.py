@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from analyzers.common.errors import InputError
+from analyzers.common.stopping import always
 from analyzers.models.store import ModelStore
-from analyzers.models.turns import always
 from analyzers.serving.answer_cache import AnswerCache
 from analyzers.serving.dispatch import Dispatcher, Step, answer
 from analyzers.serving.document import document
