@@ -16,9 +16,9 @@ from analyzers.common.progress import Progress, later
 from analyzers.common.sentences import Sentence
 from analyzers.common.settings import Aggregate, Baseline, Objective, SaliencySettings
 from analyzers.common.tokens import Token
-from analyzers.methods.asking import ask, groups_of, scalar_of
+from analyzers.methods.asking import Question, ask, groups_of, scalar_of
 from analyzers.methods.integrated_gradients import Completeness, tokens_at_once
-from analyzers.methods.scoring import Question, Scores
+from analyzers.methods.scoring import Scores
 from analyzers.models.completion import Completion, NamedToken, resolve_token
 from analyzers.models.language_model import LanguageModel
 
@@ -59,9 +59,12 @@ class Saliency:
     hidden_values: Float[np.ndarray, "explained position"] | None
     """Occlusion only: the scalar with that token (or its word) hidden; f(x) at positions that are not `seen`."""
     relevance: Float[np.ndarray, "explained position"] | None
-    """AttnLRP only: each token's part of the scalar, with its sign."""
+    """AttnLRP and Shapley only: each token's part of the scalar, with its sign."""
+    errors: Float[np.ndarray, "explained position"] | None
+    """Shapley only: half the width of an interval around each score; all of an explained token's hold together, 95 times
+    in 100. 0 where the value is exact."""
     completeness: tuple[Completeness | None, ...]
-    """Integrated gradients, and AttnLRP against f(x) itself; else None for each token."""
+    """Integrated gradients and Shapley against f(x) − f(x′), AttnLRP against f(x) itself; else None for each token."""
     missing: Sentence | None
     """What is not known yet, in words; None for a whole result."""
     notes: tuple[Sentence, ...]
@@ -91,6 +94,14 @@ class Saliency:
     def is_signed(self) -> bool:
         return self.aggregate == "sum" or self.hidden_values is not None or self.relevance is not None
 
+    @property
+    def share_errors(self) -> Float[np.ndarray, "explained position"] | None:
+        """The errors on the scale of the shares."""
+        if self.errors is None or self.shares is None:
+            return None
+        totals = self.scores.sum(1, keepdims=True)
+        return np.asarray(self.errors / np.where(totals > 0, totals, 1.0))
+
 
 def compute_saliency(
     model: LanguageModel, completion: Completion, settings: SaliencySettings
@@ -102,6 +113,7 @@ def compute_saliency(
     - occlusion: the drop of the target when a token's embedding becomes the baseline's (leave one out).
     - gradient: ‖∇‖₂ (Simonyan et al. 2014); input-x-gradient: ‖x∘∇‖₂ or its signed sum (Shrikumar et al. 2017).
     - integrated-gradients (Sundararajan et al. 2017), with completeness and the convergence of the map.
+    - shapley (Shapley 1953; Štrumbelj & Kononenko 2010): a token's fair share of f(x) − f(x′), with the error of sampling.
     - attn-lrp (Achtibat et al. 2024; Arras et al. 2025): the logit shared out among the tokens, with how far it adds up.
 
     Computed in the model's precision (float32). Yields between chunks of about a second; integrated gradients show one
@@ -188,7 +200,7 @@ class PartialSaliency:
         shape = len(explained), max(map(max, self._seen)) + 1
         self._is_ready = np.zeros(shape[0], dtype=bool)
         self._scores, self._hidden, self._values = np.zeros(shape), np.zeros(shape), np.zeros(shape[0])
-        self._relevance = np.zeros(shape)
+        self._relevance, self._errors = np.zeros(shape), np.zeros(shape)
         self._completeness: list[Completeness | None] = [None] * shape[0]
         self._hidden_so_far: set[int] | None = None  # None where all were
 
@@ -217,15 +229,20 @@ class PartialSaliency:
             self._scores[row, seen] = scored.scores[i].double().cpu().numpy()[seen]
             if scored.relevance is not None:
                 self._relevance[row, seen] = scored.relevance[i].double().cpu().numpy()[seen]
+            if scored.errors is not None:
+                self._errors[row, seen] = scored.errors[i].double().cpu().numpy()[seen]
             if scored.hidden_values is not None:
                 self._hidden[row, :width] = scored.hidden_values[i].double().cpu().numpy()
-        errors = [x for c in self._completeness if c is not None for x in (c.error, c.total, c.map_change)]
-        if not all(np.isfinite(numbers).all() for numbers in (self._scores, self._hidden, self._values, errors)):
+        sums = [x for c in self._completeness if c is not None for x in (c.error, c.total, c.map_change)]
+        if not all(
+            np.isfinite(numbers).all() for numbers in (self._scores, self._errors, self._hidden, self._values, sums)
+        ):
             raise InputError("not_finite", what="the saliency")
 
     def build(self) -> Saliency:
         """What is known by now."""
         settings, contrast, model = self._settings, self._contrast, self._model
+        method = METHODS[settings.method]
         ready = np.flatnonzero(self._is_ready).tolist()
         explained = tuple(self._explained[row] for row in ready)
         scores = self._scores[ready]
@@ -253,11 +270,12 @@ class PartialSaliency:
             scores=scores,
             shares=shares if settings.aggregate == "l2" else None,
             values=self._values[ready],
-            hidden_values=self._hidden[ready] if METHODS[settings.method].hides_tokens else None,
-            relevance=self._relevance[ready] if METHODS[settings.method].shares_out else None,
+            hidden_values=self._hidden[ready] if method.hides_alone else None,
+            relevance=self._relevance[ready] if method.shares_out or method.samples else None,
+            errors=self._errors[ready] if method.samples else None,
             completeness=completeness,
             missing=self._missing(),
-            notes=_notes(contrast, explained_tokens, completeness, settings.most_error),
+            notes=_notes(contrast, explained_tokens, completeness, settings),
         )
 
     def _groups(self) -> tuple[tuple[int, ...], ...]:
@@ -283,7 +301,7 @@ def _notes(
     contrast: NamedToken | None,
     explained: Sequence[Token],
     completeness: Sequence[Completeness | None],
-    most_error: float,
+    settings: SaliencySettings,
 ) -> tuple[Sentence, ...]:
     notes = [] if contrast is None or contrast.note is None else [contrast.note]
     if contrast is not None:
@@ -291,7 +309,8 @@ def _notes(
         notes += [Sentence.of("contrast_same", text=contrast.text, id=contrast.id, position=p) for p in same[:1]]
     failed = [c for c in completeness if c is not None and not c.converged and not c.rough]
     if failed:
-        points, tolerance = max(c.points for c in failed), f"{most_error:.0%}"
+        points, tolerance = max(c.points for c in failed), f"{settings.most_error:.0%}"
         values = {"n": len(failed), "total": len(explained), "points": points, "tolerance": tolerance}
-        notes.append(Sentence.of("not_converged", **values))
+        key = "sampled_too_little" if METHODS[settings.method].samples else "not_converged"
+        notes.append(Sentence.of(key, **values))
     return tuple(notes)

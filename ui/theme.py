@@ -11,6 +11,8 @@ FOR_HEX = "#ea580c"
 AGAINST_HEX = "#3b82f6"
 
 RANDOM_HEX = "#8b8b94"
+INTERVAL_HEX = "#71717a"
+"""Grey that shows on a light page, a dark one, and on both colours."""
 
 SKIP_LINK = """
 .skip-link { position: absolute; left: 8px; top: -60px; z-index: 99; padding: 8px 14px; border-radius: 6px; background: #c2410c; color: white; }

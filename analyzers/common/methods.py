@@ -20,13 +20,20 @@ class Method:
     integrates: bool = False
     """Whether it takes points on a path, and has errors to show."""
     hides_tokens: bool = False
-    """Whether it hides tokens: then it hides whole words too, its score is one signed number a token, whose magnitude
-    `l2` takes, and the value without the token is known."""
+    """Whether it hides tokens: then it hides whole words too, and its score is one signed number a token, whose magnitude
+    `l2` takes."""
+    samples: bool = False
+    """Whether it takes orders of the tokens at random, and has an error for each token."""
     shares_out: bool = False
     """Whether it shares the explained token's logit out among the tokens, whatever the target is: its score is one signed
     number a token, whose magnitude `l2` takes, and they should add up."""
     reads_in_batches: bool = False
     """Whether explained tokens are taken some at a time, the first one early."""
+
+    @property
+    def hides_alone(self) -> bool:
+        """Whether it hides each token by itself: then the value without that token is known."""
+        return self.hides_tokens and not self.samples
 
 
 METHODS: dict[str, Method] = {
@@ -46,6 +53,14 @@ METHODS: dict[str, Method] = {
             uses_baseline=True,
             integrates=True,
             reads_in_batches=True,
+        ),
+        Method(
+            "shapley",
+            "analyzers.methods.scoring:score_by_shapley_values",
+            "analyzers.serving.cost:cost_of_shapley_values",
+            uses_baseline=True,
+            hides_tokens=True,
+            samples=True,
         ),
         Method(
             "attn-lrp",

@@ -66,10 +66,11 @@ class SaliencySettings(Settings):
     """`auto`: nested rules of 7, 15, 31, … points until both errors are below the tolerance; a number: Gauss–Legendre, as
     ecco."""
     tolerance: Annotated[
-        float | None, Parameter("with auto points both errors end below this (default 0.05)", 0.0001, 1.0)
+        float | None,
+        Parameter("with auto points, and of Shapley values, the errors end below this (default 0.05)", 0.0001, 1.0),
     ] = None
     """None: 0.05."""
-    whole_words: Annotated[bool, Parameter("occlusion hides all tokens of a word together")] = False
+    whole_words: Annotated[bool, Parameter("occlusion and Shapley values hide all tokens of a word together")] = False
     """Its effect is shared equally among them."""
     first: Annotated[int | None, Parameter("position of the token to explain first", 0, MOST_POSITIONS)] = None
     """None for the first there is."""

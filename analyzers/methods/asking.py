@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -12,9 +13,27 @@ from analyzers.common.methods import METHODS
 from analyzers.common.settings import Baseline, Objective, SaliencySettings
 from analyzers.common.tokens import Token, group_by_word
 from analyzers.methods.attribution import SimilarityObjective, TokenObjective, evaluate_alone
-from analyzers.methods.scoring import Question
 from analyzers.models.completion import Completion, NamedToken
 from analyzers.models.language_model import LanguageModel
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What a method is asked: which tokens drove these scalars."""
+
+    model: LanguageModel
+    objective: TokenObjective | SimilarityObjective
+    embedded: Float[Tensor, "position d_model"]
+    """The text's own embeddings."""
+    baseline: Float[Tensor, "position d_model"]
+    """What stands for an absent token; `embedded` itself at positions that are held."""
+    values: Float[Tensor, " explained"]
+    """The scalars of the text as it is."""
+    seen: tuple[tuple[int, ...], ...]
+    """Per explained token the positions that it rests on."""
+    groups: list[list[int]]
+    """Positions that are hidden together: one each, or those of a word."""
+    settings: SaliencySettings
 
 
 def ask(

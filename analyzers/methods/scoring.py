@@ -9,34 +9,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from analyzers.common.progress import Progress, later
-from analyzers.common.settings import SaliencySettings
-from analyzers.methods.attribution import SimilarityObjective, TokenObjective, gradients, occlude
+from analyzers.methods.asking import Question
+from analyzers.methods.attribution import gradients, occlude
 from analyzers.methods.integrated_gradients import Completeness, aggregate_dimensions, integrate_until_converged
 from analyzers.methods.relevance import Rules, activations_as_one
-from analyzers.models.language_model import LanguageModel
-
-
-@dataclass(frozen=True, eq=False)
-class Question:
-    """What a method is asked: which tokens drove these scalars."""
-
-    model: LanguageModel
-    objective: TokenObjective | SimilarityObjective
-    embedded: Float[Tensor, "position d_model"]
-    """The text's own embeddings."""
-    baseline: Float[Tensor, "position d_model"]
-    """What stands for an absent token; `embedded` itself at positions that are held."""
-    values: Float[Tensor, " explained"]
-    """The scalars of the text as it is."""
-    seen: tuple[tuple[int, ...], ...]
-    """Per explained token the positions that it rests on."""
-    groups: list[list[int]]
-    """Positions that are hidden together: one each, or those of a word."""
-    settings: SaliencySettings
+from analyzers.methods.shapley import Shapley, estimate_shapley_values, largest_share_error
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +29,11 @@ class Scores:
     hidden_values: Float[Tensor, "explained position"] | None = None
     """Of a method that hides tokens: the scalar without that token."""
     completeness: tuple[Completeness, ...] | None = None
-    """Of a method that integrates, or shares out."""
+    """Of a method that integrates, samples or shares out."""
     relevance: Float[Tensor, "explained position"] | None = None
-    """Of a method that shares out: each token's part, with its sign."""
+    """Of a method that samples or shares out: each token's part, with its sign."""
+    errors: Float[Tensor, "explained position"] | None = None
+    """Of a method that samples: half the width of the interval around each score."""
     known: tuple[int, ...] | None = None
     """Rows of the explained tokens that are known by now; None for all."""
     n_groups: int | None = None
@@ -123,6 +107,48 @@ def score_by_attn_lrp(question: Question) -> Iterator[Progress[Scores]]:
             made = partial(_share_out, relevance, question, known)
             yield Progress(len(known) / n_explained * 0.999, make_result=made)
     yield Progress(1.0, _share_out(relevance, question, None))
+
+
+def score_by_shapley_values(question: Question) -> Iterator[Progress[Scores]]:
+    """Each token's fair share of f(x) − f(x′) (Shapley 1953; Štrumbelj & Kononenko 2010), with the error of sampling."""
+    is_changed = (question.embedded != question.baseline).any(-1).tolist()
+    players = [group for group in question.groups if any(is_changed[position] for position in group)]
+    tolerance = question.settings.most_error
+    for step in estimate_shapley_values(question, players, tolerance):
+        if step.result is not None:
+            yield Progress(step.fraction, _give_shares(question, players, step.fraction < 1, step.result))
+        elif step.make_result is not None:
+            yield Progress(
+                step.fraction, make_result=later(step.make_result, partial(_give_shares, question, players, True))
+            )
+        else:
+            yield Progress(step.fraction)
+
+
+def _give_shares(question: Question, players: list[list[int]], is_rough: bool, found: Shapley) -> Scores:
+    """Each player's value and error, shared equally among its tokens that the explained one sees."""
+    signed = question.embedded.new_zeros(len(question.values), question.embedded.shape[0], dtype=torch.float64)
+    errors = torch.zeros_like(signed)
+    for row, seen in enumerate(question.seen):
+        for number, group in enumerate(players):
+            both = sorted(set(group).intersection(seen))
+            signed[row, both] = float(found.values[row, number]) / max(1, len(both))
+            errors[row, both] = float(found.errors[row, number]) / max(1, len(both))
+    changes, totals = largest_share_error(found).tolist(), found.totals.tolist()
+    completeness = tuple(
+        Completeness(
+            error := float(values.sum()) - total,
+            total,
+            abs(error / total) if total else None,
+            change,
+            found.n_orders,
+            found.is_exact or change <= question.settings.most_error,
+            is_rough,
+        )
+        for values, total, change in zip(found.values, totals, changes, strict=True)
+    )
+    scores = signed.abs() if question.settings.aggregate == "l2" else signed
+    return Scores(scores, completeness=completeness, relevance=signed, errors=errors)
 
 
 def _share_out(

@@ -30,6 +30,8 @@ SECONDS_A_CALL_GPU = 0.03
 """Some hundred kernels started one by one. Assumed, not measured."""
 AUTO_POINTS = 63
 """Integration points until a map converges: 15 to 127 in the examples (`benchmarks/points.py`), most of them 63."""
+AUTO_ORDERS = 64
+"""Orders of the tokens until no Shapley value's error is above the tolerance. 16 to 256 in the examples, measured."""
 ITERATIONS = 250
 """Passes over the matrix of neurons, those of the trials included."""
 
@@ -107,6 +109,14 @@ def cost_of_saliency(settings: SaliencySettings, size: Size) -> Cost:
 def cost_of_occlusion(_settings: SaliencySettings, size: Size) -> Cost:
     """One forward for each token hidden."""
     return Cost(size.positions * (size.forward + size.head * size.explained), 1)
+
+
+def cost_of_shapley_values(_settings: SaliencySettings, size: Size) -> Cost:
+    """One forward for each set of tokens, few or many."""
+    sets = (
+        min(2**size.positions, AUTO_ORDERS * max(1, size.positions - 1)) if size.positions > 10 else 2**size.positions
+    )
+    return Cost(sets * (size.forward + size.head * size.explained), 1)
 
 
 def cost_of_gradients(_settings: SaliencySettings, size: Size) -> Cost:

@@ -75,6 +75,7 @@ def saliency_part(result: Saliency) -> Document:
         "effects": cut_rows(result.signs) if result.is_signed else None,
         "shares": None if result.shares is None else cut_rows(result.shares),
         "hidden_values": None if result.hidden_values is None else cut_rows(result.hidden_values),
+        "errors": None if result.errors is None else cut_rows(result.errors),
         "completeness": [None if c is None else completeness_part(c) for c in result.completeness],
     }
 

@@ -14,6 +14,7 @@ from analyzers.serving.dispatch import AnyAnswer
 
 if TYPE_CHECKING:
     from analyzers.layer_predictions import LayerPredictions
+    from analyzers.methods.integrated_gradients import Completeness
     from analyzers.neuron_factors import NeuronFactors
     from analyzers.rankings import Rankings
     from analyzers.saliency import Saliency
@@ -58,9 +59,16 @@ def describe(result: Saliency, row: int) -> str:
         relative = "undefined" if found.relative is None else f"{found.relative:.1%}"
         if METHODS[result.method].shares_out:
             return " · ".join([*parts, f"the parts add up to {found.total + found.error:.4g}, {relative} off"])
+        if METHODS[result.method].samples:
+            parts.append(f"{found.points} {'sets, exact' if not found.map_change else 'orders'}")
+            return " · ".join([*parts, f"error of a share {found.map_change:.1%}", _say_state(found)])
         parts += [f"{found.points} points", f"completeness error {relative}", f"map change {found.map_change:.1%}"]
-        parts.append("converged" if found.converged else "ROUGH" if found.rough else "NOT CONVERGED")
+        parts.append(_say_state(found))
     return " · ".join(parts)
+
+
+def _say_state(found: Completeness) -> str:
+    return "converged" if found.converged else "ROUGH" if found.rough else "NOT CONVERGED"
 
 
 def _against(result: Saliency, row: int, position: int) -> str:

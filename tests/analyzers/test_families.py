@@ -118,8 +118,49 @@ class ByHand:
             return np.asarray(found[0, :, 0].abs().detach())
         return np.asarray(found[0].norm(dim=-1).detach())
 
+    def dividends(self, seen: list[int]) -> np.ndarray:
+        """Shapley values by Harsanyi's dividends (1963), another way than ours: what a set of tokens makes beyond all its
+        subsets is shared equally among its members."""
+        n = len(seen)
+        present = torch.tensor([[mask >> player & 1 for player in range(n)] for mask in range(2**n)], dtype=torch.bool)
+        x = self.baseline.repeat(2**n, 1, 1)
+        x[:, seen] = torch.where(present[..., None], self.x[:, seen], self.baseline[:, seen])
+        with torch.no_grad():
+            dividends = torch.cat([self.value(one) for one in x.split(64)]).double()
+        for player in range(n):  # Möbius: subtract what the set makes without this player
+            has = torch.arange(2**n) >> player & 1 == 1
+            dividends[has] -= dividends[torch.arange(2**n)[has] - (1 << player)]
+        shared = dividends / present.sum(1).clamp_min(1)
+        return np.asarray((shared[:, None] * present).sum(0))
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name != "attn-lrp"])  # for that: test_relevance.py
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_shapley_values_of_few_tokens_are_dividends_shared_out(family: str) -> None:
+    model = tiny_model(family, torch.float64)
+    masked, second = model.facts.kind == "masked", "a café" if model.facts.kind == "encoder" else None
+    text = "a [MASK] é [MASK]" if masked else "a é" if model.facts.kind == "seq2seq" else "a, é"
+    *_, completion = complete(model, text, Generation(generate=2, target_text=second))
+    result = finish(compute_saliency(model, completion, SaliencySettings(method="shapley")))
+    assert result.relevance is not None
+    assert result.errors is not None
+    for i, position in enumerate(result.explained):
+        row, seen = result.row_of(position), list(result.seen[i])
+        assert 2 <= len(seen) <= 11
+        theirs = ByHand(model, completion, i).dividends(seen)
+        np.testing.assert_allclose(result.relevance[row, seen], theirs, rtol=1e-6, atol=1e-7 * np.abs(theirs).max())
+        assert np.abs(theirs).max() > 0
+        assert not np.delete(result.scores[row], seen).any()
+        assert not result.errors[row].any()
+        found = result.completeness[row]
+        assert found is not None
+        assert found.converged
+
+
+BY_HAND = ("shapley", "attn-lrp")
+"""Methods that captum has not, or not of so many tokens: above, and in `test_relevance.py`."""
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in BY_HAND])
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_saliency_is_what_captum_finds_one_token_at_a_time(family: str, method: str) -> None:
     model = tiny_model(family, torch.float64)

@@ -22,7 +22,7 @@ from analyzers.models.language_model import LanguageModel
 from analyzers.saliency import Saliency, compute_saliency
 
 TEXT = "the café <b> é the"
-METHODS = ["occlusion", "gradient", "input-x-gradient", "integrated-gradients", "attn-lrp"]
+METHODS = ["occlusion", "gradient", "input-x-gradient", "integrated-gradients", "shapley", "attn-lrp"]
 
 
 def explain(model: LanguageModel, completion: Completion | None = None, **settings: Any) -> Saliency:

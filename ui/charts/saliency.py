@@ -11,12 +11,13 @@ from analyzers.common.languages import Language
 from analyzers.common.methods import METHODS
 from analyzers.common.tokens import label_group, label_token, show_whitespace
 from analyzers.faithfulness import Faithfulness
+from analyzers.methods.integrated_gradients import Completeness
 from analyzers.saliency import Saliency
 from ui.charts.spreadsheet import Sheet
 from ui.charts.style import apply_theme, wrap_line
 from ui.charts.token_strip import objective_name
 from ui.texts import quote, say, text_keys
-from ui.theme import AGAINST_HEX, FOR_HEX
+from ui.theme import AGAINST_HEX, FOR_HEX, INTERVAL_HEX
 from ui.values import Cells, Row
 
 MOST_BARS = 40
@@ -29,8 +30,10 @@ MOST_SAID = 8
 def rows(result: Saliency, position: int) -> list[Row]:
     """One row per token that an explained one rests on, or per word where whole words were hidden: position of its first
     token, token, id (None for several), score, share (−1 to 1, or None), effect (+1 supports, −1 works against, None for
-    a method without a sign), and the target's value when it is hidden (occlusion, else None)."""
+    a method without a sign), the target's value when it is hidden (occlusion, else None), and the error of what is drawn,
+    share or score (Shapley values, else None)."""
     row = result.row_of(position)
+    errors = result.errors if result.shares is None else result.share_errors
     found: list[Row] = []
     for group in result.seen_groups(row):
         first, places = group[0], list(group)
@@ -44,6 +47,7 @@ def rows(result: Saliency, position: int) -> list[Row]:
                 "share": None if result.shares is None else effect * float(result.shares[row, places].sum()),
                 "effect": effect if result.is_signed else None,
                 "hidden": None if result.hidden_values is None else float(result.hidden_values[row, first]),
+                "error": None if errors is None else float(errors[row, places].sum()),
             }
         )
     return found
@@ -65,6 +69,7 @@ def saliency_chart(result: Saliency, position: int, language: Language) -> alt.C
             "effect": effects[row["effect"] or 1],
             "score": row["score"],
             "id": row["id"],
+            "error": (row["error"] or 0.0) * (100 if is_share else 1),
         }
         for row in kept
     ]
@@ -74,8 +79,8 @@ def saliency_chart(result: Saliency, position: int, language: Language) -> alt.C
     if len(kept) < len(data):
         subtitle.append(say("chart_first", language, n=len(kept), total=len(data)))
     most = sorted(values, key=lambda row: -abs(row["value"]))[:MOST_SAID]
-    numbers_of = [row["value"] for row in values]
-    low, high = min([0.0, *numbers_of]), max([0.0, *numbers_of])
+    ends = [row["value"] + way * row["error"] for row in values for way in (-1, 1)]
+    low, high = min([0.0, *ends]), max([0.0, *ends])
     room = 0.09 * ((high - low) or 1.0)  # for the number beside the longest bar
     axis = alt.X(
         "value:Q",
@@ -100,15 +105,28 @@ def saliency_chart(result: Saliency, position: int, language: Language) -> alt.C
     )
     shown = alt.Text("value:Q", format=".1f" if is_share else ".3g")
     chart = base.mark_bar().encode(color=colour)
+    if any(row["error"] for row in values):
+        chart += _intervals(base)
     for is_left, way in ((False, alt.datum.value >= 0), (True, alt.datum.value < 0)):
         if any((row["value"] < 0) == is_left for row in values):
             beside = {"align": "right", "dx": -4} if is_left else {"align": "left", "dx": 4}
-            chart += base.transform_filter(way).mark_text(fontSize=12, **beside).encode(text=shown)
+            end = "datum.value - datum.error" if is_left else "datum.value + datum.error"
+            text = base.transform_filter(way).transform_calculate(end=end).mark_text(fontSize=12, **beside)
+            chart += text.encode(text=shown, x=alt.X("end:Q"))
     return apply_theme(
         chart.properties(
             width="container", height=alt.Step(24), title=alt.TitleParams(textwrap.wrap(title, 44), subtitle=subtitle)
         ),
         say("comma", language).join(f"{row['label']}: {row['value']:.3g}" for row in most),
+    )
+
+
+def _intervals(bars: alt.Chart) -> alt.Chart:
+    """A line from the least to the most that a value may be, sampling considered."""
+    return (
+        bars.transform_calculate(low="datum.value - datum.error", high="datum.value + datum.error")
+        .mark_rule(strokeWidth=2, color=INTERVAL_HEX)
+        .encode(x=alt.X("low:Q"), x2=alt.X2("high:Q"))
     )
 
 
@@ -133,12 +151,26 @@ def describe(result: Saliency, position: int, language: Language) -> str:
         relative = say("undefined", language) if found.relative is None else f"{found.relative:.1%}"
         if method.shares_out:
             return " · ".join([*parts, say("conservation_line", language, relative=relative)])
+        if method.samples:
+            return " · ".join([*parts, _say_sampling(found, language)])
         parts.append(say("points_line", language, points=found.points))
         parts.append(say("completeness_line", language, relative=relative))
         parts.append(say("map_change_line", language, change=f"{found.map_change:.1%}"))
         if not found.converged:
             parts.append(say("rough_line" if found.rough else "not_converged_line", language))
     return " · ".join(parts)
+
+
+def _say_sampling(found: Completeness, language: Language) -> str:
+    n = f"{found.points:,}"
+    if not found.map_change:
+        return say("exact_line", language, n=n)
+    line = say("orders_line", language, n=n, error=f"{found.map_change:.1%}")
+    return (
+        line
+        if found.converged
+        else f"{line} · {say('rough_orders_line' if found.rough else 'not_converged_line', language)}"
+    )
 
 
 def tell_check(result: Saliency, position: int, language: Language) -> tuple[list[str], bool]:
@@ -151,7 +183,11 @@ def tell_check(result: Saliency, position: int, language: Language) -> tuple[lis
     if METHODS[result.method].shares_out:
         numbers = {"sum": f"{found.total + found.error:.3g}", "total": f"{found.total:.3g}", "relative": relative}
         return [say("check_conserved", language, **numbers)], found.relative is not None and found.relative <= NEAR
-    lines = [say("check_complete", language, **numbers)]
+    if METHODS[result.method].samples:
+        numbers = {"n": f"{found.points:,}", "total": f"{found.total:.3g}", "error": f"{found.map_change:.1%}"}
+        lines = [say("check_sampled" if found.map_change else "check_exact", language, **numbers)]
+    else:
+        lines = [say("check_complete", language, **numbers)]
     if not found.converged:
         lines.append(say("check_rough" if found.rough else "check_not_converged", language))
     return lines, found.converged
@@ -200,7 +236,7 @@ def table_rows(result: Saliency, position: int) -> Cells:
 
 def sheet(result: Saliency) -> Sheet:
     """Every explained token's rows: `value` is the explained token's own number, `share` has the sign of `effect`."""
-    columns = ("position", "token", "id", "score", "share", "effect", "hidden")
+    columns = ("position", "token", "id", "score", "share", "effect", "hidden", "error")
     return Sheet(
         ("explained_position", "explained_token", "value", *columns),
         [

@@ -19,7 +19,7 @@ from analyzers.serving.table import table
 from analyzers.sources.resolver import Resolver
 
 TEXT = "the café 👩‍🚀 and <b> the"
-METHODS = ["occlusion", "gradient", "input-x-gradient", "integrated-gradients", "attn-lrp"]
+METHODS = ["occlusion", "gradient", "input-x-gradient", "integrated-gradients", "shapley", "attn-lrp"]
 COMMON = {
     "model", "revision", "kind", "dtype", "n_layers", "n_prompt", "tokens", "warnings", "seconds",
 }  # fmt: skip
@@ -67,7 +67,7 @@ def test_it_has_the_keys_of_the_contract_and_survives_json(
         assert [sum(row) for row in found["shares"]] == pytest.approx([1, 1])
     else:
         assert found["shares"] is None
-    if method in ("integrated-gradients", "attn-lrp"):
+    if method in ("integrated-gradients", "shapley", "attn-lrp"):
         keys = {"error", "total", "relative", "map_change", "points", "converged"}
         assert [set(item) for item in found["completeness"]] == [keys, keys]
     else:
@@ -92,7 +92,8 @@ def test_the_table_names_method_target_and_every_token(ask: Callable[..., Answer
     assert "␣and" in text or "␣a" in text
     assert "Ġ" not in text
     assert text.count("%") >= 10
-    assert ("baseline token “<|end|>”" in text) == (method in ("occlusion", "integrated-gradients"))
+    assert ("baseline token “<|end|>”" in text) == (method in ("occlusion", "integrated-gradients", "shapley"))
+    assert ("error of a share" in text) == (method == "shapley")
     assert ("completeness error" in text) == (method == "integrated-gradients")
     assert ("the parts add up to" in text) == (method == "attn-lrp")
     if method == "attn-lrp":
