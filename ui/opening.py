@@ -57,7 +57,8 @@ def find_view(query: object, runner: SharedRuns, controls: Controls, tabs: list[
     tab = next(tab for tab in tabs if tab.analysis == link.tab)
     requests = ask(tab, link.raw, link.extras, link.pin)
     source = runner.store.resolver.find(requests[0].model or runner.store.resolver.default_id())
-    values = values_of(tab.analysis, link.raw | link.extras, controls, tabs)
+    named = {} if requests[0].model else {"model": source.id}  # an address by hand may leave it out
+    values = values_of(tab.analysis, link.raw | named | link.extras, controls, tabs)
     if source.folder is None and source.id not in (id for _, id in model_choices(runner)):
         del values[controls.settings["model"]]  # it cannot be chosen now: what is chosen stays
     waits = None if runner.known(requests[0]) is not None else _why_wait(runner.store, source)

@@ -88,6 +88,15 @@ def test_a_link_to_a_model_that_is_not_here_fetches_nothing(visit: Any, address:
     assert not opened.runs()
 
 
+def test_a_link_by_hand_without_a_model_keeps_the_one_that_is_chosen(visit: Any, address: str) -> None:
+    opened = visit(at=f"{address}/#text=a%20b%20c&method=shapley")
+    opened.page.wait_for_selector("#saliency-chart svg.marks")
+    assert opened.page.input_value("#model input") != ""
+    assert "empty" not in opened.page.inner_text("body")
+    assert "model=tiny&" in opened.page.url
+    assert "method=shapley" in opened.page.url
+
+
 def test_a_link_that_is_refused_says_so_and_leaves_the_page_usable(visit: Any, address: str) -> None:
     opened = visit(at=f"{address}/#tab=saliency&text=x&method={quote('<b>magic</b>')}&lang=en")
     opened.page.wait_for_selector("#status p.error")
