@@ -13,7 +13,8 @@ from analyzers.common.methods import Method
 from analyzers.common.parameters import Parameter, Settings
 from analyzers.common.progress import Progress
 from analyzers.common.sentences import Sentence
-from analyzers.methods.scoring import Question, Scores
+from analyzers.methods.asking import Question
+from analyzers.methods.scoring import Scores
 from analyzers.models.completion import Completion
 from analyzers.models.language_model import LanguageModel
 from analyzers.serving.analyses import Analysis

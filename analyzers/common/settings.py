@@ -45,6 +45,8 @@ ChosenObjective = Literal["probability", "logit", "log-probability"]
 Baseline = Literal["token", "mean", "zero"]
 Aggregate = Literal["l2", "sum"]
 TOLERANCE = 0.05
+MOST_EXACT = 10
+"""Tokens or words of which all 2ⁿ sets are computed, for exact Shapley values."""
 
 
 @dataclass(frozen=True)

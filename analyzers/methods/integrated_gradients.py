@@ -35,7 +35,8 @@ FIRST_POINTS = 7
 
 @dataclass(frozen=True)
 class Completeness:
-    """How far an integrated-gradients map can be trusted. Two errors, since either alone can be small by luck."""
+    """How far a map that should add up can be trusted: the sum's error, and the map's own, since either alone can be small
+    by luck."""
 
     error: float
     """Σ attributions − (f(x) − f(x′)), in the target's unit."""
@@ -44,11 +45,15 @@ class Completeness:
     relative: float | None
     """|error / total|; None where total is 0."""
     map_change: float
-    """The largest change of any token's share between the last two rules, 0 to 1."""
+    """The largest change of any token's share between the last two rules, 0 to 1; of a sampled map the largest error of
+    any share."""
     points: int
+    """On the path; of a sampled map the orders, of an exact one the sets of tokens."""
     converged: bool
     rough: bool = False
     """Whether it was still being refined when this was known."""
+    exact: bool = False
+    """Whether there was nothing to converge: every set of tokens was computed."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -111,44 +111,31 @@ def score_by_attn_lrp(question: Question) -> Iterator[Progress[Scores]]:
 
 def score_by_shapley_values(question: Question) -> Iterator[Progress[Scores]]:
     """Each token's fair share of f(x) − f(x′) (Shapley 1953; Štrumbelj & Kononenko 2010), with the error of sampling."""
-    is_changed = (question.embedded != question.baseline).any(-1).tolist()
-    players = [group for group in question.groups if any(is_changed[position] for position in group)]
-    tolerance = question.settings.most_error
-    for step in estimate_shapley_values(question, players, tolerance):
+    players = [group for group in question.groups if _changes(question, group)]
+    give = partial(_give_shares, question, players)
+    for step in estimate_shapley_values(question, players, question.settings.most_error):
         if step.result is not None:
-            yield Progress(step.fraction, _give_shares(question, players, step.fraction < 1, step.result))
+            yield Progress(step.fraction, give(step.fraction < 1, step.result))
         elif step.make_result is not None:
-            yield Progress(
-                step.fraction, make_result=later(step.make_result, partial(_give_shares, question, players, True))
-            )
+            yield Progress(step.fraction, make_result=later(step.make_result, partial(give, True)))
         else:
             yield Progress(step.fraction)
 
 
 def _give_shares(question: Question, players: list[list[int]], is_rough: bool, found: Shapley) -> Scores:
-    """Each player's value and error, shared equally among its tokens that the explained one sees."""
-    signed = question.embedded.new_zeros(len(question.values), question.embedded.shape[0], dtype=torch.float64)
-    errors = torch.zeros_like(signed)
-    for row, seen in enumerate(question.seen):
-        for number, group in enumerate(players):
-            both = sorted(set(group).intersection(seen))
-            signed[row, both] = float(found.values[row, number]) / max(1, len(both))
-            errors[row, both] = float(found.errors[row, number]) / max(1, len(both))
     changes, totals = largest_share_error(found).tolist(), found.totals.tolist()
-    completeness = tuple(
-        Completeness(
-            error := float(values.sum()) - total,
-            total,
-            abs(error / total) if total else None,
-            change,
-            found.n_orders,
-            found.is_exact or change <= question.settings.most_error,
-            is_rough,
+    completeness = []
+    for values, total, change in zip(found.values, totals, changes, strict=True):
+        error = float(values.sum()) - total
+        relative = abs(error / total) if total else None
+        converged = found.is_exact or change <= question.settings.most_error
+        completeness.append(
+            Completeness(error, total, relative, change, found.n_orders, converged, is_rough, found.is_exact)
         )
-        for values, total, change in zip(found.values, totals, changes, strict=True)
-    )
+    signed = _spread(torch.from_numpy(found.values), players, question)
     scores = signed.abs() if question.settings.aggregate == "l2" else signed
-    return Scores(scores, completeness=completeness, relevance=signed, errors=errors)
+    errors = _spread(torch.from_numpy(found.errors), players, question)
+    return Scores(scores, completeness=tuple(completeness), relevance=signed, errors=errors)
 
 
 def _share_out(
@@ -176,15 +163,35 @@ def share_among_tokens(
     """The drop of each group shared equally among its tokens that the explained one could see, and the scalar without
     that group. A group that is the baseline already drops nothing, whatever is left of rounding."""
     values = question.values
-    is_changed = (question.embedded != question.baseline).any(-1).tolist()
-    scores = values.new_zeros(len(values), question.embedded.shape[0])
     without = values.unsqueeze(1).repeat(1, question.embedded.shape[0])
-    for number, group in enumerate(question.groups[: len(hidden)]):
-        if not any(is_changed[position] for position in group):
+    drops = values.new_zeros(len(values), len(hidden))
+    groups = question.groups[: len(hidden)]
+    for number, group in enumerate(groups):
+        if not _changes(question, group):
             continue
+        drops[:, number] = values - hidden[number]
         for row, positions in enumerate(question.seen):
-            both = sorted(set(group).intersection(positions))
-            for position in both:
-                scores[row, position] = (values[row] - hidden[number, row]) / len(both)
-                without[row, position] = hidden[number, row]
-    return scores, without
+            without[row, _visible(group, positions)] = hidden[number, row]
+    return _spread(drops, groups, question), without
+
+
+def _spread(
+    numbers: Float[Tensor, "explained some_groups"], groups: Sequence[Sequence[int]], question: Question
+) -> Float[Tensor, "explained position"]:
+    """Each group's number shared equally among its tokens that the explained one sees."""
+    spread = numbers.new_zeros(len(numbers), question.embedded.shape[0])
+    for row, positions in enumerate(question.seen):
+        for number, group in enumerate(groups):
+            visible = _visible(group, positions)
+            spread[row, visible] = numbers[row, number] / max(1, len(visible))
+    return spread
+
+
+def _visible(group: Sequence[int], positions: Sequence[int]) -> list[int]:
+    return sorted(set(group).intersection(positions))
+
+
+def _changes(question: Question, group: Sequence[int]) -> bool:
+    """Whether anything is hidden with a group: it is not the baseline already."""
+    places = list(group)
+    return bool((question.embedded[places] != question.baseline[places]).any())

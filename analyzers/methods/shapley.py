@@ -17,11 +17,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from analyzers.common.progress import Progress
+from analyzers.common.settings import MOST_EXACT
 from analyzers.methods.asking import Question
 from analyzers.methods.attribution import occlude
 
-MOST_EXACT = 10
-"""Players of whom all 2ⁿ sets are computed."""
 FIRST_PAIRS = 8
 """Pairs of orders before an error is believed; then twice as many, and so on."""
 MOST_PAIRS = 128

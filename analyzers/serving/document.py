@@ -56,7 +56,8 @@ def request_part(request: AnyRequest) -> Document:
 
 def saliency_part(result: Saliency) -> Document:
     """`scores`, `shares` and `effects`: one list per explained token, one number per token up to the last that it rests
-    on. An effect is 1 where the token raises the target, −1 where it lowers it; null for a method without a sign."""
+    on. An effect is 1 where the token raises the target, −1 where it lowers it; null for a method without a sign. `errors`:
+    half the width of the interval around each score; null for a method that samples nothing."""
 
     def cut_rows(rows: Iterable[Iterable[float]]) -> list[list[float]]:
         return [[float(x) for x in row][: max(seen) + 1] for row, seen in zip(rows, result.seen, strict=True)]

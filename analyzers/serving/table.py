@@ -60,7 +60,7 @@ def describe(result: Saliency, row: int) -> str:
         if METHODS[result.method].shares_out:
             return " · ".join([*parts, f"the parts add up to {found.total + found.error:.4g}, {relative} off"])
         if METHODS[result.method].samples:
-            parts.append(f"{found.points} {'sets, exact' if not found.map_change else 'orders'}")
+            parts.append(f"{found.points} {'sets, exact' if found.exact else 'orders'}")
             return " · ".join([*parts, f"error of a share {found.map_change:.1%}", _say_state(found)])
         parts += [f"{found.points} points", f"completeness error {relative}", f"map change {found.map_change:.1%}"]
         parts.append(_say_state(found))

@@ -163,14 +163,12 @@ def describe(result: Saliency, position: int, language: Language) -> str:
 
 def _say_sampling(found: Completeness, language: Language) -> str:
     n = f"{found.points:,}"
-    if not found.map_change:
+    if found.exact:
         return say("exact_line", language, n=n)
-    line = say("orders_line", language, n=n, error=f"{found.map_change:.1%}")
-    return (
-        line
-        if found.converged
-        else f"{line} · {say('rough_orders_line' if found.rough else 'not_converged_line', language)}"
-    )
+    parts = [say("orders_line", language, n=n, error=f"{found.map_change:.1%}")]
+    if not found.converged:
+        parts.append(say("rough_orders_line" if found.rough else "not_converged_line", language))
+    return " · ".join(parts)
 
 
 def tell_check(result: Saliency, position: int, language: Language) -> tuple[list[str], bool]:
@@ -185,12 +183,14 @@ def tell_check(result: Saliency, position: int, language: Language) -> tuple[lis
         return [say("check_conserved", language, **numbers)], found.relative is not None and found.relative <= NEAR
     if METHODS[result.method].samples:
         numbers = {"n": f"{found.points:,}", "total": f"{found.total:.3g}", "error": f"{found.map_change:.1%}"}
-        lines = [say("check_sampled" if found.map_change else "check_exact", language, **numbers)]
+        keys = ["check_exact" if found.exact else "check_sampled"]
+        if not found.converged:
+            keys.append("check_rough_orders" if found.rough else "check_few_orders")
     else:
-        lines = [say("check_complete", language, **numbers)]
-    if not found.converged:
-        lines.append(say("check_rough" if found.rough else "check_not_converged", language))
-    return lines, found.converged
+        keys = ["check_complete"]
+        if not found.converged:
+            keys.append("check_rough" if found.rough else "check_not_converged")
+    return [say(key, language, **numbers) for key in keys], found.converged
 
 
 def name_settings(result: Saliency, language: Language) -> str:
