@@ -21,6 +21,7 @@ from ui.charts.saliency import (
     saliency_chart,
     sheet,
     table_rows,
+    tell_check,
     wrap_line,
 )
 from ui.charts.token_strip import strip_value
@@ -75,6 +76,61 @@ def test_bars_of_a_method_without_a_sign_start_at_zero(made: Saliency) -> None:
     low, high = saliency_chart(unsigned, 3, "en").to_dict()["layer"][0]["encoding"]["x"]["scale"]["domain"]
     assert low == 0
     assert high > 60
+
+
+@pytest.fixture(scope="module")
+def sampled() -> Saliency:
+    """Shapley values of more tokens than are enumerated."""
+    model = tiny_model("gpt2")
+    completion = completed(model, "the café: the keys are on it", generate=1)
+    return finish(compute_saliency(model, completion, SaliencySettings(method="shapley", tolerance=0.2)))
+
+
+def test_a_sampled_value_has_its_error_on_the_bar_in_the_table_and_in_words(sampled: Saliency) -> None:
+    (position,), (found,) = sampled.explained, sampled.completeness
+    assert found is not None
+    assert found.map_change > 0
+    assert sampled.share_errors is not None
+    errors = [row["error"] for row in rows(sampled, position)]
+    np.testing.assert_allclose(errors, sampled.share_errors[0])
+    assert max(errors) == pytest.approx(found.map_change)
+    chart = saliency_chart(sampled, position, "en").to_dict()
+    intervals = [layer for layer in chart["layer"] if layer["mark"]["type"] == "rule"]
+    assert [layer["encoding"]["x2"]["field"] for layer in intervals] == ["high"]
+    low, high = chart["layer"][0]["encoding"]["x"]["scale"]["domain"]
+    for row in rows(sampled, position):
+        assert low < 100 * (row["share"] - row["error"])
+        assert high > 100 * (row["share"] + row["error"])
+    assert sheet(sampled).columns[-1] == "error"
+    assert [line[-1] for line in sheet(sampled).rows] == errors
+    said = f"{found.points} random orders · error of a share up to {found.map_change:.1%}"
+    assert said in describe(sampled, position, "en")
+    (line,), passed = tell_check(sampled, position, "en")
+    assert "random orders" in line
+    assert passed
+
+
+def test_what_is_exact_says_so_and_has_no_interval() -> None:
+    model = tiny_model("gpt2")
+    completion = completed(model, "the café", generate=1)
+    exact = finish(compute_saliency(model, completion, SaliencySettings(method="shapley")))
+    (position,) = exact.explained
+    assert f"exact: all {2**position} sets of tokens" in describe(exact, position, "en")
+    assert "厳密" in describe(exact, position, "ja")
+    chart = saliency_chart(exact, position, "en").to_dict()
+    assert not [layer for layer in chart["layer"] if layer["mark"]["type"] == "rule"]
+    assert tell_check(exact, position, "en")[1]
+
+
+@pytest.mark.parametrize(("is_rough", "said"), [(True, "more orders"), (False, "hide whole words")])
+def test_of_orders_it_is_never_said_that_points_are_missing(sampled: Saliency, is_rough: bool, said: str) -> None:
+    (found,) = sampled.completeness
+    assert found is not None
+    early = replace(sampled, completeness=(replace(found, converged=False, rough=is_rough),))
+    lines, passed = tell_check(early, sampled.explained[0], "en")
+    assert not passed
+    assert said in lines[-1]
+    assert "points" not in " ".join([*lines, describe(early, sampled.explained[0], "en")])
 
 
 def test_not_converged_is_said(made: Saliency) -> None:

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import csv
 import io
+from functools import partial
 from typing import Any
 
 import pytest
 from conftest import completed
 from families import tiny_model
 
+from analyzers.common.progress import finish
+from analyzers.common.settings import (
+    LayerPredictionsSettings,
+    NeuronFactorsSettings,
+    RankingsSettings,
+    SaliencySettings,
+)
+from analyzers.layer_predictions import predict_from_each_layer
+from analyzers.neuron_factors import factorize_neurons
+from analyzers.rankings import rank_at_each_layer
+from analyzers.saliency import compute_saliency
 from analyzers.serving.dispatch import Answer
 from analyzers.serving.request import parse_request
+from ui.charts import layer_predictions, neuron_factors, rankings, saliency
 from ui.charts.spreadsheet import MARK, Sheet, write_csv
 
 
@@ -57,3 +70,25 @@ def test_both_runs_of_a_comparison_stand_in_it() -> None:
         ["1", "True", "a"],
         ["1", "False", "b"],
     ]
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+@pytest.mark.parametrize(
+    ("make", "sheet"),
+    [
+        (partial(compute_saliency, settings=SaliencySettings()), saliency.sheet),
+        (partial(compute_saliency, settings=SaliencySettings(method="shapley")), saliency.sheet),
+        (partial(predict_from_each_layer, settings=LayerPredictionsSettings()), layer_predictions.sheet),
+        (partial(rank_at_each_layer, settings=RankingsSettings()), rankings.sheet),
+        (partial(factorize_neurons, settings=NeuronFactorsSettings(factors=2)), neuron_factors.sheet),
+    ],
+    ids=["saliency", "shapley", "layer-predictions", "rankings", "neuron-factors"],
+)
+def test_every_tabs_numbers_can_be_written_in_every_language(make: Any, sheet: Any, language: Any) -> None:
+    """A column without a name ends the whole answer: the file is written with the picture."""
+    model = tiny_model("gpt2")
+    result = finish(make(model, completed(model, "a, é")))
+    written = list(csv.reader(io.StringIO(write_csv([(answer_to("a, é"), sheet(result))], language))))
+    assert len(written) > 1
+    assert len({len(line) for line in written}) == 1
+    assert all(written[0])
