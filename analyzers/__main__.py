@@ -127,7 +127,7 @@ def _add(command: argparse.ArgumentParser, setting: Setting) -> None:
     if setting.type == "flag":
         command.add_argument(setting.flag, action="store_true", **options)
     elif setting.type == "texts":
-        command.add_argument(setting.flag, action="append", metavar="TOKEN", **options)
+        command.add_argument(setting.flag, action="append", metavar="|".join(setting.choices) or "TOKEN", **options)
     else:
         number = {"integer": ("N",), "number": ("F",)}.get(setting.type, ())
         metavar = "|".join((*setting.choices, *setting.words, *number)) or "TEXT"

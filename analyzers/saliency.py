@@ -128,10 +128,27 @@ def compute_saliency(
     if not completion.kind.predicts and settings.contrast is not None:
         raise InputError("no_contrast_here")
     contrast = None if settings.contrast is None else resolve_token(model, settings.contrast, "contrast")
-    first = explained[0] if settings.first is None else settings.first
-    if first not in explained:
-        raise InputError("position_not_explained", position=first, first=explained[0], last=explained[-1])
+    first = find_explained(completion, settings.first)
     batches = _batches(model, completion, explained, first, METHODS[settings.method])
+    yield from _explain(model, completion, settings, contrast, batches)
+
+
+def explain_token(
+    model: LanguageModel, completion: Completion, settings: SaliencySettings, position: int
+) -> Iterator[Progress[Saliency]]:
+    """`compute_saliency` of one predicted token alone."""
+    contrast = None if settings.contrast is None else resolve_token(model, settings.contrast, "contrast")
+    yield from _explain(model, completion, settings, contrast, [(position,)])
+
+
+def _explain(
+    model: LanguageModel,
+    completion: Completion,
+    settings: SaliencySettings,
+    contrast: NamedToken | None,
+    batches: Sequence[tuple[int, ...]],
+) -> Iterator[Progress[Saliency]]:
+    explained = tuple(sorted(position for batch in batches for position in batch))
     partial = PartialSaliency(model, completion, settings, contrast, explained)
     n_done = 0
     for batch in batches:
@@ -172,6 +189,14 @@ def _explained_positions(completion: Completion) -> tuple[int, ...]:
             raise InputError("no_mask", model=completion.model)
         raise InputError("nothing_to_explain")
     return tuple(token.position for token in completion.outputs)
+
+
+def find_explained(completion: Completion, position: int | None) -> int:
+    """The position of an explained token, of the first where none is named. Raises InputError for one that is not explained."""
+    explained = _explained_positions(completion)
+    if position is not None and position not in explained:
+        raise InputError("position_not_explained", position=position, first=explained[0], last=explained[-1])
+    return explained[0] if position is None else position
 
 
 def _similarity_token(completion: Completion) -> tuple[Token, ...]:

@@ -33,8 +33,9 @@ import torch
 from bundled import smollm2
 
 from analyzers.common.progress import finish
-from analyzers.common.settings import FaithfulnessSettings, Generation, SaliencySettings
-from analyzers.faithfulness import Faithfulness, compute_faithfulness
+from analyzers.common.settings import Generation, SaliencySettings
+from analyzers.methods.asking import ask
+from analyzers.methods.deletion import Curves, count_in_steps, follow_orders
 from analyzers.models.completion import Completion, complete
 from analyzers.models.language_model import LanguageModel
 from analyzers.models.loading import load_model
@@ -163,23 +164,21 @@ def train(architecture: str, folder: Path, seconds: float = 150) -> LanguageMode
     return load_model(folder, architecture, device="cpu")
 
 
-def test(model: LanguageModel, completion: Completion, baseline: str, scores: np.ndarray, orders: int) -> Faithfulness:
-    asked = FaithfulnessSettings(
-        completion.outputs[0].position,
-        tuple(scores.tolist()),
-        baseline,  # type: ignore[arg-type]
-        STEPS,
-        orders,
-    )
-    return finish(compute_faithfulness(model, completion, asked))
+def test(model: LanguageModel, completion: Completion, baseline: str, scores: np.ndarray | None) -> Curves:
+    """Along the order of the scores, or along random ones where there are none."""
+    settings = SaliencySettings(baseline=baseline, target="log-probability")  # type: ignore[arg-type]
+    question = ask(model, completion, (completion.outputs[0].position,), settings, None)
+    n, random = len(question.groups), np.random.default_rng(0)
+    by_chance = [random.permutation(n) for _ in range(ORDERS)]
+    orders = by_chance if scores is None else [np.argsort(-scores, kind="stable")]
+    return finish(follow_orders(question, question.groups, orders, count_in_steps(n, STEPS)))
 
 
 def measure(model: LanguageModel, texts: list[str]) -> None:
     found: dict[str, list[tuple[float, float, float, float]]] = defaultdict(list)
     for number, text in enumerate(texts, 1):
         *_, completion = complete(model, text, Generation(generate=1))
-        position = completion.outputs[0].position
-        by_chance = [test(model, completion, baseline, np.zeros(position), ORDERS) for baseline in TESTED_WITH]
+        by_chance = [test(model, completion, baseline, None) for baseline in TESTED_WITH]
         for candidate in CANDIDATES:
             begun = time.monotonic()
             result = finish(compute_saliency(model, completion, SaliencySettings(**candidate)))  # type: ignore[arg-type]
@@ -188,11 +187,11 @@ def measure(model: LanguageModel, texts: list[str]) -> None:
             scores = (np.abs(result.scores[0]) * result.signs[0])[seen]
             gains = []
             for baseline, chance in zip(TESTED_WITH, by_chance, strict=True):
-                tested = test(model, completion, baseline, scores, 1)
+                tested = test(model, completion, baseline, scores)
                 gains.append(
                     (
-                        tested.comprehensiveness - chance.comprehensiveness_random,
-                        chance.sufficiency_random - tested.sufficiency,
+                        float(tested.comprehensiveness[0] - chance.comprehensiveness.mean()),
+                        float(chance.sufficiency.mean() - tested.sufficiency[0]),
                     )
                 )
             sizes = np.abs(scores)

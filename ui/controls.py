@@ -10,7 +10,7 @@ from analyzers.common.kinds import Kind
 from analyzers.common.limits import LIMITS
 from analyzers.common.parameters import settings_of
 from analyzers.common.settings import Generation
-from analyzers.serving.analyses import public_analyses
+from analyzers.serving.analyses import analyses_with_tab
 from analyzers.serving.dispatch import Runner
 from analyzers.sources import catalog, hub_probe, local_files
 from ui.components.inputs import OptionalInteger, OptionalText
@@ -131,7 +131,7 @@ def build_controls(runner: Runner) -> Controls:
 def _example_buttons(runner: Runner) -> tuple[gr.Button, ...]:
     """In the order of `EXAMPLES`: a heading per tab, an experiment per row, its variants small beside it."""
     buttons = []
-    for row in public_analyses():
+    for row in analyses_with_tab():
         of_tab = [example for example in EXAMPLES if example.analysis == row.name]
         if of_tab:
             gr.Markdown(T(row.name))

@@ -6,7 +6,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from analyzers.common.limits import LIMITS
-from analyzers.serving.analyses import public_analyses
+from analyzers.serving.analyses import analyses_with_tab
 from analyzers.serving.sharing import SharedRuns
 from ui.components.heading import Heading
 from ui.components.top_bar import TopBar
@@ -80,7 +80,7 @@ def build_app(runner: SharedRuns) -> gr.Blocks:
         items: list[gr.Tab] = []
         headings: list[Heading] = []
         with gr.Tabs() as tab_bar:
-            for row in public_analyses():
+            for row in analyses_with_tab():
                 with (
                     gr.Tab(label_of(row.name), id=row.name, elem_id=row.name) as item,
                     gr.Column(elem_classes=["stage"]),

@@ -11,7 +11,7 @@ from analyzers.common.errors import InputError
 from analyzers.common.limits import LIMITS
 from analyzers.common.parameters import Setting, show_value
 from analyzers.common.version import VERSION
-from analyzers.serving.analyses import public_analyses
+from analyzers.serving.analyses import analyses_with_tab
 from analyzers.serving.request import AnyRequest, is_idle, parameters_of, value_in
 from ui.values import Options
 
@@ -80,8 +80,8 @@ def read_link(query: object) -> Link:
         raise InputError("link_unreadable") from None
     given = dict(reversed(pairs))  # the first of a name counts
     tab = given.get("tab", "saliency")
-    if tab not in (row.name for row in public_analyses()):
-        choices = ", ".join(row.name for row in public_analyses())
+    if tab not in (row.name for row in analyses_with_tab()):
+        choices = ", ".join(row.name for row in analyses_with_tab())
         raise InputError("not_a_choice", name="tab", choices=choices, value=show_value(tab))
     raw: Options = {}
     for setting in parameters_of(tab):

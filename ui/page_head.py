@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from analyzers.common.languages import DEFAULT, LANGUAGES, Language
-from analyzers.serving.analyses import public_analyses
+from analyzers.serving.analyses import analyses_with_tab
 from ui.errors import language_among
 from ui.texts import say, text_keys
 from ui.theme import SKIP_LINK
@@ -85,5 +85,5 @@ def _own_head(language: Language) -> str:
 
 def _questions(language: Language) -> dict[str, str]:
     """What each tab answers, in a few words that stand under its name."""
-    keys = {row.name: f"question_{row.name}" for row in public_analyses()}
+    keys = {row.name: f"question_{row.name}" for row in analyses_with_tab()}
     return {name: say(key, language) for name, key in keys.items() if key in text_keys()}

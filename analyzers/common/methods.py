@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 
@@ -34,6 +35,11 @@ class Method:
     def hides_alone(self) -> bool:
         """Whether it hides each token by itself: then the value without that token is known."""
         return self.hides_tokens and not self.samples
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether it takes a few forwards a token at most."""
+        return not self.integrates and not self.samples
 
 
 METHODS: dict[str, Method] = {
@@ -77,3 +83,11 @@ METHODS: dict[str, Method] = {
     )
 }
 """In the order in which they are offered."""
+
+
+def methods_compared(chosen: Collection[str]) -> list[str]:
+    """Names of the chosen methods, the quick ones first; where none is chosen, of the quick ones alone."""
+    named = [row for name, row in METHODS.items() if name in chosen] or [
+        row for row in METHODS.values() if row.is_quick
+    ]
+    return [row.name for row in sorted(named, key=lambda row: not row.is_quick)]

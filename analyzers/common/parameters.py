@@ -94,7 +94,12 @@ class Setting:
         items = value if isinstance(value, (list, tuple)) else None
         texts = tuple(item for item in items or () if isinstance(item, str))
         if items is None or len(texts) < len(items):
-            raise InputError("not_a_list", name=self.name, most=int(self.high), value=show_value(value))
+            most = len(self.listed) or int(self.high)
+            raise InputError("not_a_list", name=self.name, most=most, value=show_value(value))
+        if self.listed:
+            for text in texts:
+                self._parse_choice(text)
+            return tuple(choice for choice in self.choices if choice in texts)
         if len(texts) > self.high:
             raise InputError("too_many_watched", n=len(texts), limit=int(self.high))
         return texts
@@ -187,7 +192,7 @@ def _read_setting(field: str, hint: object, default: object) -> Setting:
     parts = get_args(annotated) if get_origin(annotated) in (Union, UnionType) else (annotated,)
     words = tuple(word for part in parts if get_origin(part) is Literal for word in get_args(part))
     types = [part for part in parts if part is not NoneType and get_origin(part) is not Literal]
-    is_listed = bool(parameter.choices) or not types
+    is_listed = (bool(parameter.choices) or not types) and types != [tuple[str, ...]]
     return Setting(
         name=parameter.turns_off or field,
         field=field,

@@ -8,8 +8,8 @@ from analyzers.common.kinds import EVERY, PREDICTING, Kind
 from analyzers.common.parameters import Settings
 from analyzers.common.settings import (
     AblationSettings,
-    FaithfulnessSettings,
     LayerPredictionsSettings,
+    MapComparisonSettings,
     NeuronFactorsSettings,
     RankingsSettings,
     SaliencySettings,
@@ -37,11 +37,17 @@ class Analysis:
     """From the result to the lines that a terminal shows."""
     smoke_key: str = ""
     """What the JSON document of an answer must hold."""
+    asked_from: str = ""
+    """The analysis from whose tab it is asked for; empty for one with a tab of its own."""
 
     @property
     def is_public(self) -> bool:
-        """Whether it has a command, an endpoint and a tab."""
+        """Whether it has a command and an endpoint."""
         return bool(self.document)
+
+    @property
+    def has_tab(self) -> bool:
+        return self.is_public and not self.asked_from
 
     @property
     def endpoint(self) -> str:
@@ -94,10 +100,16 @@ ANALYSES: dict[str, Analysis] = {
             smoke_key="factors",
         ),
         Analysis(
-            "faithfulness",
-            FaithfulnessSettings,
-            function="analyzers.faithfulness:compute_faithfulness",
-            cost="analyzers.serving.cost:cost_of_faithfulness",
+            "map-comparison",
+            MapComparisonSettings,
+            function="analyzers.map_comparison:compare_maps",
+            cost="analyzers.serving.cost:cost_of_map_comparison",
+            kinds=EVERY,
+            purpose="Which saliency map to believe: several methods on one token, their agreement, and each one's test.",
+            document="analyzers.serving.document:map_comparison_part",
+            table="analyzers.serving.table:map_comparison_lines",
+            smoke_key="maps",
+            asked_from="saliency",
         ),
         Analysis(
             "layer-overview",
@@ -117,5 +129,10 @@ ANALYSES: dict[str, Analysis] = {
 
 
 def public_analyses() -> tuple[Analysis, ...]:
-    """Those that have a command, an endpoint and a tab."""
+    """Those that have a command and an endpoint."""
     return tuple(row for row in ANALYSES.values() if row.is_public)
+
+
+def analyses_with_tab() -> tuple[Analysis, ...]:
+    """Those that have a tab as well."""
+    return tuple(row for row in ANALYSES.values() if row.has_tab)

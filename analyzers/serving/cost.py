@@ -6,16 +6,18 @@ divided by what a plain machine does a second. Right within a factor of about tw
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from analyzers.common.functions import load_function
-from analyzers.common.methods import METHODS
+from analyzers.common.methods import METHODS, methods_compared
 from analyzers.common.parameters import Settings
 from analyzers.common.settings import (
+    CURVE_STEPS,
     DEFAULT_FACTORS,
     MOST_EXACT,
-    FaithfulnessSettings,
+    RANDOM_PAIRS,
+    MapComparisonSettings,
     NeuronFactorsSettings,
     SaliencySettings,
 )
@@ -134,9 +136,14 @@ def cost_of_integration(settings: SaliencySettings, size: Size) -> Cost:
     return Cost(points * (1 + size.explained) * size.forward, 1)
 
 
-def cost_of_faithfulness(settings: FaithfulnessSettings, size: Size) -> Cost:
-    orders = 2 * (1 + settings.orders) * (settings.steps + 1)
-    return Cost(orders * size.forward * settings.position / size.positions, 1)
+def cost_of_map_comparison(settings: MapComparisonSettings, size: Size) -> Cost:
+    """Each map, of one token; then the sets that are hidden along the orders, a random one and its reverse at once."""
+    cost, one = Cost(0, 0), replace(size, explained=1)
+    methods = methods_compared(settings.methods)
+    for name in methods:
+        cost += cost_of_saliency(SaliencySettings(name), one)
+    sets = 2 * min(CURVE_STEPS, size.positions) * (len(methods) + RANDOM_PAIRS)
+    return cost + Cost(sets * (size.forward + size.head), 1)
 
 
 def cost_of_one_position(_settings: Settings, size: Size) -> Cost:

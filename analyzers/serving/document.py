@@ -14,6 +14,7 @@ from analyzers.serving.request import AnyRequest, parameters_of, value_in
 
 if TYPE_CHECKING:
     from analyzers.layer_predictions import LayerPredictions
+    from analyzers.map_comparison import MapComparison
     from analyzers.methods.integrated_gradients import Completeness
     from analyzers.neuron_factors import NeuronFactors
     from analyzers.rankings import Rankings
@@ -90,6 +91,37 @@ def completeness_part(completeness: Completeness) -> Document:
         "map_change": completeness.map_change,
         "points": completeness.points,
         "converged": completeness.converged,
+    }
+
+
+def map_comparison_part(result: MapComparison) -> Document:
+    """`maps` and `agreement`: one list per method. `groups`: the positions of what has one number. `curves`: of each
+    method, then of the random orders; `gain`, `comprehensiveness` and `sufficiency` likewise. `beaten`: of how many random
+    orders. An agreement is null where a map is flat, `curves` where no random order is known."""
+    curves = result.curves
+    return {
+        "position": result.position,
+        "explained": {"id": result.explained.id, "text": result.explained.text},
+        "target": result.objective,
+        "contrast": None if result.contrast is None else {"id": result.contrast.id, "text": result.contrast.text},
+        "baseline": result.baseline,
+        "methods": list(result.methods),
+        "groups": [list(group) for group in result.groups],
+        "maps": result.maps.tolist(),
+        "agreement": [[None if math.isnan(x) else float(x) for x in row] for row in result.agreement],
+        "counts": result.counts.tolist(),
+        "curves": None
+        if curves is None
+        else {
+            "deletion": curves.deletion.tolist(),
+            "insertion": curves.insertion.tolist(),
+            "gain": curves.gain.tolist(),
+            "comprehensiveness": curves.comprehensiveness.tolist(),
+            "sufficiency": curves.sufficiency.tolist(),
+        },
+        "chance": result.chance,
+        "beaten": result.n_beaten.tolist(),
+        "beats_chance": result.beats_chance.tolist(),
     }
 
 

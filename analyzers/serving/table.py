@@ -5,15 +5,20 @@ from __future__ import annotations
 import unicodedata
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from analyzers.common.functions import load_function
 from analyzers.common.languages import DEFAULT, Language
 from analyzers.common.methods import METHODS
-from analyzers.common.tokens import Token, label_token, show_whitespace
+from analyzers.common.tokens import Token, label_group, label_token, show_whitespace
 from analyzers.serving.analyses import ANALYSES
 from analyzers.serving.dispatch import AnyAnswer
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
+
     from analyzers.layer_predictions import LayerPredictions
+    from analyzers.map_comparison import MapComparison
     from analyzers.methods.integrated_gradients import Completeness
     from analyzers.neuron_factors import NeuronFactors
     from analyzers.rankings import Rankings
@@ -43,6 +48,38 @@ def saliency_lines(result: Saliency) -> list[str]:
             against = _against(result, row, token.position)
             lines.append(f"{token.position:>4} {_pad(token, 18)} {shown}{against}")
     return lines
+
+
+def map_comparison_lines(result: MapComparison) -> list[str]:
+    """The test of each map, the likeliest to be believed first, their agreement, and what each gives each token."""
+    token = label_token(result.explained)
+    lines = ["", f"{result.position:>4} {token} · maps of {len(result.methods)} methods · {result.objective}"]
+    names = [f"{name:>20}" for name in result.methods]
+    if (tested := result.of_methods) is not None and (random := result.of_random_orders) is not None:
+        lines += ["", f"{'':20}    gain  comprehensiveness  sufficiency"]
+        for row in np.argsort(-tested.gain, kind="stable"):
+            verdict = f"above {result.n_beaten[row]} of {len(random)} random orders"
+            numbers = f"{tested.gain[row]:8.2f} {tested.comprehensiveness[row]:18.2f} {tested.sufficiency[row]:12.2f}"
+            lines.append(f"{names[row]}{numbers}  {verdict}")
+        means = [_with_error(values) for values in (random.comprehensiveness, random.sufficiency)]
+        lines.append(f"{'random orders':>20}{f'≤ {result.chance:.2f}':>8} {means[0]:>18} {means[1]:>12}")
+    lines += ["", "rank agreement (Spearman)"]
+    for name, row in zip(names, result.agreement, strict=True):
+        lines.append(name + "".join(f"{'-' if np.isnan(x) else f'{x:+.2f}':>8}" for x in row))
+    lines += ["", "shares, in the order of the methods above"]
+    for group, shares in zip(result.groups, result.maps.T, strict=True):
+        label = label_group([result.tokens[p] for p in group])
+        lines.append(
+            f"{group[0]:>4} {label}{' ' * max(0, 18 - _cells(label))}" + "".join(f"{share:8.1%}" for share in shares)
+        )
+    return lines
+
+
+def _with_error(values: Float[np.ndarray, " order"]) -> str:
+    from analyzers.map_comparison import mean_with_error
+
+    mean, error = mean_with_error(values)
+    return f"{mean:.2f}" if error is None else f"{mean:.2f} ± {error:.2f}"
 
 
 def describe(result: Saliency, row: int) -> str:

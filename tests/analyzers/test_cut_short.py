@@ -14,14 +14,14 @@ from families import FAMILIES, tiny_model
 from analyzers.common.kinds import Kind
 from analyzers.common.progress import Progress
 from analyzers.common.settings import (
-    FaithfulnessSettings,
     LayerPredictionsSettings,
+    MapComparisonSettings,
     NeuronFactorsSettings,
     RankingsSettings,
     SaliencySettings,
 )
-from analyzers.faithfulness import compute_faithfulness
 from analyzers.layer_predictions import overview_of_each_layer
+from analyzers.map_comparison import compare_maps
 from analyzers.methods import attribution, lens, nmf
 from analyzers.models.completion import Completion
 from analyzers.models.language_model import LanguageModel
@@ -120,17 +120,32 @@ def test_the_whole_text_knows_the_positions_read_so_far(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", ["gpt2", "bert", "t5"])
-def test_faithfulness_knows_the_maps_order_and_some_random_ones(family: str) -> None:
+def test_a_comparison_knows_its_maps_and_then_some_random_orders(family: str) -> None:
     model, completion = read(family)
-    position = completion.outputs[-1].position
-    scores = tuple(float(p) for p in completion.positions_seen_from(position))
-    seen, whole = parts(compute_faithfulness(model, completion, FaithfulnessSettings(position, scores)))
-    assert seen
+    methods = ("occlusion", "gradient")
+    settings = MapComparisonSettings(methods=methods, position=completion.outputs[-1].position)
+    seen, whole = parts(compare_maps(model, completion, settings))
+    assert len(whole.of_random_orders) == 20
+    n_maps = [len(part.methods) for part in seen]
+    assert n_maps == sorted(n_maps)
+    assert n_maps[0] == 1
+    tested = [part for part in seen if part.curves is not None]
+    assert tested
     for part in seen:
-        assert np.array_equal(part.deletion, whole.deletion)
-        assert np.array_equal(part.insertion, whole.insertion)
-        assert 1 <= part.n_orders <= whole.n_orders == 5
-        assert (part.missing is None) == (part.n_orders == 5)
+        n = len(part.methods)
+        assert part.methods == methods[:n]
+        assert np.array_equal(part.maps, whole.maps[:n])
+        if part.curves is None:
+            assert part.missing is not None
+            assert not part.beats_chance.any()
+            continue
+        known = len(part.curves)
+        assert n == 2
+        assert (known - n) % 2 == 0
+        assert np.array_equal(part.curves.deletion, whole.curves.deletion[:known])
+        assert np.array_equal(part.curves.insertion, whole.curves.insertion[:known])
+        assert (part.missing is None) == (known == 22)
+    assert whole.missing is None
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "minilm"])

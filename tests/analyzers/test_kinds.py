@@ -15,8 +15,8 @@ from families import FAMILIES, tiny_model, tiny_module, tiny_tokenizer
 from analyzers.__main__ import main
 from analyzers.common.errors import InputError
 from analyzers.common.progress import finish
-from analyzers.common.settings import FaithfulnessSettings, NeuronFactorsSettings, SaliencySettings
-from analyzers.faithfulness import compute_faithfulness
+from analyzers.common.settings import MapComparisonSettings, NeuronFactorsSettings, SaliencySettings
+from analyzers.map_comparison import compare_maps
 from analyzers.methods.lens import find_predicted_position
 from analyzers.models.completion import Completion
 from analyzers.models.language_model import LanguageModel
@@ -124,12 +124,14 @@ def test_deletion_starts_from_the_text_and_ends_with_nothing_of_it(family: str) 
     found = completed(model, MASKED if family == "bert" else "the café: the keys", generate=2)
     position = found.outputs[0].position
     seen = found.positions_seen_from(position)
-    curves = finish(compute_faithfulness(model, found, FaithfulnessSettings(position, tuple(map(float, seen)))))
+    result = finish(compare_maps(model, found, MapComparisonSettings(methods=("gradient",), position=position)))
+    curves = result.of_methods
+    assert curves is not None
     own = finish(compute_saliency(model, found, SaliencySettings(method="gradient", target="log-probability")))
-    assert curves.deletion[0] == pytest.approx(own.values[0], abs=1e-4)
-    assert curves.insertion[-1] == pytest.approx(curves.deletion[0], abs=1e-5)
-    assert curves.deletion[-1] == pytest.approx(curves.insertion[0], abs=1e-5)
-    assert curves.counts[-1] == len(seen)
+    assert curves.deletion[0, 0] == pytest.approx(own.values[0], abs=1e-4)
+    assert curves.insertion[0, -1] == pytest.approx(curves.deletion[0, 0], abs=1e-5)
+    assert curves.deletion[0, -1] == pytest.approx(curves.insertion[0, 0], abs=1e-5)
+    assert result.counts[-1] == len(seen)
 
 
 def test_an_encoder_is_alike_to_itself_and_explains_the_likeness() -> None:

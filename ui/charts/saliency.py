@@ -5,12 +5,10 @@ from __future__ import annotations
 import textwrap
 
 import altair as alt
-import numpy as np
 
 from analyzers.common.languages import Language
 from analyzers.common.methods import METHODS
 from analyzers.common.tokens import label_group, label_token, show_whitespace
-from analyzers.faithfulness import Faithfulness
 from analyzers.methods.integrated_gradients import Completeness
 from analyzers.saliency import Saliency
 from ui.charts.spreadsheet import Sheet
@@ -250,37 +248,3 @@ def sheet(result: Saliency) -> Sheet:
             for row in rows(result, explained)
         ],
     )
-
-
-def faithfulness_chart(curves: Faithfulness, language: Language) -> alt.Chart:
-    """Log-probability as tokens are deleted, or kept alone, by score and in random order."""
-    names = {"deletion": say("curve_deletion", language), "insertion": say("curve_insertion", language)}
-    orders = {"score": say("order_score", language), "random": say("order_random", language)}
-    values = [
-        {"n": int(n), "value": float(y), "order": orders[order], "curve": names[curve]}
-        for curve, order, line in (
-            ("deletion", "score", curves.deletion),
-            ("deletion", "random", curves.deletion_random),
-            ("insertion", "score", curves.insertion),
-            ("insertion", "random", curves.insertion_random),
-        )
-        for n, y in zip(curves.counts, np.asarray(line), strict=True)
-    ]
-    chart = (
-        alt.Chart(alt.InlineData(values=values))
-        .mark_line(point=True)
-        .encode(
-            x=alt.X("n:Q", title=say("axis_tokens_changed", language), axis=alt.Axis(tickMinStep=1)),
-            y=alt.Y("value:Q", title=say("axis_log_probability", language), scale=alt.Scale(zero=False)),
-            color=alt.Color(
-                "order:N",
-                title=say("legend_order", language),
-                scale=alt.Scale(domain=list(orders.values()), range=[FOR_HEX, "#8b8b94"]),
-                legend=alt.Legend(orient="top"),
-            ),
-            strokeDash=alt.StrokeDash("order:N", legend=None, sort=list(orders.values())),
-            column=alt.Column("curve:N", title=None, sort=list(names.values())),
-        )
-        .properties(width=300, height=220)
-    )
-    return apply_theme(chart)

@@ -18,6 +18,7 @@ from analyzers.common.tokens import (
     show_whitespace,
     word_numbers,
 )
+from analyzers.map_comparison import MapComparison
 from analyzers.models.completion import Completion
 from analyzers.saliency import Saliency
 from ui.texts import quote, say
@@ -194,7 +195,7 @@ def draw_glyphs(
     return drawn
 
 
-def objective_name(result: Saliency, language: Language) -> str:
+def objective_name(result: Saliency | MapComparison, language: Language) -> str:
     """The explained number, in words."""
     if result.contrast is not None:
         return say("target_contrast", language, text=show_whitespace(result.contrast.text), id=result.contrast.id)

@@ -8,7 +8,7 @@ const part = (tag, attributes, text) => {
   if (text !== undefined) made.textContent = text;
   return made;
 };
-const stage = () => element.closest(".stage");
+const stage = () => element.closest(".apart, .stage");
 const is_seen = (node) => node.getClientRects().length > 0;
 const seen_of = (selector) => [...stage().querySelectorAll(selector)].filter((node) => is_seen(node));
 // What stands on the stage: the texts that scripts of ours draw, and the charts.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
 import gradio as gr
@@ -11,21 +10,20 @@ from analyzers.common.errors import InputError
 from analyzers.common.languages import DEFAULT, Language
 from analyzers.common.methods import METHODS
 from analyzers.common.parameters import settings_of
-from analyzers.common.settings import FaithfulnessSettings, SaliencySettings
-from analyzers.serving.analyses import ANALYSES
-from analyzers.serving.dispatch import Answer, AnyAnswer, Runner
-from analyzers.serving.request import AnyRequest
+from analyzers.common.settings import SaliencySettings
+from analyzers.serving.dispatch import Answer, Runner
 from ui.components.base import empty_state
 from ui.components.heading import Heading
 from ui.components.hover_strip import HoverStrip
 from ui.components.inputs import OptionalText
 from ui.components.notice import Notice, notice
-from ui.errors import language_of, sentence_for
+from ui.errors import language_of
 from ui.events import index_of, position_of
 from ui.i18n import T, label_of
-from ui.runs import QUIET, report
+from ui.runs import QUIET
+from ui.tabs.map_comparison import build_comparison
 from ui.tabs.results import build_results
-from ui.tabs.tab import AnyTab, SideRun, Tab
+from ui.tabs.tab import AnyTab, Tab
 from ui.texts import say
 from ui.values import Mark, Updates
 
@@ -68,14 +66,11 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
                 interactive=False,
                 elem_id="saliency-highlighted",
             )
-        with gr.Accordion(T("faithfulness"), open=False):
-            test = gr.Button(T("faithfulness_run"), size="sm")
-            test_line = Notice()
-            curves = gr.Plot(show_label=False, visible=False)
+        comparison = build_comparison()
     with gr.Accordion(T("how_to_read"), open=False):
         gr.Markdown(T("saliency_help"))
 
-    pinned_outputs = [results.check, chart, highlighted, results.table, results.table_rows, curves, test_line, pinned]
+    pinned_outputs = [results.check, chart, highlighted, results.table, results.table_rows, *comparison.outputs, pinned]
 
     def show(found: SaliencyAnswer, wanted: int | None, language: Language) -> Updates:
         from ui.charts.saliency import name_settings
@@ -116,8 +111,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
             chart: charts.saliency_chart(found.result, position, language),
             highlighted: charts.highlight_tokens(found.result, position),
             **results.show_table(charts.table_rows(found.result, position), language),
-            curves: gr.update(visible=False),
-            test_line: notice("info"),
+            **comparison.clear(),
             pinned: position,
         }
 
@@ -132,38 +126,6 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
             return {results.check: notice("error", error.say(language))}
         return show_pinned(found, position, language)
 
-    def test_map(found: SaliencyAnswer | None, position: int | None, request: gr.Request) -> Iterator[Updates]:
-        """Deletion and insertion curves of the pinned token."""
-        language = language_of(request)
-        if found is None or position is None:
-            yield {test_line: notice("info", say("pinned_none", language))}
-            return
-        if found.model.kind not in ANALYSES["faithfulness"].kinds:
-            yield {test_line: notice("info", say("faithfulness_encoder", language))}
-            return
-        try:
-            asked = _faithfulness_request(found, position_of(position, found.result.explained))
-        except InputError as error:
-            yield {test_line: notice("error", sentence_for(error, language))}
-            return
-
-        def show_curves(tested: AnyAnswer) -> Updates:
-            from analyzers.faithfulness import Faithfulness
-            from ui.charts.saliency import faithfulness_chart
-
-            assert isinstance(tested.result, Faithfulness)
-            result = tested.result
-            numbers = {
-                name: f"{getattr(result, name):.2f}"
-                for name in ("comprehensiveness", "comprehensiveness_random", "sufficiency", "sufficiency_random")
-            }
-            return {
-                test_line: notice("info", say("faithfulness_note", language, orders=result.n_orders, **numbers)),
-                curves: gr.update(value=faithfulness_chart(result, language), visible=True),
-            }
-
-        yield from report(runner, asked, language, status, show_curves)
-
     strip.select(pin, [answer], pinned_outputs, queue=False, **QUIET)
     return Tab(
         analysis="saliency",
@@ -176,7 +138,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
         outputs=[strip, answer, panel, settings_box, *results.outputs, *pinned_outputs],
         show=show,
         show_more=show_more,
-        side_runs=(SideRun(test.click, test_map, [answer, pinned], [test_line, curves]),),
+        side_runs=(comparison.side_run(runner, status, answer, pinned),),
     )
 
 
@@ -217,12 +179,3 @@ def _settings() -> tuple[dict[str, gr.components.Component], gr.Accordion]:
         "points": points,
         "whole_words": whole_words,
     }, box
-
-
-def _faithfulness_request(found: SaliencyAnswer, position: int) -> AnyRequest:
-    """The map on the page put to the test: signed scores, so that what works against the token is deleted last."""
-    result = found.result
-    row = result.row_of(position)
-    signed = (abs(result.scores[row]) * result.signs[row])[list(result.seen[row])]
-    settings = FaithfulnessSettings(position, tuple(float(x) for x in signed), found.request.settings.baseline)
-    return found.request.ask("faithfulness", settings)

@@ -152,10 +152,7 @@ def test_what_is_kept_is_what_would_be_computed_for_every_analysis(
     text = "the [MASK] to the café" if model.facts.kind.fills_masks else "the keys to the café"
     generation = Generation(generate=3, target_text=None if model.facts.kind.predicts else "a café")
     *_, completion = complete(model, text, generation)
-    position = min((token.position for token in completion.outputs), default=0)
-    n_seen = len(completion.positions_seen_from(position)) if completion.outputs else 1
     own: dict[str, dict[str, Any]] = {
-        "faithfulness": {"position": position, "scores": (1.0,) * n_seen},
         "ablation": {"neurons": (FactorNeuron(0, 1, "positive", 1.0),)},
         "neuron-factors": {"factors": 2},
     }

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from analyzers.common.errors import InputError
-from analyzers.common.settings import AblationSettings, FactorNeuron, FaithfulnessSettings
+from analyzers.common.settings import AblationSettings, FactorNeuron, MapComparisonSettings
 from analyzers.models.completion import read_prompt
 from analyzers.models.language_model import LanguageModel
 from analyzers.serving import cost
@@ -76,7 +76,7 @@ def test_a_continuation_that_is_given_is_not_generated(llama: LanguageModel) -> 
 def test_every_analysis_of_the_page_has_an_estimate(llama: LanguageModel) -> None:
     base = asked(generate=2)
     for analysis, settings in (
-        ("faithfulness", FaithfulnessSettings(position=3, scores=(1.0, 2.0, 3.0))),
+        ("map-comparison", MapComparisonSettings()),
         ("layer-overview", asked("layer-predictions").settings),
         ("ablation", AblationSettings((FactorNeuron(0, 1, "positive", 1.0),))),
     ):

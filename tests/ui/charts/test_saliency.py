@@ -9,13 +9,10 @@ from families import tiny_model
 
 from analyzers.common.errors import InputError
 from analyzers.common.progress import finish
-from analyzers.common.settings import FaithfulnessSettings
-from analyzers.faithfulness import compute_faithfulness
 from analyzers.methods.integrated_gradients import Completeness
 from analyzers.saliency import Saliency, SaliencySettings, compute_saliency
 from ui.charts.saliency import (
     describe,
-    faithfulness_chart,
     highlight_tokens,
     rows,
     saliency_chart,
@@ -192,14 +189,6 @@ def test_a_long_text_shows_its_strongest_forty_in_text_order() -> None:
     assert len(positions) == 40
     assert positions == sorted(positions)
     assert "40 largest" in " ".join(chart["title"]["subtitle"])
-
-
-def test_the_curves_are_a_valid_chart() -> None:
-    model = tiny_model("gpt2")
-    completion = completed(model, "the keys to", target_text=" the")
-    result = finish(compute_faithfulness(model, completion, FaithfulnessSettings(3, (0.1, 0.2, 0.3))))
-    chart = faithfulness_chart(result, "en").to_dict()
-    assert chart["encoding"]["x"]["title"] == "tokens deleted, or kept"
 
 
 def test_a_line_is_broken_at_its_own_dots_in_both_languages() -> None:
