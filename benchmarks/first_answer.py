@@ -44,7 +44,7 @@ from ui.examples import EXAMPLES
 
 FLAT = 1.5
 TESTED_WITH = ("token", "mean")
-ORDERS, STEPS = 5, 10
+ORDERS = 5
 CANDIDATES: tuple[dict[str, str], ...] = (
     {"method": "occlusion", "baseline": "token"},
     {"method": "occlusion", "baseline": "mean"},
@@ -171,7 +171,7 @@ def test(model: LanguageModel, completion: Completion, baseline: str, scores: np
     n, random = len(question.groups), np.random.default_rng(0)
     by_chance = [random.permutation(n) for _ in range(ORDERS)]
     orders = by_chance if scores is None else [np.argsort(-scores, kind="stable")]
-    return finish(follow_orders(question, question.groups, orders, count_in_steps(n, STEPS)))
+    return finish(follow_orders(question, question.groups, orders, count_in_steps(n)))
 
 
 def measure(model: LanguageModel, texts: list[str]) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import torch
 
+from analyzers.common.errors import InputError
 from analyzers.common.kinds import EVERY
 from analyzers.common.methods import Method
 from analyzers.common.parameters import Parameter, Settings
@@ -62,6 +63,18 @@ def score_by_length(question: Question) -> Iterator[Progress[Scores]]:
     yield Progress(1.0, Scores(torch.arange(n, dtype=torch.float32).expand(len(question.values), n)))
 
 
+def score_at_random(question: Question) -> Iterator[Progress[Scores]]:
+    """A map without merit."""
+    random = torch.Generator().manual_seed(7)
+    yield Progress(1.0, Scores(torch.rand(len(question.values), question.embedded.shape[0], generator=random)))
+
+
+def refuse_model(_question: Question) -> Iterator[Progress[Scores]]:
+    """As AttnLRP does where it finds a part that it has no rule for."""
+    raise InputError("relevance_no_rule", model="toy", name="Part")
+    yield
+
+
 ANALYSIS = Analysis(
     "lengths",
     LengthSettings,
@@ -74,3 +87,4 @@ ANALYSIS = Analysis(
     smoke_key="lengths",
 )
 METHOD = Method("by-length", "toy_rows:score_by_length", "toy_rows:cost_of_nothing")
+AT_RANDOM = Method("at-random", "toy_rows:score_at_random", "toy_rows:cost_of_nothing")

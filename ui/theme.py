@@ -67,6 +67,10 @@ CSS = """
 .take-home { align-items: flex-start; gap: 6px; }
 .take-home > button, .take-home > a { flex: 0 0 auto !important; min-height: 30px; }
 .take-home > .block { flex: 1 1 300px; padding: 0; }
+.compare-maps { align-items: flex-start; gap: 8px; }
+.compare-maps > button { flex: 0 0 auto !important; min-height: 34px; }
+.compare-maps > .settings-box { flex: 0 1 auto !important; }
+.compare-maps > .settings-box:has(> button.open) { flex: 1 1 100% !important; }
 .settings-box { padding-block: 2px !important; }
 .settings-box:has(> button:not(.open)) { width: fit-content !important; min-width: 0 !important; margin: 0 auto 0 0 !important; border-radius: 16px !important; }
 .settings-box > button:not(.open) { gap: 10px; }

@@ -92,11 +92,8 @@ class SaliencySettings(Settings):
         return TOLERANCE if self.tolerance is None else self.tolerance
 
 
-CURVE_STEPS = 10
-"""From no token hidden to all of them, on a deletion or insertion curve."""
 RANDOM_PAIRS = 10
-"""Random orders that a map is tested beside, each with its reverse. A map without merit is above them all 1 time in 22: in
-magnitude above ten others 1 time in 11, and then on the right side every other time."""
+"""Random orders that a map is tested beside, each with its reverse."""
 
 
 @dataclass(frozen=True)

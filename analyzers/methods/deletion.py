@@ -51,10 +51,11 @@ class Curves:
         return len(self.deletion)
 
 
-def count_in_steps(n: int, most_steps: int) -> Int[np.ndarray, " step"]:
-    """How many of `n` tokens are hidden, from none to all: what is left counts the same, read backwards."""
-    half = np.linspace(0, n, min(n, most_steps) + 1).round().astype(int)
-    return np.unique(np.concatenate([half, n - half]))
+def count_in_steps(n: int) -> Int[np.ndarray, " step"]:
+    """How many of `n` tokens are hidden at each step: 0, 1, 2, 4, 8, … to the half, and what mirrors these to `n`. The first
+    tokens of an order tell most, and so do the last, and what is left counts the same read backwards."""
+    half = [0, *(2**i for i in range(n.bit_length()) if 2**i <= n / 2)]
+    return np.unique([*half, *(n - count for count in half)])
 
 
 def random_orders(n: int, n_pairs: int, seed: int = 0) -> list[Int[np.ndarray, " token"]]:

@@ -13,7 +13,6 @@ from analyzers.common.functions import load_function
 from analyzers.common.methods import METHODS, methods_compared
 from analyzers.common.parameters import Settings
 from analyzers.common.settings import (
-    CURVE_STEPS,
     DEFAULT_FACTORS,
     MOST_EXACT,
     RANDOM_PAIRS,
@@ -138,11 +137,11 @@ def cost_of_integration(settings: SaliencySettings, size: Size) -> Cost:
 
 def cost_of_map_comparison(settings: MapComparisonSettings, size: Size) -> Cost:
     """Each map, of one token; then the sets that are hidden along the orders, a random one and its reverse at once."""
-    cost, one = Cost(0, 0), replace(size, explained=1)
+    cost, one = Cost(0.0, 0), replace(size, explained=1)
     methods = methods_compared(settings.methods)
     for name in methods:
         cost += cost_of_saliency(SaliencySettings(name), one)
-    sets = 2 * min(CURVE_STEPS, size.positions) * (len(methods) + RANDOM_PAIRS)
+    sets = 2 * (2 * size.positions.bit_length() - 2) * (len(methods) + RANDOM_PAIRS)
     return cost + Cost(sets * (size.forward + size.head), 1)
 
 

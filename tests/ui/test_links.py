@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from analyzers.common.errors import InputError
-from analyzers.serving.analyses import public_analyses
+from analyzers.serving.analyses import analyses_with_tab
 from analyzers.serving.request import parameters_of, parse_request, settings_given
 from ui.links import MOST_CHARACTERS, asks_for_view, read_link, write_link
 
@@ -29,8 +29,8 @@ SAMPLED = {"generate": 7, "sample": True, "temperature": 0.7, "top_k": 11, "top_
 FACTS: Any = SimpleNamespace(id="tiny", revision="abc")
 
 
-def test_every_public_analysis_has_settings_here() -> None:
-    assert set(SETTINGS) == {row.name for row in public_analyses()}
+def test_every_analysis_with_a_tab_has_settings_here() -> None:
+    assert set(SETTINGS) == {row.name for row in analyses_with_tab()}
 
 
 @pytest.mark.parametrize("text", TEXTS)

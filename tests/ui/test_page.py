@@ -127,12 +127,38 @@ def test_nothing_is_wider_than_the_screen(visit: Any, options: dict[str, Any]) -
     assert seen.page.inner_text("#run") == words
 
 
-def test_curves_are_drawn_on_request(used: Any) -> None:
+def test_the_maps_of_the_pinned_token_are_compared_in_one_click(used: Any) -> None:
     seen = used
-    seen.run("the keys to the cabinet", 2)
-    seen.page.get_by_text("Is this map faithful?").click()
-    seen.page.get_by_role("button", name="Delete and insert by rank").click()
-    seen.page.wait_for_selector("text=DeYoung et al. 2020).", timeout=20_000)
+    seen.run("the keys to the cabinet are on the table", 2)
+    seen.page.locator("#saliency-strip .output").nth(1).click()
+    seen.settled()
+    seen.page.click("#map-comparison-run")
+    seen.page.wait_for_function(
+        "document.querySelectorAll('#map-comparison-chart svg.marks .mark-line').length", timeout=30_000
+    )
+    seen.settled()
+    said = seen.said("map-comparison-line")
+    assert "random orders" in said
+    # The quick methods, in strips, curves and table.
+    labels = seen.page.locator("#map-comparison-chart svg.marks").text_content()
+    for name in ("Occlusion (leave one out)", "AttnLRP (relevance)", "Input × gradient", "Gradient"):
+        assert name in labels
+    assert "Shapley values" not in labels
+    rows = seen.page.evaluate(
+        "document.querySelector('#map-comparison-chart').closest('.apart').querySelector('.ecco-table-rows').rows.rows"
+    )
+    assert all(row[0] in labels for row in rows)
+    assert len(rows) in (5, 6)  # the map that the page showed may be a further one
+    for kind in ("CSV", "JSON"):
+        link = seen.page.locator(".apart a[download], .apart button", has_text=kind).first
+        with seen.page.expect_download() as download:
+            link.click()
+        text = download.value.path().read_text(encoding="utf-8")
+        assert "occlusion" in text
+    # Another token has not been tested.
+    seen.page.locator("#saliency-strip .output").nth(0).click()
+    seen.page.wait_for_selector("#map-comparison-chart", state="hidden")
+    assert seen.said("map-comparison-line") == ""
 
 
 def test_a_chart_is_whole_when_the_window_changed_while_it_was_hidden(visit: Any) -> None:

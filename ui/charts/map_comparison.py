@@ -22,7 +22,7 @@ from ui.values import Cells, Row
 MOST_CELLS = 40
 """Of a strip, the strongest on any of them."""
 CELL, LINE = 34, 28
-CURVE = {"width": 300, "height": 210}
+CURVE = {"width": 280, "height": 210}
 SIDES = ("deletion", "insertion")
 
 
@@ -37,7 +37,7 @@ def verdict(result: MapComparison, language: Language) -> tuple[list[str], bool]
     said = {
         "best": say("comma", language).join(method_name(result.methods[i], language) for i in equal),
         "token": quote(label_token(result.explained), language),
-        "gain": f"{tested.gain[best]:.2f}",
+        "gain": _in_units(tested.gain[best], result, language),
         "chance": f"{result.chance:.2f}",
         "n": int(result.n_beaten[best]),
         "orders": n_random,
@@ -45,11 +45,15 @@ def verdict(result: MapComparison, language: Language) -> tuple[list[str], bool]
     is_told = bool(result.beats_chance[best])
     lines = [say("verdict_best" if is_told else "verdict_chance", language, **said)]
     if tested.gain[best] - tested.gain[worst] >= NOTHING:
-        name, gain = method_name(result.methods[worst], language), f"{tested.gain[worst]:.2f}"
+        name, gain = method_name(result.methods[worst], language), _in_units(tested.gain[worst], result, language)
         lines.append(
             say("verdict_worst", language, worst=name, gain=gain, n=int(result.n_beaten[worst]), orders=n_random)
         )
     return [*lines, *_say_agreement(result, language)], is_told
+
+
+def _in_units(gain: float, result: MapComparison, language: Language) -> str:
+    return f"{gain:.2f}" if result.objective == "similarity" else say("in_nats", language, n=f"{gain:.2f}")
 
 
 def _say_agreement(result: MapComparison, language: Language) -> list[str]:
@@ -84,9 +88,11 @@ def comparison_chart(result: MapComparison, language: Language) -> alt.VConcatCh
     """One picture: the maps as strips on one scale, their rank agreement, and each one's deletion and insertion curve
     beside those of random orders (their middle, and from the least to the most that they reach)."""
     names = [method_name(method, language) for method in result.methods]
-    parts = [alt.hconcat(_strips(result, names, language), _agreement(result, names, language), spacing=24)]
+    maps = alt.hconcat(_strips(result, names, language), _agreement(result, names, language), spacing=24)
+    parts = [maps.resolve_scale(color="independent", opacity="independent")]
     if result.curves is not None:
-        parts.append(alt.hconcat(*(_curves(result, names, side, language) for side in SIDES), spacing=24))
+        curves = alt.hconcat(*(_curves(result, names, side, language) for side in SIDES), spacing=24)
+        parts.append(curves.resolve_scale(color="shared", strokeDash="shared"))
     token = quote(label_token(result.explained), language)
     baseline = say(f"baseline_{result.baseline}", language)
     if result.baseline_text is not None:
@@ -164,11 +170,11 @@ def _curves(result: MapComparison, names: list[str], side: str, language: Langua
         for n, low, high in zip(result.counts, heights.min(0), heights.max(0), strict=True)
     ]
     x = alt.X("n:Q", title=say(f"axis_{side}", language), axis=alt.Axis(tickMinStep=1))
-    y = alt.Y("value:Q", title=objective_name(result, language), scale=alt.Scale(zero=False))
+    what, scale = objective_name(result, language), alt.Scale(zero=False)
     area = (
         alt.Chart(alt.InlineData(values=band))
         .mark_area(color=RANDOM_HEX, opacity=0.22)
-        .encode(x=x, y=alt.Y("low:Q", title=y.title, scale=alt.Scale(zero=False)), y2="high:Q")
+        .encode(x=x, y=alt.Y("low:Q", title=what, scale=scale), y2="high:Q")
     )
     colours = [*(colour_of(number) for number in range(len(names))), RANDOM_HEX]
     domain = [*names, random_name]
@@ -177,12 +183,12 @@ def _curves(result: MapComparison, names: list[str], side: str, language: Langua
         .mark_line(point=True)
         .encode(
             x=x,
-            y=y,
+            y=alt.Y("value:Q", title=what, scale=scale),
             color=alt.Color(
                 "map:N",
                 title=None,
                 scale=alt.Scale(domain=domain, range=colours),
-                legend=alt.Legend(orient="right") if side == SIDES[-1] else None,
+                legend=alt.Legend(orient="bottom", columns=3, labelLimit=260),
             ),
             strokeDash=alt.StrokeDash(
                 "map:N", legend=None, scale=alt.Scale(domain=domain, range=[*([[1, 0]] * len(names)), [5, 4]])
@@ -196,7 +202,7 @@ def _curves(result: MapComparison, names: list[str], side: str, language: Langua
 
 def table_rows(result: MapComparison, language: Language) -> Cells:
     """Cells of the table: method, gain, comprehensiveness, sufficiency, how many random orders it is above; the last row
-    has the means of the random orders with the error of each."""
+    has what the best of the random orders gains, and the means of the rest with the error of each."""
     tested, random = result.of_methods, result.of_random_orders
     if tested is None or random is None:
         return [[method_name(method, language), None, None, None, None] for method in result.methods]
@@ -204,8 +210,8 @@ def table_rows(result: MapComparison, language: Language) -> Cells:
         [method_name(method, language), *_numbers(tested, row), f"{result.n_beaten[row]} / {len(random)}"]
         for row, method in enumerate(result.methods)
     ]
-    means = [_with_error(values) for values in (random.gain, random.comprehensiveness, random.sufficiency)]
-    return [*rows, [say("order_random", language), *means, None]]
+    means = [_with_error(values) for values in (random.comprehensiveness, random.sufficiency)]
+    return [*rows, [say("order_random", language), f"≤ {result.chance:.3f}", *means, None]]
 
 
 def _numbers(curves: Curves, row: int) -> list[str]:

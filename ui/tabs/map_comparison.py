@@ -100,7 +100,7 @@ class Comparison:
 def build_comparison() -> Comparison:
     """Called where it is to stand, below the tab's own picture."""
     labels = [(label_of(f"method_{name}", name), name) for name in METHODS]
-    with gr.Row(elem_classes=["take-home"]):
+    with gr.Row(elem_classes=["compare-maps"]):
         button = gr.Button(T("map-comparison"), size="sm", elem_id="map-comparison-run")
         with gr.Accordion(T("methods"), open=False, elem_classes=["settings-box"]):
             methods = gr.CheckboxGroup(
@@ -110,7 +110,7 @@ def build_comparison() -> Comparison:
     with gr.Column(visible=False, elem_classes=["apart"]) as panel:
         chart = gr.Plot(show_label=False, elem_id="map-comparison-chart")
         results = build_results("map-comparison", COLUMNS)
-        with gr.Accordion(T("how_to_read"), open=False):
+        with gr.Accordion(T("how_to_read_comparison"), open=False):
             gr.Markdown(T("map-comparison_help"))
     return Comparison(button, methods, line, panel, chart, results)
 

@@ -58,6 +58,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
     with gr.Column(visible=False) as panel:
         chart = gr.Plot(show_label=False, elem_id="saliency-chart")
         results = build_results("saliency", COLUMNS)
+        comparison = build_comparison()
         with gr.Accordion(T("highlighted"), open=False):
             highlighted = gr.HighlightedText(
                 show_label=False,
@@ -66,7 +67,6 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
                 interactive=False,
                 elem_id="saliency-highlighted",
             )
-        comparison = build_comparison()
     with gr.Accordion(T("how_to_read"), open=False):
         gr.Markdown(T("saliency_help"))
 
