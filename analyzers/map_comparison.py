@@ -228,12 +228,12 @@ def _add_curves(known: MapComparison, curves: Curves) -> MapComparison:
     """Raises InputError for a number that is not finite."""
     if not np.isfinite([curves.deletion, curves.insertion]).all():
         raise InputError("not_finite", what="the log-probability")
-    n_pairs = (len(curves) - len(known.methods)) // 2
+    n_pairs = (len(curves) - len(known.methods)) // 2  # an order's reverse is known with it
     if n_pairs < 1:
         return replace(known, missing=Sentence.of("orders_missing", n=2 * RANDOM_PAIRS, total=2 * RANDOM_PAIRS))
     left = 2 * (RANDOM_PAIRS - n_pairs)
     missing = Sentence.of("orders_missing", n=left, total=2 * RANDOM_PAIRS) if left else None
-    return replace(known, curves=curves.first(len(known.methods) + 2 * n_pairs), missing=missing)
+    return replace(known, curves=curves, missing=missing)
 
 
 def _settings_of(method: str, settings: MapComparisonSettings, target: ChosenObjective) -> SaliencySettings:
