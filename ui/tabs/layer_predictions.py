@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -37,6 +38,8 @@ else:
 
 SHORT_SECONDS = 2.0
 """The whole text is read unasked where that is expected to take no longer."""
+DRAW_SECONDS = 0.15
+"""That a browser on the same machine has to draw the picture, before the whole text is read and takes its cores."""
 COLUMNS = {
     "column_layer": "str",
     "column_rank": "number",
@@ -107,6 +110,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
         if len(found.result.layers) == 1:
             return
         asked = found.request.ask("layer-overview", LayerPredictionsSettings())
+        time.sleep(DRAW_SECONDS)
         for said in follow(runner, asked, language, SHORT_SECONDS):
             # Nothing is computed by then.
             is_long = said.expected is not None and said.expected > SHORT_SECONDS and said.answer is None
