@@ -122,7 +122,7 @@ def factorize_neurons(
         raise InputError("no_source_side", model=completion.model)
     every = model.down_projections(settings.side)
     layers = _choose_layers(model, settings, len(every))
-    kept = _choose_positions(completion, settings)
+    kept = choose_positions(completion, settings)
     wanted = _choose_n_factors(settings, len(kept))
     projections = [every[layer] for layer in layers]
     yield Progress(0.0)
@@ -179,7 +179,8 @@ def _choose_layers(model: LanguageModel, settings: NeuronFactorsSettings, n_laye
     return tuple(range(first, last + 1))
 
 
-def _choose_positions(completion: Completion, settings: NeuronFactorsSettings) -> tuple[int, ...]:
+def choose_positions(completion: Completion, settings: NeuronFactorsSettings) -> tuple[int, ...]:
+    """Those that are read: neither the first token nor special ones, unless they are asked for."""
     side = [token for token in completion.tokens if token.side in (None, settings.side)]
 
     def is_kept(token: Token) -> bool:

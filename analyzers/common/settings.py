@@ -183,6 +183,21 @@ class NeuronFactorsSettings(Settings):
         return self.first_layer is not None or self.last_layer is not None
 
 
+SimilarityMeasure = Literal["cka-debiased", "cka", "svcca", "pwcca"]
+Compared = Literal["blocks", "neurons"]
+
+
+@dataclass(frozen=True)
+class LayerSimilaritySettings(Settings):
+    """How layers are compared, and over which tokens."""
+
+    measure: Annotated[SimilarityMeasure, Parameter("how two layers are compared")] = "cka-debiased"
+    of: Annotated[Compared, Parameter("outputs of the blocks, or neurons of the MLPs")] = "blocks"
+    components: Annotated[int, Parameter("SVCCA and PWCCA: principal components kept of each layer", 1, 64)] = 10
+    include_first_token: Annotated[bool, Parameter("compare over the first token too")] = False
+    include_special: Annotated[bool, Parameter("compare over the other special tokens too")] = False
+
+
 @dataclass(frozen=True)
 class FactorNeuron:
     """One neuron of a factor."""

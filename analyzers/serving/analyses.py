@@ -9,6 +9,7 @@ from analyzers.common.parameters import Settings
 from analyzers.common.settings import (
     AblationSettings,
     LayerPredictionsSettings,
+    LayerSimilaritySettings,
     MapComparisonSettings,
     NeuronFactorsSettings,
     RankingsSettings,
@@ -110,6 +111,18 @@ ANALYSES: dict[str, Analysis] = {
             table="analyzers.serving.table:map_comparison_lines",
             smoke_key="maps",
             asked_from="saliency",
+        ),
+        Analysis(
+            "layer-similarity",
+            LayerSimilaritySettings,
+            function="analyzers.layer_similarity:compare_all_layers",
+            cost="analyzers.serving.cost:cost_of_layer_similarity",
+            kinds=EVERY,
+            purpose="Which layers are alike on a text: CKA, SVCCA or PWCCA of all pairs, beside a noise floor.",
+            document="analyzers.serving.document:layer_similarity_part",
+            table="analyzers.serving.table:layer_similarity_lines",
+            smoke_key="similarity",
+            asked_from="neuron-factors",
         ),
         Analysis(
             "layer-overview",

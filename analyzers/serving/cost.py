@@ -16,6 +16,7 @@ from analyzers.common.settings import (
     DEFAULT_FACTORS,
     MOST_EXACT,
     RANDOM_PAIRS,
+    LayerSimilaritySettings,
     MapComparisonSettings,
     NeuronFactorsSettings,
     SaliencySettings,
@@ -40,6 +41,8 @@ AUTO_POINTS = 63
 AUTO_ORDERS = 128
 """Orders of the tokens that are paid for until no Shapley value's error is above the tolerance: 256 in three texts of 13, 14
 and 28 tokens, but sets of tokens that come again are not computed anew, and a wide batch runs faster."""
+DECOMPOSITION = 3e6
+"""What the singular values of a matrix of some ten rows cost, counted as operations: mostly calls."""
 ITERATIONS = 250
 """Passes over the matrix of neurons, those of the trials included."""
 
@@ -164,6 +167,15 @@ def cost_of_factorization(settings: NeuronFactorsSettings, size: Size) -> Cost:
     share = 1.0 if settings.layers == "all" and not settings.names_layers else max(1, chosen) / n_layers
     factors = min(DEFAULT_FACTORS if settings.factors == "auto" else settings.factors, size.positions)
     return Cost(size.forward + 4.0 * ITERATIONS * size.positions * neurons * share * factors, 1)
+
+
+def cost_of_layer_similarity(settings: LayerSimilaritySettings, size: Size) -> Cost:
+    """One forward; then of every two layers their Gram matrices, or two small decompositions, as often as the noise floor
+    is drawn and once more."""
+    pairs = 11.0 * size.layers**2
+    if settings.measure in ("svcca", "pwcca"):
+        return Cost(size.forward + pairs * DECOMPOSITION, 1)
+    return Cost(size.forward + pairs * 2 * size.positions**2, 1)
 
 
 def cost_of_ablation(_settings: Settings, size: Size) -> Cost:

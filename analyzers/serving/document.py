@@ -14,6 +14,7 @@ from analyzers.serving.request import AnyRequest, parameters_of, value_in
 
 if TYPE_CHECKING:
     from analyzers.layer_predictions import LayerPredictions
+    from analyzers.layer_similarity import LayerSimilarity
     from analyzers.map_comparison import MapComparison
     from analyzers.methods.integrated_gradients import Completeness
     from analyzers.neuron_factors import NeuronFactors
@@ -122,6 +123,23 @@ def map_comparison_part(result: MapComparison) -> Document:
         "chance": result.chance,
         "beaten": result.n_beaten.tolist(),
         "beats_chance": result.beats_chance.tolist(),
+    }
+
+
+def layer_similarity_part(result: LayerSimilarity) -> Document:
+    """`similarity` and `floor`: one list per layer, in the order of `layers`; null where a layer says the same of all tokens."""
+
+    def rows(numbers: Iterable[Iterable[float]]) -> list[list[float | None]]:
+        return [[None if math.isnan(x) else float(x) for x in row] for row in numbers]
+
+    return {
+        "measure": result.measure,
+        "of": result.of,
+        "components": result.components,
+        "layers": list(result.layers),
+        "left_out": list(result.left_out),
+        "similarity": rows(result.similarity),
+        "floor": rows(result.floor),
     }
 
 

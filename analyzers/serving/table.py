@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
     from analyzers.layer_predictions import LayerPredictions
+    from analyzers.layer_similarity import LayerSimilarity
     from analyzers.map_comparison import MapComparison
     from analyzers.methods.integrated_gradients import Completeness
     from analyzers.neuron_factors import NeuronFactors
@@ -178,6 +179,23 @@ def neuron_factors_lines(result: NeuronFactors) -> list[str]:
         lines += ["", f"factor {number} (energy {factor.energy:.3f}): {tokens}", f"  neurons (layer/index): {neurons}"]
         if factor.promoted:
             lines.append("  promotes: " + " ".join(show_whitespace(token.text) for token in factor.promoted))
+    return lines
+
+
+def layer_similarity_lines(result: LayerSimilarity) -> list[str]:
+    """A line for each layer: how alike it is to up to ten of them, spread evenly."""
+    picked = sorted({round(i * (len(result.layers) - 1) / 9) for i in range(10)})
+    names = ["embed" if layer < 0 else str(layer) for layer in result.layers]
+    what = f"{result.measure} of {result.of}" + (
+        "" if result.components is None else f", {result.components} components"
+    )
+    lines = [
+        "",
+        f"{what} · {result.n_kept} tokens · noise floor {np.nanmin(result.floor):.2f} to {np.nanmax(result.floor):.2f}",
+        "layer " + " ".join(f"{names[column]:>6}" for column in picked),
+    ]
+    for name, row in zip(names, result.similarity, strict=True):
+        lines.append(f"{name:>5} " + " ".join("     -" if np.isnan(row[i]) else f"{row[i]:6.2f}" for i in picked))
     return lines
 
 
