@@ -127,7 +127,14 @@ def play(models_folder: Path) -> dict[str, Any]:
         return [call["pid"] for call in Lender.asked if call["call"] == "/allow"]
 
     said: dict[str, Any] = {"models": store.resolver.names(), "documents": {}, "steps": {}}
-    for analysis in ("saliency", "layer-predictions", "rankings", "neuron-factors", "map-comparison"):
+    for analysis in (
+        "saliency",
+        "layer-predictions",
+        "rankings",
+        "neuron-factors",
+        "map-comparison",
+        "layer-similarity",
+    ):
         steps = list(space.run(asked(analysis)))
         assert steps[-1].answer is not None
         said["documents"][analysis] = document(steps[-1].answer, "en")

@@ -35,11 +35,13 @@ def compare_layers(
         one, other = (
             _unit_rows([centre(layer @ layer.T) for layer in map(_double, layers)]) for layers in (first, second)
         )
-        return one @ other.T
+        return np.asarray(one @ other.T)
     bases = [_principal_basis(layer, components) for layer in first]
-    others = [basis for basis, _ in (_principal_basis(layer, components) for layer in second)]
-    weigh = measure == "pwcca"
-    return np.array([[_correlate(basis, scores, other, weigh) for other in others] for basis, scores in bases])
+    others = [_principal_basis(layer, components) for layer in second]
+    weighed = [_centred(layer) if measure == "pwcca" else None for layer in first]
+    return np.array(
+        [[_correlate(basis, other, layer) for other in others] for basis, layer in zip(bases, weighed, strict=True)]
+    )
 
 
 def compare_with_shuffled(
@@ -73,33 +75,30 @@ def _centre_unbiased(gram: Float[np.ndarray, "token token"]) -> Float[np.ndarray
 def _unit_rows(grams: Sequence[Float[np.ndarray, "token token"]]) -> Float[np.ndarray, "layer pair"]:
     flat = np.stack([gram.reshape(-1) for gram in grams])
     norms = np.linalg.norm(flat, axis=1, keepdims=True)
-    return np.divide(flat, norms, out=np.full_like(flat, np.nan), where=norms > 1e-12)
+    return np.asarray(np.divide(flat, norms, out=np.full_like(flat, np.nan), where=norms > 1e-12))
 
 
-def _principal_basis(
-    layer: Layer, components: int
-) -> tuple[Float[np.ndarray, "token component"], Float[np.ndarray, "token component"]]:
-    """An orthonormal basis of the layer's strongest directions over the tokens, and its tokens along these."""
-    centred = _double(layer)
-    centred = centred - centred.mean(0)
-    left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
-    kept = [i for i in range(min(components, len(sizes))) if sizes[i] > 1e-9 * sizes[0]]
-    return left[:, kept], left[:, kept] * sizes[kept]
+def _centred(layer: Layer) -> Layer:
+    exact = _double(layer)
+    return np.asarray(exact - exact.mean(0))
+
+
+def _principal_basis(layer: Layer, components: int) -> Float[np.ndarray, "token component"]:
+    """An orthonormal basis of the layer's strongest directions over the tokens."""
+    left, sizes, _ = np.linalg.svd(_centred(layer), full_matrices=False)
+    return np.asarray(left[:, :components][:, sizes[:components] > 1e-9 * sizes[0]])
 
 
 def _correlate(
-    basis: Float[np.ndarray, "token _"],
-    scores: Float[np.ndarray, "token _"],
-    other: Float[np.ndarray, "token _"],
-    weigh: bool,
+    basis: Float[np.ndarray, "token _"], other: Float[np.ndarray, "token _"], weighed: Layer | None
 ) -> float:
-    """The mean canonical correlation: cosines of the angles between two spans (Björck & Golub 1973)."""
+    """The mean canonical correlation: cosines of the angles between two spans (Björck & Golub 1973); where features are
+    given, weighed by how much of them each canonical direction stands for."""
     if not basis.shape[1] or not other.shape[1]:
         return float("nan")
     left, cosines, _ = np.linalg.svd(basis.T @ other, full_matrices=False)
     cosines = cosines.clip(0.0, 1.0)
-    if not weigh:
+    if weighed is None:
         return float(cosines.mean())
-    variates = basis @ left
-    weights = abs(variates.T @ scores).sum(1)
+    weights = abs((basis @ left).T @ weighed).sum(1)
     return float(cosines @ weights / weights.sum())

@@ -120,7 +120,7 @@ def test_bad_input_is_a_sentence(client: Client) -> None:
             client.predict(**values, api_name="/saliency")
 
 
-ENDPOINTS = ["saliency", "layer_predictions", "rankings", "neuron_factors", "map_comparison"]
+ENDPOINTS = ["saliency", "layer_predictions", "rankings", "neuron_factors", "map_comparison", "layer_similarity"]
 NAMED_OTHERWISE = {"first": "position"}
 """Parameters whose sentence speaks of what they stand for."""
 

@@ -23,6 +23,7 @@ from ui.errors import language_of, sentence_for
 from ui.events import index_of, number_within, position_of
 from ui.i18n import T
 from ui.runs import QUIET, follow, report
+from ui.tabs.layer_similarity import build_similarity
 from ui.tabs.results import build_results
 from ui.tabs.tab import AnyTab, SideRun, Tab
 from ui.texts import say
@@ -70,6 +71,7 @@ def build_tab(runner: Runner, _pinned: gr.State, status: Notice, heading: Headin
             compare = gr.Button(T("compare_layers_run"), size="sm", elem_id="compare-layers-run")
             compare_line = Notice()
             compare_chart = gr.Plot(show_label=False, visible=False, elem_id="compare-layers-chart")
+            similarity = build_similarity()
     with gr.Accordion(T("how_to_read"), open=False):
         gr.Markdown(T("neuron-factors_help"))
 
@@ -94,6 +96,7 @@ def build_tab(runner: Runner, _pinned: gr.State, status: Notice, heading: Headin
             cause_line: notice("info"),
             compare_chart: gr.update(visible=False),
             compare_line: notice("info"),
+            **similarity.clear(),
         }
 
     def pin(found: FactorsAnswer | None, request: gr.Request, event: gr.EventData) -> Updates:
@@ -167,7 +170,7 @@ def build_tab(runner: Runner, _pinned: gr.State, status: Notice, heading: Headin
 
     view.select(pin, [answer], [promoted, factor], queue=False, **QUIET)
     outputs = [view, line, promoted, answer, factor, panel, box, leading, *results.outputs]
-    outputs += [cause_chart, cause_line, compare_chart, compare_line]
+    outputs += [cause_chart, cause_line, compare_chart, compare_line, *similarity.outputs]
     return Tab(
         analysis="neuron-factors",
         settings=settings,
@@ -179,6 +182,7 @@ def build_tab(runner: Runner, _pinned: gr.State, status: Notice, heading: Headin
         side_runs=(
             SideRun(turn.click, turn_down, [answer, factor, scale, how_many], [cause_line, cause_chart]),
             SideRun(compare.click, compare_three, [answer], [compare_line, compare_chart]),
+            similarity.side_run(runner, status, answer),
         ),
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from analyzers.common.errors import InputError
-from analyzers.common.settings import AblationSettings, FactorNeuron, MapComparisonSettings
+from analyzers.common.settings import AblationSettings, FactorNeuron, LayerSimilaritySettings, MapComparisonSettings
 from analyzers.models.completion import read_prompt
 from analyzers.models.language_model import LanguageModel
 from analyzers.serving import cost
@@ -77,6 +77,7 @@ def test_every_analysis_of_the_page_has_an_estimate(llama: LanguageModel) -> Non
     base = asked(generate=2)
     for analysis, settings in (
         ("map-comparison", MapComparisonSettings()),
+        ("layer-similarity", LayerSimilaritySettings(measure="svcca")),
         ("layer-overview", asked("layer-predictions").settings),
         ("ablation", AblationSettings((FactorNeuron(0, 1, "positive", 1.0),))),
     ):
