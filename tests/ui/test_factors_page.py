@@ -284,3 +284,20 @@ def test_an_example_of_the_encoder_runs_on_it_and_the_next_on_a_model_that_can(u
     assert seen.status().startswith(("Done in ", "Known already"))
     assert model_of(seen) == before
     assert seen.page.locator("p.error").count() == 0
+
+
+def test_all_layers_are_compared_beside_their_noise_floor(used: Any) -> None:
+    seen = used
+    seen.go_to("Neuron Factors")
+    seen.run("the café: the keys to the cabinet are on the table", 2)
+    if not seen.page.is_visible("#layer-similarity-run"):
+        seen.page.click("#compare-layers > button")
+    seen.page.click("#layer-similarity-run")
+    seen.page.wait_for_selector("#layer-similarity-chart svg.marks", timeout=30_000)
+    seen.settled()
+    assert "Most changes from layer" in seen.said("layer-similarity-line")
+    drawn = seen.page.locator("#layer-similarity-chart svg.marks").text_content()
+    assert "linear CKA, debiased" in drawn
+    assert "Noise floor: one side’s tokens shuffled" in drawn
+    seen.run("another text", 1)
+    seen.page.wait_for_selector("#layer-similarity-chart", state="hidden")

@@ -15,7 +15,7 @@ from ui.texts import say
 from ui.theme import FOR_HEX
 from ui.values import Cells, Row
 
-MOST_PIXELS = 360
+MOST_PIXELS = 310
 """Of one map's side."""
 LOUD = 0.5
 """A noise floor above it leaves little to read."""
@@ -33,7 +33,9 @@ def finding(result: LayerSimilarity, language: Language) -> tuple[list[str], boo
             say("similarity_step", language, one=names[0], other=names[1], value=f"{steps[at]:.2f}", n=result.n_kept)
         )
     if np.isfinite(floor):
-        lines.append(say("similarity_floor" if is_quiet else "similarity_loud", language, floor=f"{floor:.2f}"))
+        lines.append(
+            say("similarity_floor" if is_quiet else "similarity_loud", language, floor=f"{floor:.2f}".replace("-", "−"))
+        )
     return lines, is_quiet
 
 
@@ -72,7 +74,7 @@ def _map(
                 "shown:Q",
                 title=say("similarity", language),
                 scale=alt.Scale(domain=[0, 1], range=[0, 0.95]),
-                legend=alt.Legend(orient="right", values=[0, 0.25, 0.5, 0.75, 1], symbolFillColor=FOR_HEX),
+                legend=alt.Legend(orient="bottom", values=[0, 0.25, 0.5, 0.75, 1], symbolFillColor=FOR_HEX),
             ),
             tooltip=[
                 alt.Tooltip("one:N", title=say("axis_layer", language)),
