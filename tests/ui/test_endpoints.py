@@ -155,7 +155,7 @@ def test_every_bad_value_of_every_parameter_is_named(address: str, client: Clien
     def refusals(number: int) -> set[str]:
         """A value that happens to be good (1.5 for a tolerance, say) must give an answer; anything else a sentence."""
         parameter = names[number]
-        usual = ["the keys", *defaults[1:]]
+        usual = ["the keys to the café", *defaults[1:]]
         inputs = [[*usual[:number], value, *usual[number + 1 :]] for value in BAD]
         found = set()
         for value, answer in zip(BAD, post_all(address, event, f"{name}-{parameter}", inputs), strict=True):

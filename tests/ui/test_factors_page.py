@@ -286,10 +286,8 @@ def test_an_example_of_the_encoder_runs_on_it_and_the_next_on_a_model_that_can(u
     assert seen.page.locator("p.error").count() == 0
 
 
-def test_all_layers_are_compared_beside_their_noise_floor(used: Any) -> None:
-    seen = used
-    seen.go_to("Neuron Factors")
-    seen.run("the café: the keys to the cabinet are on the table", 2)
+def test_all_layers_are_compared_beside_their_noise_floor(factors: Any) -> None:
+    seen = factors
     if not seen.page.is_visible("#layer-similarity-run"):
         seen.page.click("#compare-layers > button")
     seen.page.click("#layer-similarity-run")
@@ -299,5 +297,5 @@ def test_all_layers_are_compared_beside_their_noise_floor(used: Any) -> None:
     drawn = seen.page.locator("#layer-similarity-chart svg.marks").text_content()
     assert "linear CKA, debiased" in drawn
     assert "Noise floor: one side’s tokens shuffled" in drawn
-    seen.run("another text", 1)
+    factorise(seen, "another text of some words")
     seen.page.wait_for_selector("#layer-similarity-chart", state="hidden")
