@@ -89,6 +89,8 @@ def test_the_floor_is_the_mean_over_shuffled_tokens(gpt2: LanguageModel) -> None
     assert np.array_equal(again.floor, steps[-1].floor)
     assert not np.array_equal(steps[0].floor, steps[1].floor)
     assert abs(np.diagonal(again.floor)).max() < 0.5  # a layer beside itself shuffled is not alike
+    plain = compare(gpt2, completion, measure="cka").floor
+    assert 0.05 < plain.min() < plain.max() < 1
 
 
 def test_too_few_tokens_are_refused_with_the_way_out(gpt2: LanguageModel) -> None:
