@@ -69,12 +69,12 @@ CSS = """
 .take-home > .block { flex: 1 1 300px; padding: 0; }
 .compare-maps { align-items: flex-start; gap: 8px; }
 .compare-maps > button { flex: 0 0 auto !important; min-height: 34px; }
-.compare-maps > .settings-box { flex: 0 1 auto !important; }
-.compare-maps > .settings-box:has(> button.open) { flex: 1 1 100% !important; }
-.settings-box { padding-block: 2px !important; }
-.settings-box:has(> button:not(.open)) { width: fit-content !important; min-width: 0 !important; margin: 0 auto 0 0 !important; border-radius: 16px !important; }
-.settings-box > button:not(.open) { gap: 10px; }
-.settings-box > button { font-size: .875rem; }
+.compare-maps > .chip-box { flex: 0 1 auto !important; }
+.compare-maps > .chip-box:has(> button.open) { flex: 1 1 100% !important; }
+:is(.settings-box, .chip-box) { padding-block: 2px !important; }
+:is(.settings-box, .chip-box):has(> button:not(.open)) { width: fit-content !important; min-width: 0 !important; margin: 0 auto 0 0 !important; border-radius: 16px !important; }
+:is(.settings-box, .chip-box) > button:not(.open) { gap: 10px; }
+:is(.settings-box, .chip-box) > button { font-size: .875rem; }
 #status p { font-size: .875rem; }
 .tabitem:has(> .column > .stage, > .stage, .stage) { padding-top: 6px; }
 .stage:is(.moved, .pending) :is(.ecco-hover-strip, .ecco-factor-view, .ecco-lens-grid, [data-testid="altair"]) { opacity: .4; }

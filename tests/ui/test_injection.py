@@ -15,7 +15,8 @@ HOMES = (
     "#status, #saliency-strip, #saliency-check, #saliency-highlighted .textfield, #saliency-chart svg.marks, .table-wrap, "
     "#predictions-strip, #predictions-line, #predictions-chart svg.marks, #predictions-beside svg.marks, #overview-grid, "
     "#overview-cell, #rankings-strip, #rankings-chips, #watch-chart svg.marks, #rankings-chart svg.marks, #factor-view, "
-    "#factors-line, #factors-promoted, #factors-leading .textfield, #cause-chart svg.marks, #compare-layers-chart svg.marks"
+    "#factors-line, #factors-promoted, #factors-leading .textfield, #cause-chart svg.marks, #compare-layers-chart svg.marks, "
+    "#map-comparison-chart svg.marks, #map-comparison-line"
 )
 
 
@@ -81,6 +82,9 @@ def test_prompt_contrast_and_continuation_are_text_in_the_saliency_tab(hostile: 
         "visible=true"
     ).first.wait_for()
     seen.page.wait_for_selector("#saliency-chart svg.marks")
+    seen.page.click("#map-comparison-run")
+    seen.page.wait_for_selector("#map-comparison-chart svg.marks", timeout=60_000)
+    seen.settled()
     is_unhurt(seen)
     seen.page.get_by_label("Score this continuation instead").fill("")
     seen.show_settings()

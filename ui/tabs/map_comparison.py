@@ -102,7 +102,7 @@ def build_comparison() -> Comparison:
     labels = [(label_of(f"method_{name}", name), name) for name in METHODS]
     with gr.Row(elem_classes=["compare-maps"]):
         button = gr.Button(T("map-comparison"), size="sm", elem_id="map-comparison-run")
-        with gr.Accordion(T("methods"), open=False, elem_classes=["settings-box"]):
+        with gr.Accordion(T("methods"), open=False, elem_classes=["chip-box"]):
             methods = gr.CheckboxGroup(
                 labels, value=methods_compared(()), show_label=False, container=False, elem_id="map-comparison-methods"
             )
