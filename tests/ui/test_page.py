@@ -139,6 +139,7 @@ def test_the_maps_of_the_pinned_token_are_compared_in_one_click(used: Any) -> No
     seen.settled()
     said = seen.said("map-comparison-line")
     assert "random orders" in said
+    assert seen.page.locator("#map-comparison-line p", has_text="random orders").first.is_visible()
     # The quick methods, in strips, curves and table.
     labels = seen.page.locator("#map-comparison-chart svg.marks").text_content()
     for name in ("Occlusion (leave one out)", "AttnLRP (relevance)", "Input × gradient", "Gradient"):

@@ -74,7 +74,7 @@ def _map(
                 "shown:Q",
                 title=say("similarity", language),
                 scale=alt.Scale(domain=[0, 1], range=[0, 0.95]),
-                legend=alt.Legend(orient="bottom", values=[0, 0.25, 0.5, 0.75, 1], symbolFillColor=FOR_HEX),
+                legend=alt.Legend(orient="bottom", values=[0, 0.2, 0.4, 0.6, 0.8, 1], symbolFillColor=FOR_HEX),
             ),
             tooltip=[
                 alt.Tooltip("one:N", title=say("axis_layer", language)),

@@ -70,7 +70,7 @@ class Comparison:
         lines, is_told = charts.verdict(result, language)
         files = [(found, charts.sheet(result))] if found.is_whole else []
         return {
-            self.line: notice("check", say("verdict", language), *lines) if is_told else notice("warning", *lines),
+            self.line: notice("info" if is_told else "warning", *lines),
             self.panel: gr.update(visible=True),
             self.chart: charts.comparison_chart(result, language),
             **self.results.show_table(charts.table_rows(result, language), language),
