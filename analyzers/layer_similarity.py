@@ -13,7 +13,13 @@ from torch import Tensor
 from analyzers.common.errors import InputError
 from analyzers.common.progress import Progress
 from analyzers.common.sentences import Sentence
-from analyzers.common.settings import LayerSimilaritySettings, NeuronFactorsSettings, SimilarityMeasure
+from analyzers.common.settings import (
+    SHUFFLES,
+    LayerSimilaritySettings,
+    NeuronFactorsSettings,
+    Representation,
+    SimilarityMeasure,
+)
 from analyzers.common.tokens import Token
 from analyzers.methods.similarity import LEAST_TOKENS, compare_layers, compare_with_shuffled
 from analyzers.methods.workers import one_thread
@@ -22,9 +28,6 @@ from analyzers.models.completion import Completion
 from analyzers.models.language_model import LanguageModel
 from analyzers.models.neurons import record_activations
 from analyzers.neuron_factors import choose_positions
-
-SHUFFLES = 10
-"""Orders of the tokens that the noise floor is the mean over; seeded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +43,7 @@ class LayerSimilarity:
     """Positions of the tokens that are no rows."""
     layers: tuple[int, ...]
     """Of the rows and the columns; −1 is the input of the first block (block outputs only)."""
-    of: str
+    representation: Representation
     """`blocks` or `neurons`."""
     measure: SimilarityMeasure
     components: int | None
@@ -83,7 +86,7 @@ def compare_all_layers(
         raise InputError("too_few_to_compare", n=len(kept), least=least)
     yield Progress(0.0)
     rows = [position - completion.n_source for position in kept]
-    layers = [layer.double().cpu().numpy() for layer in _read_layers(model, completion, settings.of, rows)]
+    layers = [layer.double().cpu().numpy() for layer in _read_layers(model, completion, settings.representation, rows)]
     if not all(np.isfinite(layer).all() for layer in layers):
         raise InputError("not_finite", what="activation")
     yield Progress(0.3)
@@ -100,8 +103,8 @@ def compare_all_layers(
             tokens=completion.tokens,
             n_prompt=completion.n_prompt,
             left_out=tuple(token.position for token in completion.tokens if token.position not in set(kept)),
-            layers=tuple(range(-1 if settings.of == "blocks" else 0, model.facts.n_layers)),
-            of=settings.of,
+            layers=tuple(range(-1 if settings.representation == "blocks" else 0, model.facts.n_layers)),
+            representation=settings.representation,
             measure=settings.measure,
             components=settings.components if uses_components else None,
             similarity=similarity,
@@ -112,10 +115,10 @@ def compare_all_layers(
 
 
 def _read_layers(
-    model: LanguageModel, completion: Completion, of: str, rows: list[int]
+    model: LanguageModel, completion: Completion, representation: Representation, rows: list[int]
 ) -> list[Float[Tensor, "token _"]]:
     ids = torch.tensor([completion.ids], device=model.device)
-    if of == "neurons":
+    if representation == "neurons":
         activations = record_activations(model.down_projections(), lambda: model.run(ids, n_source=completion.n_source))
         return [layer[rows] for layer in activations]
     kept: list[Tensor] = []

@@ -184,7 +184,9 @@ class NeuronFactorsSettings(Settings):
 
 
 SimilarityMeasure = Literal["cka-debiased", "cka", "svcca", "pwcca"]
-Compared = Literal["blocks", "neurons"]
+Representation = Literal["blocks", "neurons"]
+SHUFFLES = 10
+"""Orders of the tokens that the noise floor is the mean over; seeded."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,7 @@ class LayerSimilaritySettings(Settings):
     """How layers are compared, and over which tokens."""
 
     measure: Annotated[SimilarityMeasure, Parameter("how two layers are compared")] = "cka-debiased"
-    of: Annotated[Compared, Parameter("outputs of the blocks, or neurons of the MLPs")] = "blocks"
+    representation: Annotated[Representation, Parameter("outputs of the blocks, or neurons of the MLPs")] = "blocks"
     components: Annotated[int, Parameter("SVCCA and PWCCA: principal components kept of each layer", 1, 64)] = 10
     include_first_token: Annotated[bool, Parameter("compare over the first token too")] = False
     include_special: Annotated[bool, Parameter("compare over the other special tokens too")] = False

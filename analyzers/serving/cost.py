@@ -16,6 +16,7 @@ from analyzers.common.settings import (
     DEFAULT_FACTORS,
     MOST_EXACT,
     RANDOM_PAIRS,
+    SHUFFLES,
     LayerSimilaritySettings,
     MapComparisonSettings,
     NeuronFactorsSettings,
@@ -172,7 +173,7 @@ def cost_of_factorization(settings: NeuronFactorsSettings, size: Size) -> Cost:
 def cost_of_layer_similarity(settings: LayerSimilaritySettings, size: Size) -> Cost:
     """One forward; then of every two layers their Gram matrices, or two small decompositions, as often as the noise floor
     is drawn and once more."""
-    pairs = 11.0 * size.layers**2
+    pairs = (1.0 + SHUFFLES) * size.layers**2
     if settings.measure in ("svcca", "pwcca"):
         return Cost(size.forward + pairs * DECOMPOSITION, 1)
     return Cost(size.forward + pairs * 2 * size.positions**2, 1)

@@ -134,7 +134,7 @@ def layer_similarity_part(result: LayerSimilarity) -> Document:
 
     return {
         "measure": result.measure,
-        "of": result.of,
+        "representation": result.representation,
         "components": result.components,
         "layers": list(result.layers),
         "left_out": list(result.left_out),

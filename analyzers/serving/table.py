@@ -186,7 +186,7 @@ def layer_similarity_lines(result: LayerSimilarity) -> list[str]:
     """A line for each layer: how alike it is to up to ten of them, spread evenly."""
     picked = sorted({round(i * (len(result.layers) - 1) / 9) for i in range(10)})
     names = ["embed" if layer < 0 else str(layer) for layer in result.layers]
-    what = f"{result.measure} of {result.of}" + (
+    what = f"{result.measure} of {result.representation}" + (
         "" if result.components is None else f", {result.components} components"
     )
     lines = [

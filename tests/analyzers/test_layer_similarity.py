@@ -63,7 +63,7 @@ def test_block_outputs_of_every_family_against_the_models_own_hidden_states(fami
 
 def test_neurons_are_those_of_neuron_factors(gpt2: LanguageModel) -> None:
     completion = completed(gpt2, TEXT, generate=2)
-    result = compare(gpt2, completion, measure="cka", of="neurons")
+    result = compare(gpt2, completion, measure="cka", representation="neurons")
     ids = torch.tensor([completion.ids])
     activations = record_activations(gpt2.down_projections(), lambda: gpt2.run(ids))
     kept = [p for p in range(completion.n_positions) if p not in result.left_out]

@@ -28,7 +28,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "layer-predictions": {"top": 3, "without_final_norm": True, "position": 4, "generate": 0},
     "rankings": {"watch": [" is", "-are", " a b"], "target_text": " x"},
     "neuron-factors": {"factors": 2, "unscaled": True, "parts": "split", "layers": "last"},
-    "layer-similarity": {"measure": "cka", "of": "neurons", "include_first_token": True, "generate": 2},
+    "layer-similarity": {"measure": "cka", "representation": "neurons", "include_first_token": True, "generate": 2},
     "map-comparison": {"methods": ["gradient", "occlusion"], "contrast": " a", "generate": 2, "whole_words": True},
 }
 

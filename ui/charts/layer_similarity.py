@@ -45,7 +45,7 @@ def similarity_chart(result: LayerSimilarity, language: Language) -> alt.HConcat
         _map(result, numbers, say(key, language), language)
         for key, numbers in (("similarity_map", result.similarity), ("similarity_noise", result.floor))
     ]
-    parts = [say(f"measure_{result.measure}", language), say(f"of_{result.of}", language)]
+    parts = [say(f"measure_{result.measure}", language), say(f"representation_{result.representation}", language)]
     if result.components is not None:
         parts.append(say("components_line", language, n=result.components))
     parts.append(say("similarity_tokens", language, n=result.n_kept))

@@ -35,7 +35,7 @@ COLUMNS = {
     "column_to_last": "number",
     "column_floor": "number",
 }
-CHOSEN = ("measure", "of")
+CHOSEN = ("measure", "representation")
 """Settings that have a widget; the tokens are those of the factors."""
 
 
@@ -78,13 +78,15 @@ class Similarity:
     def side_run(self, runner: Runner, status: Notice, answer: gr.State) -> SideRun:
         """What its button begins, of the tab's answer."""
 
-        def compare(found: FactorsAnswer | None, measure: object, of: object, request: gr.Request) -> Iterator[Updates]:
+        def compare(
+            found: FactorsAnswer | None, measure: object, representation: object, request: gr.Request
+        ) -> Iterator[Updates]:
             language = language_of(request)
             if found is None:
                 yield {self.line: notice("info", say("pinned_none", language))}
                 return
             try:
-                settings = read_settings(found.request.settings, {"measure": measure, "of": of})
+                settings = read_settings(found.request.settings, {"measure": measure, "representation": representation})
             except InputError as error:
                 yield {self.line: notice("error", sentence_for(error, language))}
                 return

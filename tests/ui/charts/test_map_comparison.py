@@ -30,7 +30,7 @@ def made() -> MapComparison:
 def test_the_verdict_names_the_best_the_last_and_how_far_they_agree(made: MapComparison) -> None:
     lines, is_told = verdict(made, "en")
     assert is_told
-    assert lines[0].startswith("Believe Occlusion (leave one out) first: in its order “␣the”")
+    assert lines[0].startswith("Believe Occlusion (leave one out) first: taken together, its order makes “␣the”")
     assert "4.00 nats, above 20 of 20 random orders (which reach 0.00)" in lines[0]
     assert lines[1] == "Last comes Gradient: 0.00 nats, above 0 of 20."
     assert lines[2] == "Rank agreement of Occlusion (leave one out) and Gradient: ρ = -0.50."
