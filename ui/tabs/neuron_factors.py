@@ -23,7 +23,7 @@ from ui.errors import language_of, sentence_for
 from ui.events import index_of, number_within, position_of
 from ui.i18n import T
 from ui.runs import QUIET, follow, report
-from ui.tabs.layer_similarity import build_similarity
+from ui.tabs.layer_similarity import build_layer_similarity
 from ui.tabs.results import build_results
 from ui.tabs.tab import AnyTab, SideRun, Tab
 from ui.texts import say
@@ -71,7 +71,7 @@ def build_tab(runner: Runner, _pinned: gr.State, status: Notice, heading: Headin
             compare = gr.Button(T("compare_layers_run"), size="sm", elem_id="compare-layers-run")
             compare_line = Notice()
             compare_chart = gr.Plot(show_label=False, visible=False, elem_id="compare-layers-chart")
-            similarity = build_similarity()
+            similarity, compare_all = build_layer_similarity(runner, status, answer)
     with gr.Accordion(T("how_to_read"), open=False):
         gr.Markdown(T("neuron-factors_help"))
 
@@ -182,7 +182,7 @@ def build_tab(runner: Runner, _pinned: gr.State, status: Notice, heading: Headin
         side_runs=(
             SideRun(turn.click, turn_down, [answer, factor, scale, how_many], [cause_line, cause_chart]),
             SideRun(compare.click, compare_three, [answer], [compare_line, compare_chart]),
-            similarity.side_run(runner, status, answer),
+            compare_all,
         ),
     )
 

@@ -21,7 +21,7 @@ from ui.errors import language_of
 from ui.events import index_of, position_of
 from ui.i18n import T, label_of
 from ui.runs import QUIET
-from ui.tabs.map_comparison import build_comparison
+from ui.tabs.map_comparison import build_map_comparison
 from ui.tabs.results import build_results
 from ui.tabs.tab import AnyTab, Tab
 from ui.texts import say
@@ -58,7 +58,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
     with gr.Column(visible=False) as panel:
         chart = gr.Plot(show_label=False, elem_id="saliency-chart")
         results = build_results("saliency", COLUMNS)
-        comparison = build_comparison()
+        comparison, compare = build_map_comparison(runner, status, answer, pinned)
         with gr.Accordion(T("highlighted"), open=False):
             highlighted = gr.HighlightedText(
                 show_label=False,
@@ -138,7 +138,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
         outputs=[strip, answer, panel, settings_box, *results.outputs, *pinned_outputs],
         show=show,
         show_more=show_more,
-        side_runs=(comparison.side_run(runner, status, answer, pinned),),
+        side_runs=(compare,),
     )
 
 
