@@ -12,12 +12,12 @@ from analyzers.common.parameters import settings_of
 from analyzers.common.settings import Generation
 from analyzers.serving.analyses import analyses_with_tab
 from analyzers.serving.dispatch import Runner
-from analyzers.sources import catalog, hub_probe, local_files
 from ui.components.inputs import OptionalInteger, OptionalText
 from ui.components.notice import Notice, notice
 from ui.errors import language_of
 from ui.examples import EXAMPLES
 from ui.i18n import T
+from ui.model_choices import model_choices
 from ui.model_line import model_line
 from ui.runs import QUIET
 from ui.tabs.tab import AnyTab
@@ -142,18 +142,6 @@ def _example_buttons(runner: Runner) -> tuple[gr.Button, ...]:
                     can = example.can_be_had(runner.store)
                     buttons.append(gr.Button(label, size="sm", min_width=60, elem_id=example.id, visible=can))
     return tuple(buttons)
-
-
-def model_choices(runner: Runner) -> list[tuple[str, str]]:
-    """✓ is on this machine, ↓ is downloaded when first used. What must be fetched is on offer while the Hub answers."""
-    choices, names = [], runner.store.resolver.names()
-    for row in catalog.CATALOG:
-        is_here = row.id in names and local_files.is_on_this_machine(row)
-        if row.id in names and (is_here or (not row.bundled and hub_probe.HUB.answers())):
-            where = "✓" if is_here else f"↓ {row.megabytes:,} MB"
-            kind = "" if row.kind.continues_its_text else f" ({row.kind})"
-            choices.append((f"{row.label}{kind}  {where}", row.id))
-    return choices + [(f"{name}  ✓", name) for name in runner.store.resolver.local_names()]
 
 
 def fit_to_kind(runner: Runner, controls: Controls, tabs: list[AnyTab]) -> None:

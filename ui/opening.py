@@ -14,9 +14,10 @@ from analyzers.serving.dispatch import AnyAnswer
 from analyzers.serving.request import AnyRequest
 from analyzers.serving.sharing import SharedRuns
 from analyzers.sources.source import Source
-from ui.controls import Controls, model_choices
+from ui.controls import Controls
 from ui.lessons import link_of_lesson
 from ui.links import Link, read_link
+from ui.model_choices import model_choices
 from ui.questions import ask, values_of
 from ui.tabs.tab import AnyTab
 from ui.texts import say
@@ -62,6 +63,8 @@ def find_view(query: object, runner: SharedRuns, controls: Controls, tabs: list[
     if source.folder is None and source.id not in (id for _, id in model_choices(runner)):
         del values[controls.settings["model"]]  # it cannot be chosen now: what is chosen stays
     waits = None if runner.known(requests[0]) is not None else _why_wait(runner.store, source)
+    if requests[0].beside is not None:
+        waits = waits or _why_wait(runner.store, runner.store.resolver.find(requests[0].beside))
     return View(link, tab, requests, source.id, values, waits)
 
 

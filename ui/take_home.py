@@ -14,7 +14,7 @@ from analyzers.common.version import VERSION
 from analyzers.serving.analyses import ANALYSES
 from analyzers.serving.dispatch import AnyAnswer
 from analyzers.serving.request import AnyRequest, parameters_of, settings_given
-from ui.charts.style import quote_text
+from ui.charts.style import name_model, quote_text
 from ui.texts import say, text_keys
 from ui.values import Value
 
@@ -31,17 +31,21 @@ def take_home(answers: Sequence[AnyAnswer], language: Language) -> Value:
         "title": f"{say(analysis, language)} · {quote_text(answer.request.text, language, 80)}",
         "caption": [describe(one, language) for one in answers],
         "help": plain_paragraphs(say(help_key, language)) if help_key in text_keys() else [],
-        "python": "\n\n".join(python_code(one.request, one.model.id) for one in answers),
-        "command": "\n".join(command_line(one.request, one.model.id) for one in answers),
+        "python": "\n\n".join(python_code(one.request, one.model.id) for one in asked_for(answers)),
+        "command": "\n".join(command_line(one.request, one.model.id) for one in asked_for(answers)),
         "words": {name: say(f"home_{name}", language) for name in WORDS},
     }
 
 
+def asked_for(answers: Sequence[AnyAnswer]) -> list[AnyAnswer]:
+    """Those that were asked for by themselves: not what came as a second model's beside another."""
+    return [answer for answer in answers if all(answer is not other.beside for other in answers)]
+
+
 def describe(answer: AnyAnswer, language: Language) -> str:
     """What an answer is of, in one line: model with revision and precision, method, seed, version."""
-    request, model = answer.request, answer.model
-    name = model.id if model.revision is None or "@" in model.id else f"{model.id}@{model.revision[:12]}"
-    parts = [f"{name} ({model.dtype})"]
+    request = answer.request
+    parts = [name_model(answer.model)]
     if isinstance(request.settings, SaliencySettings):
         settings = request.settings
         parts += [say(f"method_{settings.method}", language), say(f"baseline_{settings.baseline}", language)]
@@ -71,6 +75,8 @@ def command_line(request: AnyRequest, model: str) -> str:
 
 def python_code(request: AnyRequest, model: str) -> str:
     """The same question as a script; `result` is a frozen dataclass of numpy arrays."""
+    if request.beside is not None:
+        return _python_of_both(request, model)
     module, function = ANALYSES[request.analysis].function.split(":")
     settings = request.settings
     generation, own = _construct(request.generation), _construct(settings)
@@ -85,6 +91,19 @@ model = ModelStore(Resolver(any_folder=True, any_hub_id=True)).load({model!r})
 *_, completion = complete(model, {request.text!r}, {generation})
 result = finish({function}(model, completion, {own}))
 print(result)"""
+
+
+def _python_of_both(request: AnyRequest, model: str) -> str:
+    given = {"text": request.text, "model": model, **settings_given(request)}
+    both = "" if ANALYSES[request.analysis].joint_function else "\nprint(found.beside.result)"
+    return f"""from analyzers.models.store import ModelStore
+from analyzers.serving.dispatch import Dispatcher, answer
+from analyzers.serving.request import parse_request
+from analyzers.sources.resolver import Resolver
+
+dispatcher = Dispatcher(ModelStore(Resolver(any_folder=True, any_hub_id=True)))
+found = answer(dispatcher, parse_request({request.analysis!r}, {given!r}))
+print(found.result){both}"""
 
 
 def plain_paragraphs(markdown: str) -> list[str]:

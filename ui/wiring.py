@@ -19,11 +19,12 @@ from ui.components.base import empty_state
 from ui.components.heading import Heading, tell_settings
 from ui.components.notice import notice
 from ui.components.top_bar import TopBar, top_bar
-from ui.controls import Controls, fit_to_kind, model_choices
+from ui.controls import Controls, fit_to_kind
 from ui.errors import language_of, sentence_for
 from ui.events import index_of
 from ui.examples import EXAMPLES, Example, StandIn
 from ui.links import asks_for_view
+from ui.model_choices import model_choices, second_choices
 from ui.opening import find_view
 from ui.questions import Shared, ask, describe_question, end_question, is_answered, name_question, values_of
 from ui.ready import requests_of
@@ -75,6 +76,7 @@ def connect(
     address = gr.State(None)  # the query that the page was opened with
     heading_of = {tab.analysis: heading for tab, heading in zip(tabs, headings, strict=True)}
     stand_in = gr.State(None)  # of the last example, where another model runs than it was tried on
+    second_models = [tab.second_model for tab in tabs if tab.second_model is not None]
     stops = [controls.stop, controls.stop_here]
     buttons = [controls.run, *stops]
     idle = {controls.run: gr.update(visible=True), **{stop: gr.update(visible=False) for stop in stops}}
@@ -310,6 +312,7 @@ def connect(
         answer is known; nothing is computed for that."""
         language = language_of(request)
         choices = {controls.settings["model"]: gr.update(choices=model_choices(runner))}
+        choices |= {widget: gr.update(value=None, choices=second_choices(runner)) for widget in second_models}
         empty = {tab.empty: empty_state(tab.analysis, language) for tab in tabs if tab.empty is not None}
         updates: Updates = {controls.status: notice("info", say("ready", language)), **empty, **choices}
         updates |= {address: query, bar: top_bar(language)}
@@ -325,7 +328,7 @@ def connect(
         if answer is None:
             return updates
         known = describe_step(Step("done", 1.0, answer, is_known=True), first, language)
-        updates |= values_of(example.analysis, example.values_on(first.model or ""), controls, tabs)
+        updates |= values_of(example.analysis, example.values_on(first.model or ""), controls, tabs) | choices
         updates[controls.settings["model"]] = gr.update(value=first.model, **choices[controls.settings["model"]])
         updates |= show(tab, [answer], None, language, (first,))
         return updates | {controls.status: known, last_shared: Shared.of(first)}
@@ -338,7 +341,8 @@ def connect(
     on_load(None, js=RUN_BY_KEY, **QUIET)
     on_load(None, js=FOLD_ON_PHONE, **QUIET)
     arrived = gr.Textbox(visible=False)  # filled in by the page's script alone
-    everywhere = list(dict.fromkeys([*outputs, *widgets, selected, stand_in, tab_bar, address, bar]))
+    everywhere = [*outputs, *widgets, *second_models, selected, stand_in, tab_bar, address, bar]
+    everywhere = list(dict.fromkeys(everywhere))
     greeted = on_load(greet, arrived, everywhere, js=READ_ADDRESS, queue=False, **QUIET)
     runs.append(greeted.then(open_link, address, everywhere, **QUIET, **alone))
     runs.append(bar.select(follow_link, None, everywhere, **QUIET, **alone))

@@ -52,6 +52,11 @@ def decode_utf8(raw: bytes) -> str:
     return "".join(pieces)
 
 
+def is_spelled(text: str) -> bool:
+    """Whether what `decode_utf8` gave holds whole characters alone."""
+    return _BYTES.search(text) is None
+
+
 def show_whitespace(text: str) -> str:
     """White space that can be seen: `␣` space, `↵` newline, `⇥` tab, `⍽` non-breaking space; control characters as `⟨00⟩`."""
     if _BYTES.search(text):  # the space between the bytes of a part of a character is ours, not the text's

@@ -45,10 +45,14 @@ def compare_layers(
 
 
 def compare_with_shuffled(
-    measure: SimilarityMeasure, layers: Sequence[Layer], components: int, order: Int[np.ndarray, " token"]
-) -> Float[np.ndarray, "layer layer"]:
+    measure: SimilarityMeasure,
+    first: Sequence[Layer],
+    second: Sequence[Layer],
+    components: int,
+    order: Int[np.ndarray, " token"],
+) -> Float[np.ndarray, "first second"]:
     """What layers that have nothing to do with each other would show: the second one's tokens are in another order."""
-    return compare_layers(measure, layers, [layer[order] for layer in layers], components)
+    return compare_layers(measure, first, [layer[order] for layer in second], components)
 
 
 def _double(layer: Layer) -> Layer:

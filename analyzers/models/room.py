@@ -59,9 +59,11 @@ class Room:
             coming = self._reserved_on(device)
         return free_memory(device) + held - coming
 
-    def place(self, id: str, n_parameters: int, device: str) -> Placement:
-        """How a model would be held if every model that is in memory made room. Raises InputError with the figures."""
-        could, budget = self.could_be_free(device), budget_of(device)
+    def place(self, id: str, n_parameters: int, device: str, *, beside: tuple[str, int] | None = None) -> Placement:
+        """How a model would be held if every model that is in memory made room; all but the one `beside` it, by its id and
+        the bytes of its weights. Raises InputError with the figures."""
+        kept = 0 if beside is None else beside[1]
+        could, budget = (max(0, n - kept) for n in (self.could_be_free(device), budget_of(device)))
         placement = place(
             n_parameters,
             device,
@@ -75,7 +77,8 @@ class Room:
             least = place(n_parameters, device, self._precision, 2**200)
             assert least is not None
             raise InputError(
-                "model_too_large",
+                "model_too_large" if beside is None else "model_too_large_beside",
+                **({} if beside is None else {"beside": beside[0], "kept": format_bytes(kept)}),
                 model=id,
                 needed=format_bytes(least.needed),
                 parameters=f"{n_parameters:,}",

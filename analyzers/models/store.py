@@ -72,6 +72,8 @@ class Store(Protocol):
 
     def holds(self, model: Source | str, device: str = "auto") -> bool: ...
 
+    def check_room(self, first: Source, second: Source, device: str = "auto") -> None: ...
+
     def release(self) -> None: ...
 
 
@@ -129,6 +131,15 @@ class ModelStore:
             return None if source.folder is None else check_kind(source, self._inspect(source, source.folder))
         except InputError:  # said when it is run
             return None
+
+    def check_room(self, first: Source, second: Source, device: str = "auto") -> None:
+        """Raises InputError, with the figures, where the second does not fit into memory beside the first."""
+        from analyzers.models.language_model import pick_device
+
+        device = pick_device(device)
+        if key_of(first, device) != key_of(second, device):
+            kept = first.id, self.describe(first, device).placement.weights
+            self._room.place(second.id, self.describe(second, device).n_parameters, device, beside=kept)
 
     def holds(self, model: Source | str, device: str = "auto") -> bool:
         """Whether the model is in memory. Raises InputError for one that may not be named."""

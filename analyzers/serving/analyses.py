@@ -38,6 +38,10 @@ class Analysis:
     """From the result to the lines that a terminal shows."""
     smoke_key: str = ""
     """What the JSON document of an answer must hold."""
+    takes_second: bool = False
+    """Whether a second model may read the same text beside the first."""
+    joint_function: str = ""
+    """As `function`, of two models with a completion each, where both are one result; empty where each has its own."""
     asked_from: str = ""
     """The analysis from whose tab it is asked for; empty for one with a tab of its own."""
 
@@ -68,6 +72,7 @@ ANALYSES: dict[str, Analysis] = {
             document="analyzers.serving.document:saliency_part",
             table="analyzers.serving.table:saliency_lines",
             smoke_key="shares",
+            takes_second=True,
         ),
         Analysis(
             "layer-predictions",
@@ -78,6 +83,7 @@ ANALYSES: dict[str, Analysis] = {
             document="analyzers.serving.document:layer_predictions_part",
             table="analyzers.serving.table:layer_predictions_lines",
             smoke_key="layers",
+            takes_second=True,
         ),
         Analysis(
             "rankings",
@@ -88,6 +94,7 @@ ANALYSES: dict[str, Analysis] = {
             document="analyzers.serving.document:rankings_part",
             table="analyzers.serving.table:rankings_lines",
             smoke_key="ranks",
+            takes_second=True,
         ),
         Analysis(
             "neuron-factors",
@@ -116,6 +123,8 @@ ANALYSES: dict[str, Analysis] = {
             "layer-similarity",
             LayerSimilaritySettings,
             function="analyzers.layer_similarity:compare_all_layers",
+            takes_second=True,
+            joint_function="analyzers.layer_similarity:compare_two_models",
             cost="analyzers.serving.cost:cost_of_layer_similarity",
             kinds=EVERY,
             purpose="Which layers are alike on a text: CKA, SVCCA or PWCCA of all pairs, beside a noise floor.",

@@ -30,13 +30,23 @@ class AnswerKey:
     precision: str
     """As the operator asked for it."""
     request: AnyRequest
-    """Whose model is left out: it may be named in several ways."""
+    """Whose models are left out: they may be named in several ways."""
+    beside: str = ""
+    """Where the second model comes from, if there is one."""
+    beside_files: str = ""
 
 
 def key_of_request(store: Store, request: AnyRequest) -> AnswerKey:
     """Loads nothing. Raises InputError where there is no such model."""
     source = store.resolver.find(request.model or store.resolver.default_id())
-    return AnswerKey(key_of(source, "")[0], _describe_files(source), store.precision, replace(request, model=None))
+    asked = replace(request, model=None, beside=None)
+    key = AnswerKey(key_of(source, "")[0], _describe_files(source), store.precision, asked)
+    if request.beside is None:
+        return key
+    second = store.resolver.find(request.beside)
+    # Where one is not on this machine, the answer is of no known files.
+    files = _describe_files(second)
+    return replace(key, files=files and key.files, beside=key_of(second, "")[0], beside_files=files)
 
 
 def _describe_files(source: Source) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
@@ -21,6 +21,7 @@ from analyzers.models.turns import Turn
 from analyzers.serving.analyses import ANALYSES
 from analyzers.serving.request import AnyRequest, Request
 from analyzers.sources.download import Transfer
+from analyzers.sources.source import Source
 
 if TYPE_CHECKING:
     from analyzers.models.completion import Completion, Prompt
@@ -51,6 +52,8 @@ class Answer(Generic[S_co, R_co]):
     notes: tuple[Sentence, ...] = ()
     is_whole: bool = True
     """False while more is to come, and where the time limit cut it short."""
+    beside: AnyAnswer | None = None
+    """The second model's, where one was asked for and has a result of its own; None while it is not known yet."""
 
 
 AnyAnswer: TypeAlias = Answer[Settings, object]
@@ -106,6 +109,11 @@ class Dispatcher:
         its steps. After so many seconds of its own (the limit of `LIMITS` where not given), what is known by then is the answer, with a note
         that says so. Raises InputError for what the user can put right, and where nothing is known by then.
         """
+        if request.beside is not None and not ANALYSES[request.analysis].joint_function:
+            from analyzers.serving.beside import run_both
+
+            yield from run_both(self, request, seconds, is_wanted)
+            return
         is_full = False
         try:
             yield from self._load_and_run(request, LIMITS.seconds if seconds is None else seconds, is_wanted)
@@ -128,23 +136,25 @@ class Dispatcher:
         kinds = ANALYSES[request.analysis].kinds
         if source.kind is not None and not source.kind.predicts and source.kind not in kinds:
             raise InputError("kind_not_served", model=source.id)
-        model: LanguageModel | None = None
-        for loaded in self.store.load_in_steps(source, request.device):
-            if isinstance(loaded, Transfer):
-                yield Step("downloading", loaded.done / max(1, loaded.total), transfer=loaded)
-            elif loaded is None:
-                yield Step("loading")
-            else:
-                model = loaded
-        assert model is not None
-        if model.facts.kind not in kinds:
-            raise InputError("kind_not_served", model=model.facts.id)
+        if request.beside is not None:
+            from analyzers.serving.beside import check_pair
+
+            check_pair(self.store, request)
+        model = yield from load_in_steps(self.store, source, request.device)
+        other = None
+        if request.beside is not None:
+            other = yield from load_in_steps(self.store, request.beside, request.device)
+        for found in (model, other):
+            if found is not None and found.facts.kind not in kinds:
+                raise InputError("kind_not_served", model=found.facts.id)
         seconds["load"] = time.perf_counter() - started
         prompt = read_prompt(model, request.text, request.generation)
         expected = self._paces.get(request.analysis, 1.0) * expect_seconds(model, request, prompt)
+        if other is not None:
+            expected *= 1 + other.n_block_parameters / model.n_block_parameters
         with self.store.turn(expected, is_wanted) as turn:
             yield from _wait(turn, Step("waiting", expected=expected))
-            for step in self._run(model, request, prompt, seconds, limit, turn):
+            for step in self._run(model, other, request, prompt, seconds, limit, turn):
                 if step.phase == "analyzing":
                     turn.fraction = step.fraction
                 yield replace(step, expected=expected)
@@ -160,6 +170,7 @@ class Dispatcher:
     def _run(
         self,
         model: LanguageModel,
+        other: LanguageModel | None,
         request: AnyRequest,
         prompt: Prompt,
         seconds: dict[str, float],
@@ -176,7 +187,13 @@ class Dispatcher:
         seconds["generate"] = turn.used
         answer: AnyAnswer | None = None
         due = turn.used + SHOW_SECONDS
-        for step in load_function(ANALYSES[request.analysis].function)(model, completion, request.settings):
+        row = ANALYSES[request.analysis]
+        if other is None:
+            results = load_function(row.function)(model, completion, request.settings)
+        else:
+            read = _read_beside(completion, request, other)
+            results = load_function(row.joint_function)(model, completion, other, read, request.settings)
+        for step in results:
             result = step.result
             if step.make_result is not None and turn.used > min(due, limit):
                 began = turn.used
@@ -210,6 +227,26 @@ class Dispatcher:
             while len(self._completions) > 32:
                 self._completions.popitem(last=False)
         yield self._completions[key]
+
+
+def load_in_steps(store: Store, model: Source | str, device: str) -> Generator[Step, None, LanguageModel]:
+    """A model, told as far as it is there. Raises InputError."""
+    for loaded in store.load_in_steps(model, device):
+        if isinstance(loaded, Transfer):
+            yield Step("downloading", loaded.done / max(1, loaded.total), transfer=loaded)
+        elif loaded is None:
+            yield Step("loading")
+        else:
+            return loaded
+    raise AssertionError("a load ends with a model")
+
+
+def _read_beside(first: Completion, request: AnyRequest, model: LanguageModel) -> Completion:
+    from analyzers.models.completion import complete
+    from analyzers.serving.beside import read_alike
+
+    *_, read = complete(model, *read_alike(first, request, model))
+    return read
 
 
 def _wait(turn: Turn, step: Step) -> Iterator[Step]:

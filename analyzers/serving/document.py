@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
+from analyzers.common.alignment import align_tokens
 from analyzers.common.functions import load_function
 from analyzers.common.languages import DEFAULT, Language
 from analyzers.serving.analyses import ANALYSES
@@ -14,7 +15,8 @@ from analyzers.serving.request import AnyRequest, parameters_of, value_in
 
 if TYPE_CHECKING:
     from analyzers.layer_predictions import LayerPredictions
-    from analyzers.layer_similarity import LayerSimilarity
+    from analyzers.common.tokens import Token
+    from analyzers.layer_similarity import LayerSimilarity, SecondModel
     from analyzers.map_comparison import MapComparison
     from analyzers.methods.integrated_gradients import Completeness
     from analyzers.neuron_factors import NeuronFactors
@@ -34,16 +36,26 @@ def document(answer: AnyAnswer, language: Language = DEFAULT) -> Document:
         "dtype": answer.model.dtype,
         "n_layers": answer.model.n_layers,
         "n_prompt": answer.completion.n_prompt,
-        "tokens": [
-            {"position": t.position, "id": t.id, "text": t.text, "special": t.special, "side": t.side}
-            for t in answer.completion.tokens
-        ],
+        "tokens": tokens_part(answer.completion.tokens),
         "request": request_part(answer.request),
         "warnings": [note.say(language) for note in answer.notes],
         "seconds": {phase: round(value, 4) for phase, value in answer.seconds.items()},
     }
-    part: Document = load_function(ANALYSES[answer.request.analysis].document)(answer.result)
-    return common | part
+    row = ANALYSES[answer.request.analysis]
+    part: Document = load_function(row.document)(answer.result)
+    return common | part | (beside_part(answer, language) if row.takes_second and not row.joint_function else {})
+
+
+def beside_part(answer: AnyAnswer, language: Language) -> Document:
+    """`beside`: the second model's whole document, null without one. `aligned`: stretches of the text, in order, each with the
+    positions that it has in the first and in the second."""
+    if answer.beside is None:
+        return {"beside": None, "aligned": None}
+    segments = align_tokens(answer.completion.tokens, answer.beside.completion.tokens).segments
+    return {
+        "beside": document(answer.beside, language),
+        "aligned": [{"text": one.text, "first": list(one.first), "second": list(one.second)} for one in segments],
+    }
 
 
 def request_part(request: AnyRequest) -> Document:
@@ -127,7 +139,8 @@ def map_comparison_part(result: MapComparison) -> Document:
 
 
 def layer_similarity_part(result: LayerSimilarity) -> Document:
-    """`similarity` and `floor`: one list per layer, in the order of `layers`; null where a layer says the same of all tokens."""
+    """`similarity` and `floor`: one list per layer of `layers`, in it one number per layer of the same, or of `beside`; null
+    where a layer says the same of all tokens. `beside`: the second model, and which of its tokens were compared over."""
 
     def rows(numbers: Iterable[Iterable[float]]) -> list[list[float | None]]:
         return [[None if math.isnan(x) else float(x) for x in row] for row in numbers]
@@ -138,9 +151,29 @@ def layer_similarity_part(result: LayerSimilarity) -> Document:
         "components": result.components,
         "layers": list(result.layers),
         "left_out": list(result.left_out),
+        "beside": None if result.second is None else second_part(result.second),
         "similarity": rows(result.similarity),
         "floor": rows(result.floor),
     }
+
+
+def second_part(second: SecondModel) -> Document:
+    """What is said of a model, and how it reads the text."""
+    return {
+        "model": second.model.id,
+        "revision": second.model.revision,
+        "kind": second.model.kind,
+        "dtype": second.model.dtype,
+        "n_layers": second.model.n_layers,
+        "layers": list(second.layers),
+        "positions": list(second.positions),
+        "tokens": tokens_part(second.tokens),
+    }
+
+
+def tokens_part(tokens: Iterable[Token]) -> list[Document]:
+    """Tokens as every document has them."""
+    return [{"position": t.position, "id": t.id, "text": t.text, "special": t.special, "side": t.side} for t in tokens]
 
 
 def layer_predictions_part(result: LayerPredictions) -> Document:

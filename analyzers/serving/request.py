@@ -32,7 +32,17 @@ class Where(Settings):
     device: Annotated[Literal["auto", "cpu", "cuda"], Parameter("where to compute")] = "auto"
 
 
+@dataclass(frozen=True)
+class Beside(Settings):
+    """Which model stands beside the first."""
+
+    beside: Annotated[
+        str | None, Parameter("a second model, named as the first: it reads the same text, and both are shown")
+    ] = None
+
+
 _MODEL, _DEVICE = settings_of(Where)
+(_BESIDE,) = settings_of(Beside)
 COMMON: tuple[Setting, ...] = (_MODEL, *settings_of(Generation), _DEVICE)
 """What every analysis takes beside its own settings."""
 SAMPLING = ("temperature", "top_k", "top_p", "seed")
@@ -51,10 +61,13 @@ class Request(Generic[S_co]):
     device: str
     settings: S_co
     """Of the analysis's own class."""
+    beside: str | None = None
+    """The second model, if there is one."""
 
     def ask(self, analysis: str, settings: S) -> Request[S]:
-        """Another analysis of the same text on the same model."""
-        return Request(analysis, self.model, self.text, self.generation, self.device, settings)
+        """Another analysis of the same text on the same model; on both, where it takes a second one."""
+        beside = self.beside if ANALYSES[analysis].takes_second else None
+        return Request(analysis, self.model, self.text, self.generation, self.device, settings, beside)
 
 
 AnyRequest: TypeAlias = Request[Settings]
@@ -62,7 +75,8 @@ AnyRequest: TypeAlias = Request[Settings]
 
 def parameters_of(analysis: str) -> tuple[Setting, ...]:
     """Everything that an analysis takes beside its text, in the order in which the endpoints have it."""
-    return (*COMMON, *settings_of(ANALYSES[analysis].settings))
+    row = ANALYSES[analysis]
+    return (*COMMON, *settings_of(row.settings), *((_BESIDE,) if row.takes_second else ()))
 
 
 def parse_request(analysis: str, raw: Mapping[str, object]) -> AnyRequest:
@@ -85,12 +99,13 @@ def parse_request(analysis: str, raw: Mapping[str, object]) -> AnyRequest:
     where = build_settings(Where, given)
     generation = build_settings(Generation, given)
     settings = build_settings(ANALYSES[analysis].settings, given)
-    return Request(analysis, where.model, text, generation, where.device, settings)
+    beside = build_settings(Beside, given).beside
+    return Request(analysis, where.model, text, generation, where.device, settings, beside)
 
 
 def value_in(request: AnyRequest, setting: Setting) -> object:
     """What a request holds for a setting, by its public meaning."""
-    if setting.name in ("model", "device"):
+    if setting.name in ("model", "device", "beside"):
         return getattr(request, setting.name)
     holder = request.generation if setting in COMMON else request.settings
     value = getattr(holder, setting.field)

@@ -34,6 +34,8 @@ def table(answer: AnyAnswer, language: Language = DEFAULT) -> str:
     head = f"{answer.model.id} ({answer.model.kind}, {answer.model.n_layers} layers, {answer.model.dtype}; {seconds})"
     lines = [head, *load_function(ANALYSES[answer.request.analysis].table)(answer.result)]
     lines += [f"! {note.say(language)}" for note in answer.notes]
+    if answer.beside is not None:
+        lines += ["", table(answer.beside, language)]
     return "\n".join(lines)
 
 
@@ -183,17 +185,21 @@ def neuron_factors_lines(result: NeuronFactors) -> list[str]:
 
 
 def layer_similarity_lines(result: LayerSimilarity) -> list[str]:
-    """A line for each layer: how alike it is to up to ten of them, spread evenly."""
-    picked = sorted({round(i * (len(result.layers) - 1) / 9) for i in range(10)})
-    names = ["embed" if layer < 0 else str(layer) for layer in result.layers]
+    """A line for each layer: how alike it is to up to ten of them, or of a second model's, spread evenly."""
+    columns = result.column_layers
+    picked = sorted({round(i * (len(columns) - 1) / 9) for i in range(10)})
+    names, heads = (["embed" if layer < 0 else str(layer) for layer in layers] for layers in (result.layers, columns))
     what = f"{result.measure} of {result.representation}" + (
         "" if result.components is None else f", {result.components} components"
     )
     lines = [
         "",
         f"{what} · {result.n_kept} tokens · noise floor {np.nanmin(result.floor):.2f} to {np.nanmax(result.floor):.2f}",
-        "layer " + " ".join(f"{names[column]:>6}" for column in picked),
+        "layer " + " ".join(f"{heads[column]:>6}" for column in picked),
     ]
+    if result.second is not None:
+        beside = result.second.model
+        lines.insert(1, f"columns: {beside.id} ({beside.kind}, {beside.n_layers} layers, {beside.dtype})")
     for name, row in zip(names, result.similarity, strict=True):
         lines.append(f"{name:>5} " + " ".join("     -" if np.isnan(row[i]) else f"{row[i]:6.2f}" for i in picked))
     return lines

@@ -26,13 +26,18 @@ TOKENS_A_FACTOR = 2
 
 
 def findings(answers: Sequence[AnyAnswer], language: Language) -> list[str]:
-    """A line for an answer and one for what stands beside it, which then begin with their texts; none where there is nothing
-    to say."""
-    lines = [(answer.request.text, _finding(answer.result, language)) for answer in answers]
-    differ = len({text for text, _ in lines}) > 1
+    """A line for an answer and one for what stands beside it, which then begin with their models or texts; none where there is
+    nothing to say."""
+    if len(answers) == 1 and answers[0].beside is not None:
+        answers = [answers[0], answers[0].beside]
+    lines = [_finding(answer.result, language) for answer in answers]
+    names = [answer.model.id for answer in answers]
+    if len(set(names)) == 1:
+        names = [quote_text(answer.request.text, language) for answer in answers]
+    differ = len(set(names)) > 1
     return [
-        say("shows_of", language, text=quote_text(text, language), line=line) if differ else line
-        for text, line in lines
+        say("shows_of", language, text=name, line=line) if differ else line
+        for name, line in zip(names, lines, strict=True)
         if line
     ]
 

@@ -11,7 +11,7 @@ from analyzers.common.tokens import Token, label_token, show_whitespace
 from analyzers.layer_predictions import LayerOverview, LayerPredictions
 from analyzers.models.completion import Completion
 from ui.charts.spreadsheet import Sheet
-from ui.charts.style import apply_theme, format_self_check, percent, quote_text, text_width, wrap_line
+from ui.charts.style import apply_theme, format_self_check, percent, text_width, wrap_line
 from ui.charts.token_strip import label_tokens
 from ui.texts import quote, say
 from ui.theme import AGAINST_HEX, FOR_HEX
@@ -48,10 +48,11 @@ def rows(result: LayerPredictions) -> list[Row]:
 
 
 def predictions_chart(
-    result: LayerPredictions, language: Language, *, compact: bool = False, text: str | None = None
+    result: LayerPredictions, language: Language, *, compact: bool = False, name: str = "", deepest: int = 0
 ) -> alt.HConcatChart | alt.LayerChart:
     """Layers down, predictions across, the background their probability (0 to 1, fixed); beside it entropy and KL,
-    unless `compact`, for two pictures side by side, which then name their `text`."""
+    unless `compact`, for two pictures side by side, which then have a `name`. Each is as high as one of the `deepest` number of
+    layers, so that the same relative depth is at the same height."""
     names = {layer: layer_name(layer, language) for layer in result.layers}
     values = [
         row | {"layer": names[row["layer"]], "token": _short(row["token"])} | {"size": _font(_short(row["token"]))}
@@ -82,9 +83,10 @@ def predictions_chart(
     )
     outlined = base.transform_filter(alt.datum.is_chosen).mark_rect(fillOpacity=0, stroke="currentColor", strokeWidth=2)
     words = base.mark_text(fontSize=alt.expr("datum.size"), fill="currentColor").encode(text="token:N")
-    grid = (cells + outlined + words).properties(width=alt.Step(CELL), height=alt.Step(26))
+    row = 26 * max(1.0, deepest / len(result.layers))
+    grid = (cells + outlined + words).properties(width=alt.Step(CELL), height=alt.Step(row))
     if compact:
-        return apply_theme(grid.properties(title=_title(result, language, compact, text)), finding(result, language))
+        return apply_theme(grid.properties(title=_title(result, language, compact, name)), finding(result, language))
     numbers = [
         {"layer": names[layer], "entropy": float(entropy), "kl": float(kl)}
         for layer, entropy, kl in zip(result.layers, result.entropy, result.kl, strict=True)
@@ -233,10 +235,10 @@ def _grid_words(language: Language) -> Value:
 
 
 def _title(
-    result: LayerPredictions, language: Language, compact: bool = False, text: str | None = None
+    result: LayerPredictions, language: Language, compact: bool = False, name: str = ""
 ) -> alt.TitleParams:
     # Two pictures side by side have one part per line, or a longer number would shift one against the other.
-    subtitle = [] if text is None else [quote_text(text, language)]
+    subtitle = wrap_line(name, 44) if name else []
     subtitle += wrap_line(line(result, language), 0 if compact else 70)
     if result.chosen is not None:
         subtitle.append(say("chosen_outlined", language, token=quote(label_token(result.chosen), language)))

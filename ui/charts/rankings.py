@@ -9,7 +9,7 @@ from analyzers.common.languages import Language
 from analyzers.common.tokens import label_token, show_whitespace
 from analyzers.rankings import Rankings, Watch
 from ui.charts.spreadsheet import Sheet
-from ui.charts.style import apply_theme, format_self_check, quote_text, wrap_line
+from ui.charts.style import apply_theme, format_self_check, wrap_line
 from ui.charts.token_strip import build_reading_strip, position_reading
 from ui.texts import quote, say
 from ui.theme import AGAINST_HEX, FOR_HEX
@@ -43,16 +43,17 @@ def rows(result: Rankings) -> list[Row]:
     ]
 
 
-def rankings_chart(result: Rankings, language: Language, text: str | None = None) -> alt.LayerChart:
+def rankings_chart(result: Rankings, language: Language, name: str = "", deepest: int = 0) -> alt.LayerChart:
     """Generated tokens down, layers across, the rank written in the cell. Rank 1 is solid orange; the others are blue,
-    fainter on a fixed logarithmic scale. With another beside it, it names its `text`."""
+    fainter on a fixed logarithmic scale. With another under it, it has a `name`, and is as wide as one of the `deepest` number
+    of layers, so that the same relative depth is at the same place."""
     values = [
         row | {"label": f"{row['position']} {row['token']}", "shown": _short(row["rank"])} for row in rows(result)
     ]
     labels = [f"{token.position} {label_token(token)}" for token in result.outputs]
     base = alt.Chart(alt.InlineData(values=values)).encode(
         x=alt.X("layer:O", title=say("axis_layer", language), axis=alt.Axis(orient="top", labelAngle=0)),
-        y=alt.Y("label:N", sort=labels, title=None, axis=alt.Axis(minExtent=0 if text is None else 80)),
+        y=alt.Y("label:N", sort=labels, title=None, axis=alt.Axis(minExtent=80 if name else 0)),
         tooltip=[
             alt.Tooltip("layer:O", title=say("axis_layer", language)),
             alt.Tooltip("label:N", title=say("column_token", language)),
@@ -75,14 +76,15 @@ def rankings_chart(result: Rankings, language: Language, text: str | None = None
         color=alt.condition("datum.rank == 1", alt.value("white"), alt.value("currentColor")),
         opacity=alt.value(1),
     )
-    title = alt.TitleParams(say("rankings_title", language), subtitle=_subtitle(result, language, text))
-    step = min(46, max(NARROWEST, WIDE // len(result.ranks)))
+    title = alt.TitleParams(say("rankings_title", language), subtitle=_subtitle(result, language, name))
+    n_layers = max(deepest, len(result.ranks))
+    step = min(46, max(NARROWEST, WIDE // n_layers)) * n_layers / len(result.ranks)
     chart = (others + first + numbers).properties(width=alt.Step(step), height=alt.Step(26), title=title)
     ends = [f"{label}: {rank:,}" for label, rank in zip(labels, result.ranks[-1], strict=True)]
     return apply_theme(chart, say("comma", language).join(ends))
 
 
-def watch_chart(result: Rankings, language: Language, text: str | None = None) -> alt.LayerChart | None:
+def watch_chart(result: Rankings, language: Language, name: str = "") -> alt.LayerChart | None:
     """A line per watched token over the layers, named where it ends; a logarithmic axis with rank 1 on top. None where
     none is watched."""
     watch = result.watch
@@ -111,7 +113,7 @@ def watch_chart(result: Rankings, language: Language, text: str | None = None) -
                 "layer:Q",
                 title=say("axis_layer", language),
                 axis=axis,
-                scale=alt.Scale(domain=[0, (last or 1) * (1 + (ROOM if text is None else ROOM_BESIDE))], nice=False),
+                scale=alt.Scale(domain=[0, (last or 1) * (1 + (ROOM_BESIDE if name else ROOM))], nice=False),
             ),
             y=alt.Y(
                 "rank:Q",
@@ -145,7 +147,7 @@ def watch_chart(result: Rankings, language: Language, text: str | None = None) -
     chart = (lines + named).properties(
         width="container",
         height=320,
-        title=alt.TitleParams(title, subtitle=_subtitle(result, language, text)),
+        title=alt.TitleParams(title, subtitle=_subtitle(result, language, name)),
     )
     return apply_theme(chart, say("comma", language).join(str(row["named"]) for row in ends))
 
@@ -232,8 +234,8 @@ def sheet(result: Rankings) -> Sheet:
     )
 
 
-def _subtitle(result: Rankings, language: Language, text: str | None) -> list[str]:
-    return [*([] if text is None else [quote_text(text, language)]), *wrap_line(line(result, language), 60)]
+def _subtitle(result: Rankings, language: Language, name: str) -> list[str]:
+    return [*(wrap_line(name, 60) if name else []), *wrap_line(line(result, language), 60)]
 
 
 def _ends(watch: Watch, names: list[str]) -> list[Row]:

@@ -10,6 +10,8 @@ import numpy as np
 
 from analyzers.common.languages import Language
 from analyzers.common.tokens import SPACE, show_whitespace
+from analyzers.models.language_model import ModelFacts
+from analyzers.serving.dispatch import AnyAnswer
 from ui.texts import quote, say
 from ui.theme import CHART, EMBED
 
@@ -54,6 +56,20 @@ def quote_text(text: str, language: Language, most: int = 44) -> str:
     seen = SPACE * lead + " ".join(show_whitespace(word) for word in words.split(" "))
     seen += SPACE * (len(text) - lead - len(words))
     return quote(seen if len(seen) <= most else seen[: most - 1] + "…", language)
+
+
+def name_model(model: ModelFacts) -> str:
+    """A model with its revision and its precision."""
+    name = model.id if model.revision is None or "@" in model.id else f"{model.id}@{model.revision[:12]}"
+    return f"{name} ({model.dtype})"
+
+
+def name_beside(answer: AnyAnswer, other: AnyAnswer, language: Language) -> str:
+    """What tells an answer from the one beside it: its model, or its text; empty where the two differ in neither."""
+    if answer.model.id != other.model.id:
+        layers = say("layers_line", language, n=answer.model.n_layers)
+        return f"{name_model(answer.model)} · {layers}"
+    return quote_text(answer.request.text, language) if answer.request.text != other.request.text else ""
 
 
 def percent(probability: float) -> str:

@@ -30,6 +30,18 @@ class OptionalInteger(gr.Textbox):
         return None if value is None else str(value)
 
 
+class OptionalChoice(gr.Dropdown):
+    """One of several, or None for the choice without a value."""
+
+    is_template = True
+
+    def preprocess(self, payload: object) -> object:  # type: ignore[override]
+        return super().preprocess(payload) or None  # type: ignore[arg-type]
+
+    def postprocess(self, value: object) -> object:  # type: ignore[override]
+        return super().postprocess("" if value is None else value)  # type: ignore[arg-type]
+
+
 class LayerChoice(gr.Dropdown):
     """A layer by its number or in a word; a number of the model before may stand there still, and goes to the gate."""
 

@@ -46,14 +46,16 @@ class Comparison:
         rows: Cells,
         sheet: Sheet,
         language: Language,
+        columns: tuple[str, ...] = (),
     ) -> Updates:
-        """What is known by now; files of a whole answer only. `lines` say it in words, and warn unless it `is_good`."""
+        """What is known by now; files of a whole answer only. `lines` say it in words, and warn unless it `is_good`. `columns`:
+        keys of the table's headers, where they are others than at first."""
         files = [(found, sheet)] if found.is_whole else []
         return {
             self.line: notice("info" if is_good else "warning", *lines),
             self.panel: gr.update(visible=True),
             self.chart: picture,
-            **self.results.show_table(rows, language),
+            **self.results.show_table(rows, language, columns),
             **self.results.show_files(language, *files),
         }
 

@@ -22,6 +22,7 @@ from ui.components.notice import Notice, notice
 from ui.errors import language_of
 from ui.events import index_of
 from ui.i18n import T
+from ui.model_choices import choose_second_model
 from ui.runs import follow, report
 from ui.tabs.lens_tabs import comparison_widgets, move_on_select, second_request, tell_check, warn_of_norm
 from ui.tabs.results import build_results
@@ -55,7 +56,8 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
         top = gr.Slider(1, MOST_PREDICTIONS, value=10, step=1, label=T("top"), min_width=180)
         layers: list[Mark] = [(T("layer_all"), "all"), (T("layer_last"), "last"), (T("layer_embedding"), -1)]
         layer = LayerChoice(layers, value="all", label=T("layer"), elem_id="layer")
-        extras = comparison_widgets()
+        second_model = choose_second_model(runner, "layer-predictions")
+        extras = comparison_widgets(second_model)
     heading.render()
     strip = HoverStrip(empty_state("layer-predictions", DEFAULT), elem_id="predictions-strip")
     line = Notice(elem_id="predictions-line")
@@ -92,7 +94,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
             results.check: tell_check(found, language),
             **results.show_table(charts.table_rows(result, language), language),
             **results.show_files(language, (found, charts.sheet(result))),
-        }
+        } | (show_second(found, found.beside, language) if found.beside is not None else {})
 
     def show_fresh(found: PredictionsAnswer, wanted: int | None, language: Language) -> Updates:
         """As `show`, for a run: the grid of another text makes room for that of this one."""
@@ -122,19 +124,22 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
 
     def show_second(first: PredictionsAnswer, second: PredictionsAnswer, language: Language) -> Updates:
         from ui.charts import layer_predictions as charts
+        from ui.charts.findings import findings
+        from ui.charts.style import name_beside
 
-        differ = first.request.text != second.request.text
+        deepest = max(len(first.result.layers), len(second.result.layers))
         pictures: Updates = {
             plot: gr.update(
                 value=charts.predictions_chart(
-                    found.result, language, compact=True, text=found.request.text if differ else None
+                    found.result, language, compact=True, name=name_beside(found, other, language), deepest=deepest
                 ),
                 visible=True,
             )
-            for plot, found in ((chart, first), (beside, second))
+            for plot, found, other in ((chart, first, second), (beside, second, first))
         }
         files = results.show_files(language, *((found, charts.sheet(found.result)) for found in (first, second)))
-        return pictures | files | {warning: warn_of_norm(second, language)}
+        said = notice("info", *findings([first, second], language))
+        return pictures | files | {warning: warn_of_norm(second, language), line: said}
 
     def read_overview(found: PredictionsAnswer | None, request: gr.Request) -> Iterator[Updates]:
         """The top token of every layer at every position."""
@@ -170,8 +175,9 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
     outputs = [strip, line, answer, pinned, chart, beside, warning, cell, panel, box, *results.outputs]
     return Tab(
         analysis="layer-predictions",
-        settings={"top": top, "layer": layer},
+        settings={"top": top, "layer": layer, "beside": second_model},
         answer=answer,
+        second_model=second_model,
         empty=strip,
         outputs=[*outputs, layer, grid, read_all, overview_line],
         fit_model=lambda model: {layer: gr.update(choices=[*layers, *((str(n), n) for n in range(model.n_layers))])},

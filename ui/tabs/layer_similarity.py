@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import gradio as gr
@@ -12,9 +13,11 @@ from analyzers.common.languages import Language
 from analyzers.common.parameters import build_settings, settings_of
 from analyzers.common.settings import LayerSimilaritySettings, NeuronFactorsSettings
 from analyzers.serving.dispatch import Answer, AnyAnswer, Runner
+from analyzers.serving.request import parse_request
 from ui.components.notice import Notice, notice
 from ui.errors import language_of, sentence_for
 from ui.i18n import T, label_of
+from ui.model_choices import choose_second_model
 from ui.runs import report
 from ui.tabs.comparison import Comparison, build_comparison
 from ui.tabs.tab import SideRun
@@ -34,11 +37,17 @@ COLUMNS = {
     "column_to_last": "number",
     "column_floor": "number",
 }
+COLUMNS_OF_TWO = {
+    "column_layer": "str",
+    "column_closest": "str",
+    "column_similarity": "number",
+    "column_floor": "number",
+}
 CHOSEN = ("measure", "representation")
 """Settings that have a widget; the tokens are those of the factors."""
 
 
-def build_layer_similarity(runner: Runner, status: Notice, answer: gr.State) -> tuple[Comparison, SideRun]:
+def build_layer_similarity(runner: Runner, status: Notice, answer: gr.State) -> tuple[Comparison, SideRun, Component]:
     """Its widgets and the run that they begin, of the tab's answer. Called where they are to stand."""
     settings = {setting.name: setting for setting in settings_of(LayerSimilaritySettings)}
     with gr.Row(elem_classes=["compare-maps"]):
@@ -53,10 +62,11 @@ def build_layer_similarity(runner: Runner, status: Notice, answer: gr.State) -> 
             )
             for name in CHOSEN
         ]
+        second_model = choose_second_model(runner, "layer-similarity")
     comparison = build_comparison("layer-similarity", COLUMNS)
 
     def compare(
-        found: FactorsAnswer | None, measure: object, representation: object, request: gr.Request
+        found: FactorsAnswer | None, measure: object, representation: object, second: object, request: gr.Request
     ) -> Iterator[Updates]:
         language = language_of(request)
         if found is None:
@@ -65,12 +75,14 @@ def build_layer_similarity(runner: Runner, status: Notice, answer: gr.State) -> 
         try:
             chosen = {"measure": measure, "representation": representation}
             asked = found.request.ask("layer-similarity", read_settings(found.request.settings, chosen))
+            beside = parse_request("layer-similarity", {"text": asked.text, "beside": second}).beside
+            asked = replace(asked, beside=beside)
         except InputError as error:
             yield {comparison.line: notice("error", sentence_for(error, language))}
             return
         yield from report(runner, asked, language, status, lambda fresh: _show(comparison, fresh, language))
 
-    return comparison, SideRun(button.click, compare, [answer, *choices], comparison.outputs)
+    return comparison, SideRun(button.click, compare, [answer, *choices, second_model], comparison.outputs), second_model
 
 
 def _show(comparison: Comparison, found: AnyAnswer, language: Language) -> Updates:
@@ -81,7 +93,8 @@ def _show(comparison: Comparison, found: AnyAnswer, language: Language) -> Updat
     assert isinstance(result, LayerSimilarity)
     lines, is_quiet = charts.finding(result, language)
     picture, rows = charts.similarity_chart(result, language), charts.table_rows(result, language)
-    return comparison.show(found, lines, is_quiet, picture, rows, charts.sheet(result), language)
+    columns = COLUMNS if result.second is None else COLUMNS_OF_TWO
+    return comparison.show(found, lines, is_quiet, picture, rows, charts.sheet(result), language, tuple(columns))
 
 
 def read_settings(factors: NeuronFactorsSettings, chosen: dict[str, object]) -> LayerSimilaritySettings:

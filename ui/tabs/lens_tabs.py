@@ -35,18 +35,24 @@ if TYPE_CHECKING:
 COMPARISONS = ("none", "norm", "text")
 
 
-def comparison_widgets() -> dict[str, gr.components.Component]:
-    """What is drawn beside the picture: nothing, the reading without the final norm, or another text."""
+def comparison_widgets(second_model: gr.components.Component) -> dict[str, gr.components.Component]:
+    """What is drawn beside the picture: nothing, the reading without the final norm, or another text; where a second model is
+    chosen, that."""
     choices: list[Mark] = [(T(f"compare_{name}"), name) for name in COMPARISONS]
     compare = gr.Dropdown(choices, value="none", label=T("compare"), min_width=220)
     other = gr.Textbox(label=T("compare_text_box"), visible=False, max_length=LIMITS.characters, min_width=240)
     compare.change(lambda chosen: gr.update(visible=chosen == "text"), compare, other, queue=False, **QUIET)
+
+    def make_way(chosen: object, compared: object) -> tuple[Updates, Updates]:
+        return gr.update(visible=not chosen), gr.update(visible=not chosen and compared == "text")
+
+    second_model.change(make_way, [second_model, compare], [compare, other], queue=False, **QUIET)
     return {"compare": compare, "compare_text": other}
 
 
 def second_request(asked: Request[LensSettings], extras: Mapping[str, object]) -> Request[LensSettings] | None:
     """The run that stands beside the first, with the same settings. Raises InputError."""
-    compare = extras.get("compare")
+    compare = "none" if asked.beside is not None else extras.get("compare")
     if compare not in COMPARISONS:
         raise InputError("not_a_choice", name="compare", choices=", ".join(COMPARISONS), value=show_value(compare))
     if compare == "norm":

@@ -71,7 +71,7 @@ def build_tab(runner: Runner, _pinned: gr.State, status: Notice, heading: Headin
             compare = gr.Button(T("compare_layers_run"), size="sm", elem_id="compare-layers-run")
             compare_line = Notice()
             compare_chart = gr.Plot(show_label=False, visible=False, elem_id="compare-layers-chart")
-            similarity, compare_all = build_layer_similarity(runner, status, answer)
+            similarity, compare_all, second_model = build_layer_similarity(runner, status, answer)
     with gr.Accordion(T("how_to_read"), open=False):
         gr.Markdown(T("neuron-factors_help"))
 
@@ -175,6 +175,7 @@ def build_tab(runner: Runner, _pinned: gr.State, status: Notice, heading: Headin
         analysis="neuron-factors",
         settings=settings,
         answer=answer,
+        second_model=second_model,
         empty=view,
         looks_at="factor",
         outputs=outputs,

@@ -15,6 +15,7 @@ from ui.components.hover_strip import HoverStrip
 from ui.components.inputs import Words
 from ui.components.notice import Notice, notice
 from ui.i18n import T
+from ui.model_choices import choose_second_model
 from ui.runs import QUIET
 from ui.tabs.lens_tabs import comparison_widgets, move_on_select, second_request, tell_check, warn_of_norm
 from ui.tabs.results import build_results
@@ -43,7 +44,8 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
             watch = Words(label=T("watch"), info=T("watch_info"), lines=2, max_lines=16, elem_id="watch")
             spacing = gr.Button(T("watch_spacing"), size="sm")
         with gr.Column(min_width=240):
-            extras = comparison_widgets()
+            second_model = choose_second_model(runner, "rankings")
+            extras = comparison_widgets(second_model)
     heading.render()
     strip = HoverStrip(empty_state("rankings", DEFAULT), elem_id="rankings-strip")
     line = Notice(elem_id="rankings-line")
@@ -90,18 +92,24 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
             updates[chart] = gr.update(visible=False)
             updates[line] = notice("info", say("rankings_none", language))
         is_complete = result.commitment_all is not None
-        return updates | results.show_files(language, *([(found, charts.sheet(result))] if is_complete else []))
+        updates |= results.show_files(language, *([(found, charts.sheet(result))] if is_complete else []))
+        return updates | (show_second(found, found.beside, language) if found.beside is not None else {})
 
     def show_second(first: RankingsAnswer, second: RankingsAnswer, language: Language) -> Updates:
         from ui.charts import rankings as charts
+        from ui.charts.findings import findings
+        from ui.charts.style import name_beside
 
-        pictures: Updates = {}
-        differ = first.request.text != second.request.text
-        for found, heat, lines in ((first, chart, watched), (second, beside, watched_beside)):
-            result, text = found.result, found.request.text if differ else None
-            lines_chart = charts.watch_chart(result, language, text)
+        pictures: Updates = {line: notice("info", *findings([first, second], language))}
+        deepest = max(len(first.result.ranks), len(second.result.ranks))
+        for found, other, heat, lines in (
+            (first, second, chart, watched),
+            (second, first, beside, watched_beside),
+        ):
+            result, name = found.result, name_beside(found, other, language)
+            lines_chart = charts.watch_chart(result, language, name)
             pictures[lines] = gr.update(value=lines_chart, visible=lines_chart is not None)
-            heat_map = charts.rankings_chart(result, language, text) if result.outputs else None
+            heat_map = charts.rankings_chart(result, language, name, deepest) if result.outputs else None
             pictures[heat] = gr.update(value=heat_map, visible=heat_map is not None)
         whole = all(found.result.commitment_all is not None for found in (first, second))
         sheets = [(found, charts.sheet(found.result)) for found in (first, second) if whole]
@@ -117,8 +125,9 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
     outputs += results.outputs
     return Tab(
         analysis="rankings",
-        settings={"watch": watch},
+        settings={"watch": watch, "beside": second_model},
         answer=answer,
+        second_model=second_model,
         empty=strip,
         outputs=outputs,
         show=show,

@@ -15,7 +15,7 @@ from ui.components.notice import Notice
 from ui.components.take_home import TableRows, TakeHome
 from ui.downloads import DOWNLOADS
 from ui.i18n import T
-from ui.take_home import file_name, take_home
+from ui.take_home import asked_for, file_name, take_home
 from ui.texts import say
 from ui.values import Cells, Component, Updates
 
@@ -42,8 +42,8 @@ class Results:
     def outputs(self) -> list[Component]:
         return [self.table, self.table_rows, self.menu, self.csv_file, self.json_file, self.check]
 
-    def show_table(self, rows: Cells, language: Language) -> Updates:
-        headers = [say(key, language) for key in self.columns]
+    def show_table(self, rows: Cells, language: Language, columns: tuple[str, ...] = ()) -> Updates:
+        headers = [say(key, language) for key in columns or self.columns]
         return {
             self.table: gr.update(value={"headers": headers, "data": rows}),
             self.table_rows: {"headers": headers, "rows": rows},
@@ -59,7 +59,7 @@ class Results:
         answers = [answer for answer, _ in sheets]
         return {
             self.csv_file: DOWNLOADS.save(f"{file_name(answers[0].request)}.csv", write_csv(sheets, language)),
-            self.json_file: save_document(language, *answers),
+            self.json_file: save_document(language, *asked_for(answers)),
             self.menu: take_home(answers, language),
         }
 

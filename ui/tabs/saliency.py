@@ -20,12 +20,13 @@ from ui.components.notice import Notice, notice
 from ui.errors import language_of
 from ui.events import index_of, position_of
 from ui.i18n import T, label_of
+from ui.model_choices import choose_second_model
 from ui.runs import QUIET
 from ui.tabs.map_comparison import build_map_comparison
 from ui.tabs.results import build_results
 from ui.tabs.tab import AnyTab, Tab
 from ui.texts import say
-from ui.values import Mark, Updates
+from ui.values import Mark, Updates, Value
 
 if TYPE_CHECKING:
     from analyzers.saliency import Saliency
@@ -51,9 +52,12 @@ POINTS = (16, 50, 128, 256, 512)
 def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading) -> AnyTab:
     """The widgets, and the handlers that the shared Run does not serve. Called inside `gr.Tab`; `pinned` is the position
     of the predicted token looked at, shared by all tabs."""
-    settings, settings_box = _settings()
+    settings, settings_box = _settings(runner)
     heading.render()
+    name = Notice(elem_id="saliency-name")
     strip = HoverStrip(empty_state("saliency", DEFAULT), elem_id="saliency-strip")
+    second_name = Notice(elem_id="saliency-second-name")
+    second_strip = HoverStrip(elem_id="saliency-second-strip", visible=False)
     answer = gr.State(None)
     with gr.Column(visible=False) as panel:
         chart = gr.Plot(show_label=False, elem_id="saliency-chart")
@@ -79,6 +83,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
         explained = found.result.explained
         first = wanted if wanted is not None and wanted in explained else explained[0]
         return {
+            **show_second(found, first, language),
             strip: strip_value(found.result, language, first),
             answer: found,
             panel: gr.update(visible=True),
@@ -87,10 +92,32 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
             **show_files(found, language),
         }
 
+    def show_second(found: SaliencyAnswer, position: int, language: Language) -> Updates:
+        """The second model's text under the first's, each with its name and its own check."""
+        from ui.charts.saliency_beside import find_second_position
+        from ui.charts.style import format_self_check, name_model
+        from ui.charts.token_strip import strip_value
+
+        if found.beside is None:
+            return {name: notice("info"), second_name: notice("info"), second_strip: gr.update(visible=False)}
+
+        def tell(answer: SaliencyAnswer) -> Value:
+            check = format_self_check(answer.model.self_check, language)
+            return notice("info", say("saliency_name", language, model=name_model(answer.model), check=check))
+
+        there = find_second_position(found, found.beside, position)
+        value = strip_value(found.beside.result, language, None if there is None else there[0])
+        return {
+            name: tell(found),
+            second_name: tell(found.beside),
+            second_strip: gr.update(value=value, visible=True),
+        }
+
     def show_more(found: SaliencyAnswer, language: Language) -> Updates:
         from ui.charts.token_strip import strip_value
 
-        if len(found.result.explained) == 1 or METHODS[found.result.method].hides_tokens:
+        is_of_one = len(found.result.explained) == 1 or METHODS[found.result.method].hides_tokens
+        if is_of_one or found.beside is not None:
             return show(found, None, language)
         # The first token's map, which is drawn, is not touched by those of the others.
         strip_now = strip_value(found.result, language, None)
@@ -99,16 +126,20 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
     def show_files(found: SaliencyAnswer, language: Language) -> Updates:
         from ui.charts.saliency import sheet
 
-        is_complete = len(found.result.explained) >= len(found.completion.outputs)
-        return results.show_files(language, *([(found, sheet(found.result))] if is_complete else []))
+        both = (found,) if found.beside is None else (found, found.beside)
+        is_complete = all(len(one.result.explained) >= len(one.completion.outputs) for one in both)
+        return results.show_files(language, *([(one, sheet(one.result)) for one in both] if is_complete else []))
 
     def show_pinned(found: SaliencyAnswer, position: int, language: Language) -> Updates:
         from ui.charts import saliency as charts
+        from ui.charts.saliency_beside import beside_chart
 
         said, is_passed = charts.tell_check(found.result, position, language)
         return {
             results.check: notice("check", say("checked", language), *said) if is_passed else notice("warning", *said),
-            chart: charts.saliency_chart(found.result, position, language),
+            chart: charts.saliency_chart(found.result, position, language)
+            if found.beside is None
+            else beside_chart(found, found.beside, position, language),
             highlighted: charts.highlight_tokens(found.result, position),
             **results.show_table(charts.table_rows(found.result, position), language),
             **comparison.clear(),
@@ -126,23 +157,52 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
             return {results.check: notice("error", error.say(language))}
         return show_pinned(found, position, language)
 
+    def pin_second(found: SaliencyAnswer | None, event: gr.EventData, request: gr.Request) -> Updates:
+        """Show the first model's token for the one of the second that was clicked."""
+        from analyzers.common.alignment import align_tokens
+
+        language = language_of(request)
+        if found is None or found.beside is None:
+            return {results.check: notice("info", say("pinned_none", language))}
+        try:
+            there = position_of(index_of(event), found.beside.result.explained)
+        except InputError as error:
+            return {results.check: notice("error", error.say(language))}
+        alignment = align_tokens(found.beside.completion.tokens, found.completion.tokens)
+        position, _ = alignment.counterparts[there]
+        if position not in found.result.explained:
+            return {results.check: notice("info", say("saliency_beside_none", language, model=found.model.id))}
+        return show_pinned(found, position, language)
+
     strip.select(pin, [answer], pinned_outputs, queue=False, **QUIET)
+    second_strip.select(pin_second, [answer], pinned_outputs, queue=False, **QUIET)
     return Tab(
         analysis="saliency",
         settings=settings,
         answer=answer,
+        second_model=settings["beside"],
         empty=strip,
         extra_defaults={"target": FIRST_TARGET},
         follow_pin=True,
         explains=True,
-        outputs=[strip, answer, panel, settings_box, *results.outputs, *pinned_outputs],
+        outputs=[
+            name,
+            strip,
+            second_name,
+            second_strip,
+            answer,
+            panel,
+            settings_box,
+            *results.outputs,
+            *pinned_outputs,
+        ],
         show=show,
         show_more=show_more,
         side_runs=(compare,),
     )
 
 
-def _settings() -> tuple[dict[str, gr.components.Component], gr.Accordion]:
+def _settings(runner: Runner) -> tuple[dict[str, gr.components.Component], gr.Accordion]:
     """The widgets of the settings, under the names that the request gate knows."""
     choices = {
         setting.name: [(label_of(f"{setting.name}_{choice}", choice), choice) for choice in setting.choices]
@@ -160,6 +220,7 @@ def _settings() -> tuple[dict[str, gr.components.Component], gr.Accordion]:
         counts: list[Mark] = [(T("points_auto"), "auto"), *((str(n), n) for n in POINTS)]
         points = gr.Dropdown(counts, value="auto", label=T("points"), min_width=150, visible=False)
         whole_words = gr.Checkbox(label=T("whole_words"), min_width=140)
+        second_model = choose_second_model(runner, "saliency")
 
     def fit(chosen: object) -> tuple[Updates, ...]:
         """Only what the method uses is shown."""
@@ -178,4 +239,5 @@ def _settings() -> tuple[dict[str, gr.components.Component], gr.Accordion]:
         "aggregate": aggregate,
         "points": points,
         "whole_words": whole_words,
+        "beside": second_model,
     }, box

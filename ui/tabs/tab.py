@@ -59,6 +59,8 @@ class Tab(Generic[S, R]):
     """The run that is drawn beside the first, from the values of `extras`. Raises InputError."""
     show_second: Callable[[Answer[S, R], Answer[S, R], Language], Updates] | None = None
     """Both answers as updates."""
+    second_model: gr.components.Component | None = None
+    """The widget that chooses a second model, where there is one."""
     empty: DrawnByScript | None = None
     """The component that says, before the first run, what will stand there."""
     looks_at: Literal["token", "factor"] = "token"

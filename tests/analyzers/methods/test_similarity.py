@@ -88,8 +88,8 @@ def test_of_noise_the_plain_estimate_is_near_one_and_the_debiased_near_zero() ->
     """30 tokens × 3,000 neurons, as the page says."""
     noise = [random.normal(size=(30, 3000)) for _ in range(2)]
     order = random.permutation(30)
-    plain = compare_with_shuffled("cka", noise, 10, order)
-    debiased = compare_with_shuffled("cka-debiased", noise, 10, order)
+    plain = compare_with_shuffled("cka", noise, noise, 10, order)
+    debiased = compare_with_shuffled("cka-debiased", noise, noise, 10, order)
     assert plain.min() > 0.9
     assert abs(debiased).max() < 0.1
     assert round(one("cka", *noise), 2) == 0.99

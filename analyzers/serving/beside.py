@@ -1,0 +1,164 @@
+"""A second model beside the first: it reads what the first read and wrote, and is asked the same of the same places."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from analyzers.common.alignment import align_tokens
+from analyzers.common.errors import InputError
+from analyzers.common.kinds import Kind
+from analyzers.common.sentences import Sentence
+from analyzers.common.settings import Generation
+from analyzers.common.stopping import always
+from analyzers.common.tokens import Token, is_spelled, label_token
+from analyzers.models.store import Store
+from analyzers.serving.analyses import ANALYSES
+from analyzers.serving.dispatch import AnyAnswer, Runner, Step, load_in_steps
+from analyzers.serving.request import AnyRequest
+
+if TYPE_CHECKING:
+    from analyzers.models.completion import Completion, Prompt
+    from analyzers.models.language_model import LanguageModel
+
+PLACES = ("position", "first")
+"""Settings that name a token of the text."""
+HALF = 0.5
+"""Of the whole, what one model's part counts."""
+
+
+def run_both(
+    runner: Runner, request: AnyRequest, seconds: int | None = None, is_wanted: Callable[[], bool] = always
+) -> Iterator[Step]:
+    """As `Dispatcher.run`, one model after the other: the first's answer as soon as it is known, then the same with the
+    second's `beside` it. Each has the whole time limit, and is told from what is known already.
+
+    Raises InputError where the two are of different kinds, or do not fit into memory together.
+    """
+    assert request.beside is not None
+    check_pair(runner.store, request)
+    first: AnyAnswer | None = None
+    was_known = True
+    for step in runner.run(replace(request, beside=None), seconds, is_wanted):
+        was_known = step.is_known or step.phase != "done"
+        first = step.answer or first
+        shown = None if step.answer is None else replace(step.answer, request=request, is_whole=False)
+        yield _halve(step, 0.0, shown)
+    assert first is not None
+    model = yield from load_in_steps(runner.store, request.beside, request.device)
+    asked, notes = ask_second(first, request, model)
+    for step in runner.run(asked, seconds, is_wanted):
+        shown = None if step.answer is None else _join(first, step.answer, request, notes)
+        if step.phase == "done":
+            yield replace(step, answer=shown, is_known=step.is_known and was_known)
+        else:
+            yield _halve(step, HALF, shown)
+
+
+def ask_second(first: AnyAnswer, request: AnyRequest, model: LanguageModel) -> tuple[AnyRequest, tuple[Sentence, ...]]:
+    """The second model's request, with its own positions and layers for those of the first, and what to say where there is
+    none that begins at the same place. Raises InputError."""
+    from analyzers.models.completion import read_prompt
+
+    check_kinds(first.model.id, first.model.kind, model.facts.id, model.facts.kind)
+    text, generation = read_alike(first.completion, request, model)
+    settings, notes = request.settings, []
+    places = {name: p for name in PLACES if (p := getattr(settings, name, None)) is not None}
+    if places:
+        tokens = tokens_read(model, read_prompt(model, text, generation))
+        counterparts = align_tokens(first.completion.tokens, tokens).counterparts
+        for name, position in places.items():
+            there, begins_alike = counterparts[min(int(position), len(counterparts) - 1)]
+            settings = replace(settings, **{name: there})
+            if not begins_alike and there < len(tokens):
+                token = label_token(tokens[there])
+                notes.append(Sentence.of("beside_begins_elsewhere", model=model.facts.id, token=token, position=there))
+    layer = getattr(settings, "layer", None)
+    if isinstance(layer, int) and not isinstance(layer, bool) and layer >= 0:
+        depth = (layer + 1) / first.model.n_layers
+        settings = replace(settings, layer=max(0, min(model.facts.n_layers, round(depth * model.facts.n_layers)) - 1))
+    asked = replace(request, model=request.beside, text=text, generation=generation, settings=settings, beside=None)
+    return asked, tuple(notes)
+
+
+def read_alike(first: Completion, request: AnyRequest, model: LanguageModel) -> tuple[str, Generation]:
+    """The text and the continuation that let a second model read what the first read and wrote. Raises InputError where a
+    hidden token is none of the second's."""
+    kind, generation = model.facts.kind, request.generation
+    written = generation.target_text or "".join(_written(first))
+    if kind != first.kind:
+        return request.text + (written if first.kind.writes else ""), Generation(generate=0)
+    if kind.writes and generation.target_text is None:
+        return request.text, Generation(generate=0, target_text=written or None)
+    if generation.hide is not None:
+        generation = replace(generation, hide=_find_hidden(generation.hide, first, request.text, model))
+    return request.text, generation
+
+
+def tokens_read(model: LanguageModel, prompt: Prompt) -> tuple[Token, ...]:
+    """What stands there before anything is predicted."""
+    if prompt.tokens:
+        return prompt.tokens
+    return model.tokens_of((*prompt.ids, *(prompt.continuation or ())), text=prompt.text, n_source=prompt.n_source)
+
+
+def check_pair(store: Store, request: AnyRequest) -> None:
+    """Before anything is computed. Raises InputError where a second model cannot stand beside the first: of another kind, as
+    far as that is known, or too large to be held with it."""
+    assert request.beside is not None
+    names = request.model or store.resolver.default_id(), request.beside
+    first, second = map(store.resolver.find, names)
+    kinds = list(map(store.kind_of, names))
+    is_joint = bool(ANALYSES[request.analysis].joint_function)
+    if None not in kinds and (not is_joint or Kind.SEQ2SEQ in kinds):
+        check_kinds(first.id, kinds[0], second.id, kinds[1])
+    store.check_room(first, second, request.device)
+
+
+def check_kinds(id: str, kind: Kind | None, other: str, other_kind: Kind | None) -> None:
+    """Raises InputError for two models that are not of one kind."""
+    if kind != other_kind:
+        raise InputError("beside_other_kind", model=id, kind=kind, other=other, other_kind=other_kind)
+
+
+def _written(first: Completion) -> Iterator[str]:
+    """The whole characters that a model wrote."""
+    for token in first.outputs if first.kind.writes else ():
+        if not token.special and not is_spelled(token.glyph_text):
+            return
+        if not token.special and token.glyph_start == token.position:
+            yield token.glyph_text
+
+
+def _find_hidden(position: int, first: Completion, text: str, model: LanguageModel) -> int:
+    """Position of the same hidden token for the second. Raises InputError where it cuts the text otherwise."""
+    tokens = [first.token_at(p) or token if p == position else token for p, token in enumerate(first.tokens)]
+    hidden = (position,)
+    for segment in align_tokens(tokens, model.tokens_of(model.encode(text), text=text)).segments:
+        if segment.first == hidden and len(segment.second) == 1:
+            return segment.second[0]
+    raise InputError("hides_otherwise", model=model.facts.id, position=position)
+
+
+def _halve(step: Step, from_: float, answer: AnyAnswer | None) -> Step:
+    """A step of one of the two as a step of both."""
+    if step.phase not in ("analyzing", "done"):
+        return replace(step, answer=answer)
+    return replace(step, phase="analyzing", fraction=from_ + HALF * step.fraction, answer=answer)
+
+
+def _join(first: AnyAnswer, second: AnyAnswer, request: AnyRequest, notes: tuple[Sentence, ...]) -> AnyAnswer:
+    told = tuple(Sentence.of("beside_note", model=second.model.id, note=note) for note in second.notes)
+    seconds = {
+        phase: first.seconds.get(phase, 0.0) + second.seconds.get(phase, 0.0)
+        for phase in dict.fromkeys((*first.seconds, *second.seconds))
+    }
+    return replace(
+        first,
+        request=request,
+        beside=second,
+        notes=(*first.notes, *notes, *told),
+        seconds=seconds,
+        is_whole=first.is_whole and second.is_whole,
+    )

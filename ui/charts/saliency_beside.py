@@ -1,0 +1,146 @@
+"""Saliency of one token by two models: what each gives every stretch of the text whose ends both have."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TypeAlias
+
+import altair as alt
+
+from analyzers.common.alignment import align_tokens
+from analyzers.common.languages import Language
+from analyzers.common.settings import SaliencySettings
+from analyzers.common.tokens import label_token, show_whitespace
+from analyzers.saliency import Saliency
+from analyzers.serving.dispatch import Answer
+from ui.charts.saliency import MOST_BARS, MOST_SAID, describe
+from ui.charts.style import apply_theme, name_model, wrap_line
+from ui.texts import quote, say
+from ui.theme import AGAINST_HEX, FOR_HEX
+from ui.values import Row
+
+SaliencyAnswer: TypeAlias = Answer[SaliencySettings, Saliency]
+SECOND_OPACITY = 0.4
+"""Of the second model's bars, which have the first's colours."""
+BAR = 13
+"""Pixels of one."""
+
+
+def find_second_position(first: SaliencyAnswer, second: SaliencyAnswer, position: int) -> tuple[int, bool] | None:
+    """The second model's explained token for one of the first, and whether it begins at the same character; None where none is
+    known."""
+    there, begins_alike = align_tokens(first.completion.tokens, second.completion.tokens).counterparts[position]
+    return (there, begins_alike) if there in second.result.explained else None
+
+
+def rows(first: SaliencyAnswer, second: SaliencyAnswer, position: int) -> list[Row]:
+    """One row per stretch of the text that either rests on: the position of its first token, its text, and what each model
+    gives it, share (−1 to 1) or score; None where a model has nothing there."""
+    found = find_second_position(first, second, position)
+    given = [_signed(first.result, position), {} if found is None else _signed(second.result, found[0])]
+    rows: list[Row] = []
+    for segment in align_tokens(first.completion.tokens, second.completion.tokens).segments:
+        sums = [
+            sum(numbers[p] for p in places if p in numbers) if any(p in numbers for p in places) else None
+            for numbers, places in zip(given, (segment.first, segment.second), strict=True)
+        ]
+        if any(number is not None for number in sums):
+            at = (segment.first or segment.second)[0]
+            rows.append({"position": at, "text": show_whitespace(segment.text), "first": sums[0], "second": sums[1]})
+    return rows
+
+
+def beside_chart(first: SaliencyAnswer, second: SaliencyAnswer, position: int, language: Language) -> alt.LayerChart:
+    """Two bars per stretch, in text order (the strongest 40 of a long text): the first model's solid, the second's pale. Zero is
+    fixed; colour says which way a token works."""
+    is_share = first.result.shares is not None
+    names = [name_model(first.model), name_model(second.model)]
+    if names[0] == names[1]:
+        names[1] += " ²"
+    data = rows(first, second, position)
+    strongest = sorted(data, key=lambda row: -max(abs(row["first"] or 0), abs(row["second"] or 0)))[:MOST_BARS]
+    kept = sorted(strongest, key=data.index)
+    effects = {True: say("effect_for", language), False: say("effect_against", language)}
+    labels = [f"{number}  {row['text']}" for number, row in enumerate(kept, 1)]
+    values = [
+        {
+            "label": label,
+            "model": name,
+            "value": (100 if is_share else 1) * row[side],
+            "effect": effects[row[side] >= 0],
+        }
+        for label, row in zip(labels, kept, strict=True)
+        for name, side in zip(names, ("first", "second"), strict=True)
+        if row[side] is not None
+    ]
+    ends = [row["value"] for row in values]
+    low, high = min([0.0, *ends]), max([0.0, *ends])
+    room = 0.09 * ((high - low) or 1.0)  # for the number beside the longest bar
+    base = alt.Chart(alt.InlineData(values=values)).encode(
+        y=alt.Y("label:N", sort=labels, title=None),
+        yOffset=alt.YOffset("model:N", sort=names),
+        x=alt.X(
+            "value:Q",
+            title=say("axis_share" if is_share else "axis_score", language),
+            scale=alt.Scale(domain=[low - room if low < 0 else 0.0, high + room if high > 0 else 0.0], nice=False),
+            axis=alt.Axis(tickCount=6),
+        ),
+        tooltip=[
+            alt.Tooltip("label:N", title=say("column_token", language)),
+            alt.Tooltip("model:N", title=say("model", language)),
+            alt.Tooltip("value:Q", format=".3g", title=say("column_share" if is_share else "column_score", language)),
+        ],
+    )
+    is_signed = first.result.is_signed or second.result.is_signed
+    chart = base.mark_bar().encode(
+        color=alt.Color(
+            "effect:N",
+            scale=alt.Scale(domain=list(effects.values()), range=[FOR_HEX, AGAINST_HEX]),
+            legend=alt.Legend(title=None, orient="top") if is_signed else None,
+        ),
+        opacity=alt.Opacity(
+            "model:N",
+            scale=alt.Scale(domain=names, range=[1.0, SECOND_OPACITY]),
+            legend=alt.Legend(title=None, orient="top", columns=1, labelLimit=320, symbolType="square"),
+        ),
+    )
+    shown = alt.Text("value:Q", format=".1f" if is_share else ".3g")
+    for is_left, way in ((False, alt.datum.value >= 0), (True, alt.datum.value < 0)):
+        if any((row["value"] < 0) == is_left for row in values):
+            beside = {"align": "right", "dx": -4} if is_left else {"align": "left", "dx": 4}
+            chart += base.transform_filter(way).mark_text(fontSize=10, **beside).encode(text=shown)
+    return apply_theme(
+        chart.properties(
+            width="container",
+            height=alt.Step(BAR, **{"for": "offset"}),
+            title=alt.TitleParams(_title(first, position, language), subtitle=_subtitle(first, second, position, language)),
+        ),
+        say("comma", language).join(
+            f"{row['label']} {row['model']}: {row['value']:.3g}"
+            for row in sorted(values, key=lambda row: -abs(row["value"]))[:MOST_SAID]
+        ),
+    )
+
+
+def _title(first: SaliencyAnswer, position: int, language: Language) -> list[str]:
+    token = label_token(first.result.explained_tokens[first.result.row_of(position)])
+    return textwrap.wrap(say("saliency_beside_title", language, token=token), 44)
+
+
+def _subtitle(first: SaliencyAnswer, second: SaliencyAnswer, position: int, language: Language) -> list[str]:
+    lines = wrap_line(f"{name_model(first.model)} · {describe(first.result, position, language)}", 56)
+    found = find_second_position(first, second, position)
+    if found is None:
+        return [*lines, say("saliency_beside_none", language, model=second.model.id)]
+    lines += wrap_line(f"{name_model(second.model)} · {describe(second.result, found[0], language)}", 56)
+    if not found[1]:
+        token = label_token(second.result.explained_tokens[second.result.row_of(found[0])])
+        lines.append(say("saliency_beside_other", language, token=quote(token, language)))
+    return lines
+
+
+def _signed(result: Saliency, position: int) -> dict[int, float]:
+    """What an explained token gives each that it rests on, by its position."""
+    row = result.row_of(position)
+    numbers = result.scores if result.shares is None else result.shares * result.signs
+    return {p: float(numbers[row, p]) for p in result.seen[row]}
