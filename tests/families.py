@@ -174,6 +174,17 @@ def tiny_tokenizer(kind: str = "causal") -> Any:
     return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
 
 
+@cache
+def byte_tokenizer() -> Any:
+    """A token for every byte of a text: it is cut otherwise than by any other."""
+    alphabet = ["<|end|>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    tokenizer = Tokenizer(BPE(vocab={character: id for id, character in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    names = dict(eos_token="<|end|>", bos_token="<|end|>", pad_token="<|end|>")
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
+
+
 def random_module(name: str, **values: Any) -> Any:
     """A fresh random model of a class of transformers, seeded; weights spread wide enough that its answers differ from
     uniform."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gradio as gr
-
 from analyzers.serving.dispatch import Runner
 from analyzers.sources import catalog, hub_probe, local_files
 from ui.components.inputs import OptionalChoice

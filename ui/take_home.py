@@ -95,7 +95,7 @@ print(result)"""
 
 def _python_of_both(request: AnyRequest, model: str) -> str:
     given = {"text": request.text, "model": model, **settings_given(request)}
-    both = "" if ANALYSES[request.analysis].joint_function else "\nprint(found.beside.result)"
+    both = "" if ANALYSES[request.analysis].joint_function else "\nprint(found.beside.result)  # the second model's"
     return f"""from analyzers.models.store import ModelStore
 from analyzers.serving.dispatch import Dispatcher, answer
 from analyzers.serving.request import parse_request
@@ -103,7 +103,8 @@ from analyzers.sources.resolver import Resolver
 
 dispatcher = Dispatcher(ModelStore(Resolver(any_folder=True, any_hub_id=True)))
 found = answer(dispatcher, parse_request({request.analysis!r}, {given!r}))
-print(found.result){both}"""
+result = found.result
+print(result){both}"""
 
 
 def plain_paragraphs(markdown: str) -> list[str]:

@@ -29,8 +29,9 @@ class Alignment:
     segments: tuple[Segment, ...]
     """In the order of the text; every token is in one."""
     counterparts: tuple[tuple[int, bool], ...]
-    """Per position of the first: that of the token of the second which begins at the same character, and True; else of the
-    one that holds that character, and False. After the last token comes one that was not written yet."""
+    """Per position of the first: that of the token of the second which begins at the same character, or is the same part of
+    it, and True; else of the one that holds that character, and False. After the last token comes one that was not written
+    yet."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,9 @@ class _Run:
     positions: tuple[int, ...]
     text: str
     special: bool
-    start: float
-    end: float
+    start: int
+    end: int
+    """Counted in half characters: odd inside of what the two texts do not have alike."""
     is_empty: bool
     """Whether it has no characters: a special token, or white space where that is not compared."""
 
@@ -49,7 +51,7 @@ class _Run:
 def align_tokens(first: Sequence[Token], second: Sequence[Token]) -> Alignment:
     """Source with source and target with target, where there are two sides.
 
-    Characters are compared as they are; where the texts differ, without white space, case and accents, which some
+    Characters are compared as they are; where more is alike so, without white space, case and accents, which some
     vocabularies do not know. What differs even so is one stretch, between what is alike before it and after it.
     """
     segments: list[Segment] = []
@@ -63,8 +65,14 @@ def align_tokens(first: Sequence[Token], second: Sequence[Token]) -> Alignment:
         solid = [run for run in theirs if not run.is_empty]
         starts = [run.start for run in solid]
         for run in ours:
-            found = _find_counterpart(run, partner.get(run), solid, starts)
-            counterparts |= dict.fromkeys(run.positions, found or (len(second), False))
+            there, begins_alike = _find_counterpart(run, partner.get(run), solid, starts)
+            if there is None:
+                counterparts |= dict.fromkeys(run.positions, (len(second), False))
+            elif begins_alike and there.end == run.end and len(there.positions) == len(run.positions):
+                counterparts |= {one: (other, True) for one, other in zip(run.positions, there.positions, strict=True)}
+            else:
+                at = there.positions[0]
+                counterparts |= {p: (at, begins_alike and p == run.positions[0]) for p in run.positions}
     return Alignment(tuple(segments), tuple(counterparts[p] for p in range(len(first) + 1)))
 
 
@@ -89,15 +97,27 @@ def _split_into_runs(tokens: Sequence[Token]) -> _Pieces:
 
 def _place_runs(first: _Pieces, second: _Pieces) -> tuple[list[_Run], list[_Run]]:
     """Both on one scale, on which what differs is a single place."""
-    texts = [["" if special else text for _, text, special in pieces] for pieces in (first, second)]
-    if "".join(texts[0]) != "".join(texts[1]):
-        texts = [[_simplify(text) for text in side] for side in texts]
-    one, other = ("".join(side) for side in texts)
-    if one == other:
-        return _lay(first, texts[0], len(one), None), _lay(second, texts[1], len(one), None)
-    before = _count_alike(one, other)
-    after = _count_alike(one[before:][::-1], other[before:][::-1])
+    exact = [["" if special else text for _, text, special in pieces] for pieces in (first, second)]
+    simple = [[_simplify(text) for text in side] for side in exact]
+    # As they are, unless more of them is alike without what some vocabularies do not know.
+    texts, (before, after) = max(
+        ((texts, _compare(*map("".join, texts))) for texts in (exact, simple)), key=_share_alike
+    )
     return _lay(first, texts[0], before, after), _lay(second, texts[1], before, after)
+
+
+def _compare(one: str, other: str) -> tuple[int, int | None]:
+    """Characters that two texts have alike at the beginning, and then at the end; None where they are the same."""
+    if one == other:
+        return len(one), None
+    before = _count_alike(one, other)
+    return before, _count_alike(one[before:][::-1], other[before:][::-1])
+
+
+def _share_alike(compared: tuple[list[list[str]], tuple[int, int | None]]) -> float:
+    texts, (before, after) = compared
+    longest = max(sum(map(len, side)) for side in texts)
+    return 1.0 if after is None else (before + after) / longest
 
 
 def _count_alike(one: str, other: str) -> int:
@@ -112,10 +132,10 @@ def _lay(pieces: _Pieces, texts: list[str], before: int, after: int | None) -> l
     tail = total if after is None else total - after
     # From `tail` on stands the end that both have.
 
-    def mark(place: int, *, is_start: bool) -> float:
+    def mark(place: int, *, is_start: bool) -> int:
         if after is None or place < before or (place == before and not (is_start and place == tail)):
-            return place
-        return before + 0.5 if place < tail else place - tail + before + 1
+            return 2 * place
+        return 2 * before + 1 if place < tail else 2 * (place - tail + before + 1)
 
     runs, place = [], 0
     for (positions, text, special), characters in zip(pieces, texts, strict=True):
@@ -123,7 +143,7 @@ def _lay(pieces: _Pieces, texts: list[str], before: int, after: int | None) -> l
         start_mark, end_mark = mark(place, is_start=bool(characters)), mark(end, is_start=False)
         stands_for_other = not characters and after is not None and place == before == tail
         if stands_for_other:  # no characters here, some in the other text
-            end_mark = before + 1
+            end_mark = 2 * (before + 1)
         runs.append(_Run(positions, text, special, start_mark, end_mark, not characters and not stands_for_other))
         place = end
     return runs
@@ -137,7 +157,7 @@ def _simplify(text: str) -> str:
 def _pair_empty_runs(ours: list[_Run], theirs: list[_Run]) -> _Pairs:
     """Those without characters at the same place, special ones with special ones, in their order."""
     pairs: _Pairs = []
-    waiting: dict[tuple[float, bool], list[_Run]] = defaultdict(list)
+    waiting: dict[tuple[int, bool], list[_Run]] = defaultdict(list)
     for run in theirs:
         if run.is_empty:
             waiting[run.start, run.special].append(run)
@@ -150,11 +170,13 @@ def _pair_empty_runs(ours: list[_Run], theirs: list[_Run]) -> _Pairs:
 
 def _find_segments(ours: list[_Run], theirs: list[_Run], pairs: _Pairs) -> list[Segment]:
     both = [[run for run in runs if not run.is_empty] for runs in (ours, theirs)]
-    cuts = sorted({run.end for run in both[0]} & {run.end for run in both[1]})
-    found: list[tuple[float, int, Segment]] = []
-    start = 0.0
+    ends = [{run.end for run in runs if run.end % 2 == 0} for runs in both]
+    cuts = sorted(ends[0] & ends[1])
+    found: list[tuple[int, int, Segment]] = []
+    start = 0
     taken = [0, 0]
-    for cut in [*cuts, float("inf")]:
+    last = max((runs[-1].end for runs in both if runs), default=0)
+    for cut in [*cuts, last]:
         inside = []
         for side, runs in enumerate(both):
             n = next((i for i in range(taken[side], len(runs)) if runs[i].end > cut), len(runs))
@@ -175,15 +197,14 @@ def _build_segment(ours: list[_Run], theirs: list[_Run]) -> Segment:
 
 
 def _find_counterpart(
-    run: _Run, partner: _Run | None, theirs: list[_Run], starts: list[float]
-) -> tuple[int, bool] | None:
+    run: _Run, partner: _Run | None, theirs: list[_Run], starts: list[int]
+) -> tuple[_Run | None, bool]:
     """Among the other's runs that have characters, `starts` being where they begin."""
     if partner is not None:
-        return partner.positions[0], True
+        return partner, True
     i = bisect_right(starts, run.start) - 1
     if run.is_empty and (i < 0 or theirs[i].start < run.start):
         i += 1
     if not 0 <= i < len(theirs) or run.start >= theirs[i].end:
-        return None
-    begins_alike = theirs[i].start == run.start and float(run.start).is_integer() and not run.is_empty
-    return theirs[i].positions[0], begins_alike
+        return None, False
+    return theirs[i], theirs[i].start == run.start and run.start % 2 == 0 and not run.is_empty

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,7 @@ from analyzers.common.alignment import align_tokens
 from analyzers.common.errors import InputError
 from analyzers.common.kinds import Kind
 from analyzers.common.sentences import Sentence
-from analyzers.common.settings import Generation
+from analyzers.common.settings import Generation, LayerPredictionsSettings, SaliencySettings
 from analyzers.common.stopping import always
 from analyzers.common.tokens import Token, is_spelled, label_token
 from analyzers.models.store import Store
@@ -40,20 +42,29 @@ def run_both(
     check_pair(runner.store, request)
     first: AnyAnswer | None = None
     was_known = True
-    for step in runner.run(replace(request, beside=None), seconds, is_wanted):
-        was_known = step.is_known or step.phase != "done"
-        first = step.answer or first
-        shown = None if step.answer is None else replace(step.answer, request=request, is_whole=False)
-        yield _halve(step, 0.0, shown)
+    with closing(runner.run(replace(request, beside=None), seconds, is_wanted)) as steps:  # type: ignore[type-var]
+        for step in steps:
+            was_known = step.is_known or step.phase != "done"
+            first = step.answer or first
+            shown = None if step.answer is None else replace(step.answer, request=request, is_whole=False)
+            yield _halve(step, 0.0, shown)
     assert first is not None
     model = yield from load_in_steps(runner.store, request.beside, request.device)
     asked, notes = ask_second(first, request, model)
-    for step in runner.run(asked, seconds, is_wanted):
-        shown = None if step.answer is None else _join(first, step.answer, request, notes)
-        if step.phase == "done":
-            yield replace(step, answer=shown, is_known=step.is_known and was_known)
-        else:
-            yield _halve(step, HALF, shown)
+    try:
+        with closing(runner.run(asked, seconds, is_wanted)) as steps:  # type: ignore[type-var]
+            for step in steps:
+                shown = None if step.answer is None else _join(first, step.answer, request, notes)
+                if step.phase == "done":
+                    yield replace(step, answer=shown, is_known=step.is_known and was_known)
+                else:
+                    yield _halve(step, HALF, shown)
+    except InputError as error:
+        if error.sentence.key != "too_slow":
+            raise
+        # The first's is known, so it stays.
+        notes = (*first.notes, Sentence.of("beside_note", model=model.facts.id, note=error.sentence))
+        yield Step("done", 1.0, replace(first, request=request, notes=notes, is_whole=False))
 
 
 def ask_second(first: AnyAnswer, request: AnyRequest, model: LanguageModel) -> tuple[AnyRequest, tuple[Sentence, ...]]:
@@ -64,20 +75,29 @@ def ask_second(first: AnyAnswer, request: AnyRequest, model: LanguageModel) -> t
     check_kinds(first.model.id, first.model.kind, model.facts.id, model.facts.kind)
     text, generation = read_alike(first.completion, request, model)
     settings, notes = request.settings, []
+    if first.model.kind.writes and request.generation.target_text is None:
+        names = {"model": first.model.id, "other": model.facts.id}
+        unread = len(first.completion.outputs) - len(_written(first.completion))
+        if isinstance(settings, SaliencySettings) and generation.target_text is None:
+            raise InputError("beside_reads_nothing", **names)
+        if unread:
+            notes.append(Sentence.of("beside_reads_less", n=unread, **names))
     places = {name: p for name in PLACES if (p := getattr(settings, name, None)) is not None}
     if places:
-        tokens = tokens_read(model, read_prompt(model, text, generation))
+        prompt = read_prompt(model, text, generation)
+        tokens = tokens_read(model, prompt)
         counterparts = align_tokens(first.completion.tokens, tokens).counterparts
         for name, position in places.items():
             there, begins_alike = counterparts[min(int(position), len(counterparts) - 1)]
+            if model.facts.kind.writes and there <= prompt.n_source:
+                raise InputError("beside_first_token", model=model.facts.id, position=position)
             settings = replace(settings, **{name: there})
             if not begins_alike and there < len(tokens):
                 token = label_token(tokens[there])
                 notes.append(Sentence.of("beside_begins_elsewhere", model=model.facts.id, token=token, position=there))
-    layer = getattr(settings, "layer", None)
-    if isinstance(layer, int) and not isinstance(layer, bool) and layer >= 0:
-        depth = (layer + 1) / first.model.n_layers
-        settings = replace(settings, layer=max(0, min(model.facts.n_layers, round(depth * model.facts.n_layers)) - 1))
+    if isinstance(settings, LayerPredictionsSettings) and isinstance(settings.layer, int) and settings.layer >= 0:
+        depth = min(1.0, (settings.layer + 1) / first.model.n_layers)
+        settings = replace(settings, layer=max(0, round(depth * model.facts.n_layers) - 1))
     asked = replace(request, model=request.beside, text=text, generation=generation, settings=settings, beside=None)
     return asked, tuple(notes)
 
@@ -86,7 +106,9 @@ def read_alike(first: Completion, request: AnyRequest, model: LanguageModel) -> 
     """The text and the continuation that let a second model read what the first read and wrote. Raises InputError where a
     hidden token is none of the second's."""
     kind, generation = model.facts.kind, request.generation
-    written = generation.target_text or "".join(_written(first))
+    written = generation.target_text or "".join(
+        token.glyph_text for token in _written(first) if token.glyph_start == token.position
+    )
     if kind != first.kind:
         return request.text + (written if first.kind.writes else ""), Generation(generate=0)
     if kind.writes and generation.target_text is None:
@@ -122,13 +144,10 @@ def check_kinds(id: str, kind: Kind | None, other: str, other_kind: Kind | None)
         raise InputError("beside_other_kind", model=id, kind=kind, other=other, other_kind=other_kind)
 
 
-def _written(first: Completion) -> Iterator[str]:
-    """The whole characters that a model wrote."""
-    for token in first.outputs if first.kind.writes else ():
-        if not token.special and not is_spelled(token.glyph_text):
-            return
-        if not token.special and token.glyph_start == token.position:
-            yield token.glyph_text
+def _written(first: Completion) -> list[Token]:
+    """What a model wrote up to its first special token or part of a character, which no other model could be given."""
+    outputs = first.outputs if first.kind.writes else ()
+    return list(itertools.takewhile(lambda token: not token.special and is_spelled(token.glyph_text), outputs))
 
 
 def _find_hidden(position: int, first: Completion, text: str, model: LanguageModel) -> int:

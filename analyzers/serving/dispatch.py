@@ -52,7 +52,7 @@ class Answer(Generic[S_co, R_co]):
     notes: tuple[Sentence, ...] = ()
     is_whole: bool = True
     """False while more is to come, and where the time limit cut it short."""
-    beside: AnyAnswer | None = None
+    beside: Answer[S_co, R_co] | None = None
     """The second model's, where one was asked for and has a result of its own; None while it is not known yet."""
 
 

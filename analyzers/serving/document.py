@@ -14,8 +14,8 @@ from analyzers.serving.dispatch import AnyAnswer
 from analyzers.serving.request import AnyRequest, parameters_of, value_in
 
 if TYPE_CHECKING:
-    from analyzers.layer_predictions import LayerPredictions
     from analyzers.common.tokens import Token
+    from analyzers.layer_predictions import LayerPredictions
     from analyzers.layer_similarity import LayerSimilarity, SecondModel
     from analyzers.map_comparison import MapComparison
     from analyzers.methods.integrated_gradients import Completeness

@@ -121,7 +121,7 @@ def test_bad_input_is_a_sentence(client: Client) -> None:
 
 
 ENDPOINTS = ["saliency", "layer_predictions", "rankings", "neuron_factors", "map_comparison", "layer_similarity"]
-NAMED_OTHERWISE = {"first": "position"}
+NAMED_OTHERWISE = {"first": "position", "beside": "model"}
 """Parameters whose sentence speaks of what they stand for."""
 
 

@@ -33,6 +33,13 @@ ASKED: dict[str, dict[str, Any]] = {
 }
 
 
+BESIDE: dict[str, dict[str, Any]] = {
+    "rankings": {"watch": [" is"], "target_text": " x"},
+    "layer-similarity": {"measure": "svcca", "components": 2},
+}
+"""With a second model: two answers, and one of both."""
+
+
 def run(parts: list[str]) -> str:
     done = subprocess.run(parts, cwd=ROOT, capture_output=True, text=True, timeout=120, env={**os.environ})
     assert done.returncode == 0, done.stderr
@@ -40,17 +47,30 @@ def run(parts: list[str]) -> str:
 
 
 def without_seconds(found: Any) -> Any:
-    return json.loads(json.dumps({name: value for name, value in found.items() if name != "seconds"}))
+    kept = {name: value for name, value in found.items() if name != "seconds"}
+    if isinstance(kept.get("beside"), dict):
+        kept["beside"] = without_seconds(kept["beside"])
+    return json.loads(json.dumps(kept))
 
 
 def test_every_public_analysis_is_asked_here() -> None:
     assert set(ASKED) == {row.name for row in public_analyses()}
+    assert set(BESIDE) < {row.name for row in public_analyses() if row.takes_second}
 
 
-@pytest.mark.parametrize("analysis", ASKED)
-def test_command_and_python_give_the_numbers_of_the_view(analysis: str, save_model: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("analysis", "values", "second"),
+    [
+        *((name, values, None) for name, values in ASKED.items()),
+        *((name, values, "llama") for name, values in BESIDE.items()),
+    ],
+)
+def test_command_and_python_give_the_numbers_of_the_view(
+    analysis: str, values: dict[str, Any], second: str | None, save_model: Any, tmp_path: Path
+) -> None:
     folder = str(save_model())
-    request = parse_request(analysis, {"text": TEXT, "model": folder, **ASKED[analysis]})
+    named = {} if second is None else {"beside": str(save_model(second))}
+    request = parse_request(analysis, {"text": TEXT, "model": folder, **values, **named})
     found = answer(Dispatcher(ModelStore(Resolver(any_folder=True))), request)
     words = shlex.split(command_line(request, folder))
     assert words[:3] == ["python", "-m", "analyzers"]
@@ -105,3 +125,15 @@ def test_what_is_taken_home_says_what_it_is_of(analysis: str, language: str, sav
     assert all(found.model.id in line and "3" in line and "Eccolens" in line for line in value["caption"])
     assert value["help"]
     assert value["python"].count("result = ") == 2
+
+
+def test_two_models_are_one_command_and_two_captions(save_model: Any) -> None:
+    folder, other = str(save_model()), str(save_model("llama"))
+    raw = {"text": "a b", "model": folder, "beside": other, "target_text": " keys"}
+    found = answer(Dispatcher(ModelStore(Resolver(any_folder=True))), parse_request("rankings", raw))
+    assert found.beside is not None
+    value = take_home([found, found.beside], "en")
+    assert [line.split(" ")[0] for line in value["caption"]] == ["gpt2", "llama"]
+    assert value["command"].count("python -m") == 1
+    assert f"--beside={other}" in value["command"]
+    assert value["python"].count("result = ") == 1

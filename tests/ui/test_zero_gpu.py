@@ -31,8 +31,8 @@ from analyzers.serving.document import document
 from analyzers.serving.request import parse_request
 from analyzers.sources import local_files
 from analyzers.sources.resolver import Resolver
-from ui.model_choices import model_choices
 from ui.examples import EXAMPLES
+from ui.model_choices import model_choices
 from ui.zero_gpu import LEAST_SECONDS, START_SECONDS, WorkerFault, seconds_to_ask, send_steps, to_input_error
 
 pytestmark = pytest.mark.xdist_group("zero-gpu")  # one worker plays the scenes

@@ -234,9 +234,7 @@ def _grid_words(language: Language) -> Value:
     return {name: say(key, language) for name, key in (names | switches).items()}
 
 
-def _title(
-    result: LayerPredictions, language: Language, compact: bool = False, name: str = ""
-) -> alt.TitleParams:
+def _title(result: LayerPredictions, language: Language, compact: bool = False, name: str = "") -> alt.TitleParams:
     # Two pictures side by side have one part per line, or a longer number would shift one against the other.
     subtitle = wrap_line(name, 44) if name else []
     subtitle += wrap_line(line(result, language), 0 if compact else 70)

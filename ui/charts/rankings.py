@@ -103,7 +103,7 @@ def watch_chart(result: Rankings, language: Language, name: str = "") -> alt.Lay
         for column in range(len(names))
     ]
     lowest, last = max(LOWEST, int(watch.ranks.max())), len(watch.ranks) - 1
-    axis = alt.Axis(values=list(range(0, last + 1, max(1, last // 15))))
+    axis = alt.Axis(values=list(range(0, last + 1, max(1, last // 15))), format="d")
     colour = alt.Color("token:N", title=None, sort=names, legend=None)
     lines = (
         alt.Chart(alt.InlineData(values=values))

@@ -101,7 +101,7 @@ def beside_chart(first: SaliencyAnswer, second: SaliencyAnswer, position: int, l
         opacity=alt.Opacity(
             "model:N",
             scale=alt.Scale(domain=names, range=[1.0, SECOND_OPACITY]),
-            legend=alt.Legend(title=None, orient="top", columns=1, labelLimit=320, symbolType="square"),
+            legend=None,  # said in the subtitle: the symbol of a pale black is seen on no dark page
         ),
     )
     shown = alt.Text("value:Q", format=".1f" if is_share else ".3g")
@@ -113,7 +113,9 @@ def beside_chart(first: SaliencyAnswer, second: SaliencyAnswer, position: int, l
         chart.properties(
             width="container",
             height=alt.Step(BAR, **{"for": "offset"}),
-            title=alt.TitleParams(_title(first, position, language), subtitle=_subtitle(first, second, position, language)),
+            title=alt.TitleParams(
+                _title(first, position, language), subtitle=_subtitle(first, second, position, language)
+            ),
         ),
         say("comma", language).join(
             f"{row['label']} {row['model']}: {row['value']:.3g}"
@@ -128,11 +130,14 @@ def _title(first: SaliencyAnswer, position: int, language: Language) -> list[str
 
 
 def _subtitle(first: SaliencyAnswer, second: SaliencyAnswer, position: int, language: Language) -> list[str]:
-    lines = wrap_line(f"{name_model(first.model)} · {describe(first.result, position, language)}", 56)
+    solid, pale = (
+        say(key, language, model=name_model(one.model)) for key, one in (("bars_solid", first), ("bars_pale", second))
+    )
+    lines = wrap_line(f"{solid} · {describe(first.result, position, language)}", 56)
     found = find_second_position(first, second, position)
     if found is None:
         return [*lines, say("saliency_beside_none", language, model=second.model.id)]
-    lines += wrap_line(f"{name_model(second.model)} · {describe(second.result, found[0], language)}", 56)
+    lines += wrap_line(f"{pale} · {describe(second.result, found[0], language)}", 56)
     if not found[1]:
         token = label_token(second.result.explained_tokens[second.result.row_of(found[0])])
         lines.append(say("saliency_beside_other", language, token=quote(token, language)))

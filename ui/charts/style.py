@@ -64,6 +64,12 @@ def name_model(model: ModelFacts) -> str:
     return f"{name} ({model.dtype})"
 
 
+def tell_model(model: ModelFacts, language: Language) -> str:
+    """A model, and how far it passed its own check."""
+    check = format_self_check(model.self_check, language)
+    return say("model_checked", language, model=name_model(model), check=check)
+
+
 def name_beside(answer: AnyAnswer, other: AnyAnswer, language: Language) -> str:
     """What tells an answer from the one beside it: its model, or its text; empty where the two differ in neither."""
     if answer.model.id != other.model.id:

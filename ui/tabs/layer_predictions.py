@@ -24,7 +24,7 @@ from ui.events import index_of
 from ui.i18n import T
 from ui.model_choices import choose_second_model
 from ui.runs import follow, report
-from ui.tabs.lens_tabs import comparison_widgets, move_on_select, second_request, tell_check, warn_of_norm
+from ui.tabs.lens_tabs import SIDE_BY_SIDE, comparison_widgets, move_on_select, second_request, tell_check, warn_of_norm
 from ui.tabs.results import build_results
 from ui.tabs.tab import AnyTab, SideRun, Tab
 from ui.texts import say
@@ -69,8 +69,8 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
         grid = LensGrid(elem_id="overview-grid")
         cell = Notice(elem_id="overview-cell")
     with gr.Row():
-        chart = gr.Plot(show_label=False, visible=False, elem_id="predictions-chart")
-        beside = gr.Plot(show_label=False, visible=False, elem_id="predictions-beside")
+        chart = gr.Plot(show_label=False, visible=False, min_width=SIDE_BY_SIDE, elem_id="predictions-chart")
+        beside = gr.Plot(show_label=False, visible=False, min_width=SIDE_BY_SIDE, elem_id="predictions-beside")
     with gr.Column(visible=False) as panel:
         results = build_results("layer_predictions", COLUMNS)
     with gr.Accordion(T("how_to_read"), open=False):

@@ -82,16 +82,23 @@ def build_layer_similarity(runner: Runner, status: Notice, answer: gr.State) -> 
             return
         yield from report(runner, asked, language, status, lambda fresh: _show(comparison, fresh, language))
 
-    return comparison, SideRun(button.click, compare, [answer, *choices, second_model], comparison.outputs), second_model
+    return (
+        comparison,
+        SideRun(button.click, compare, [answer, *choices, second_model], comparison.outputs),
+        second_model,
+    )
 
 
 def _show(comparison: Comparison, found: AnyAnswer, language: Language) -> Updates:
     from analyzers.layer_similarity import LayerSimilarity
     from ui.charts import layer_similarity as charts
+    from ui.charts.style import tell_model
 
     result = found.result
     assert isinstance(result, LayerSimilarity)
     lines, is_quiet = charts.finding(result, language)
+    if result.second is not None:
+        lines += [tell_model(model, language) for model in (found.model, result.second.model)]
     picture, rows = charts.similarity_chart(result, language), charts.table_rows(result, language)
     columns = COLUMNS if result.second is None else COLUMNS_OF_TWO
     return comparison.show(found, lines, is_quiet, picture, rows, charts.sheet(result), language, tuple(columns))

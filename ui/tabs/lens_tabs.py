@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     LensAnswer: TypeAlias = Answer[LayerPredictionsSettings, LayerPredictions] | Answer[RankingsSettings, Rankings]
 
+SIDE_BY_SIDE = 320
+"""Pixels that each of two pictures side by side has at least; else they stand one under the other."""
 COMPARISONS = ("none", "norm", "text")
 
 

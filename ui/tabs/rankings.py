@@ -17,7 +17,7 @@ from ui.components.notice import Notice, notice
 from ui.i18n import T
 from ui.model_choices import choose_second_model
 from ui.runs import QUIET
-from ui.tabs.lens_tabs import comparison_widgets, move_on_select, second_request, tell_check, warn_of_norm
+from ui.tabs.lens_tabs import SIDE_BY_SIDE, comparison_widgets, move_on_select, second_request, tell_check, warn_of_norm
 from ui.tabs.results import build_results
 from ui.tabs.tab import AnyTab, Tab
 from ui.texts import say
@@ -53,11 +53,11 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
     answer = gr.State(None)
     warning = Notice(elem_id="rankings-warning")
     with gr.Row():
-        watched = gr.Plot(show_label=False, visible=False, elem_id="watch-chart")
-        watched_beside = gr.Plot(show_label=False, visible=False)
+        watched = gr.Plot(show_label=False, visible=False, min_width=SIDE_BY_SIDE, elem_id="watch-chart")
+        watched_beside = gr.Plot(show_label=False, visible=False, min_width=SIDE_BY_SIDE)
     with gr.Column():  # one under the other: all layers of both stand on the page
         chart = gr.Plot(show_label=False, visible=False, elem_id="rankings-chart")
-        beside = gr.Plot(show_label=False, visible=False)
+        beside = gr.Plot(show_label=False, visible=False, elem_id="rankings-beside")
     with gr.Column(visible=False) as panel:
         results = build_results("rankings", COLUMNS)
     with gr.Accordion(T("how_to_read"), open=False):

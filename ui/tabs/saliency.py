@@ -26,7 +26,7 @@ from ui.tabs.map_comparison import build_map_comparison
 from ui.tabs.results import build_results
 from ui.tabs.tab import AnyTab, Tab
 from ui.texts import say
-from ui.values import Mark, Updates, Value
+from ui.values import Mark, Updates
 
 if TYPE_CHECKING:
     from analyzers.saliency import Saliency
@@ -95,21 +95,17 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
     def show_second(found: SaliencyAnswer, position: int, language: Language) -> Updates:
         """The second model's text under the first's, each with its name and its own check."""
         from ui.charts.saliency_beside import find_second_position
-        from ui.charts.style import format_self_check, name_model
+        from ui.charts.style import tell_model
         from ui.charts.token_strip import strip_value
 
         if found.beside is None:
             return {name: notice("info"), second_name: notice("info"), second_strip: gr.update(visible=False)}
 
-        def tell(answer: SaliencyAnswer) -> Value:
-            check = format_self_check(answer.model.self_check, language)
-            return notice("info", say("saliency_name", language, model=name_model(answer.model), check=check))
-
         there = find_second_position(found, found.beside, position)
         value = strip_value(found.beside.result, language, None if there is None else there[0])
         return {
-            name: tell(found),
-            second_name: tell(found.beside),
+            name: notice("info", tell_model(found.model, language)),
+            second_name: notice("info", tell_model(found.beside.model, language)),
             second_strip: gr.update(value=value, visible=True),
         }
 

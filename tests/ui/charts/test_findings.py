@@ -25,8 +25,10 @@ def said(result: object, language: Any = "en", text: str = "") -> list[str]:
     return findings([answer(result, text)], language)
 
 
-def answer(result: object, text: str = "") -> Any:
-    return SimpleNamespace(result=result, request=SimpleNamespace(text=text))
+def answer(result: object, text: str = "", model: str = "m") -> Any:
+    return SimpleNamespace(
+        result=result, request=SimpleNamespace(text=text), model=SimpleNamespace(id=model), beside=None
+    )
 
 
 def saliency(shares: list[list[float]], **values: Any) -> Saliency:
@@ -99,3 +101,12 @@ def test_two_texts_are_told_apart_and_one_text_is_not_repeated() -> None:
     first, second = findings([answer(made, "a"), answer(made, " a")], "en")
     assert (first[:5], second[:6]) == ("“a”: ", "“␣a”: ")
     assert not findings([answer(made, "a"), answer(made, "a")], "en")[0].startswith("“a”")
+
+
+def test_two_models_are_told_apart_by_their_names_also_where_one_came_beside_the_other() -> None:
+    made = rankings([[1, 2]] * 8)
+    first, second = answer(made, model="one"), answer(made, model="two")
+    both = findings([first, second], "en")
+    assert [line.split(":")[0] for line in both] == ["one", "two"]
+    first.beside = second
+    assert findings([first], "en") == both

@@ -327,11 +327,13 @@ def test_a_real_result_is_a_valid_chart(language: Any, compact: bool) -> None:
         assert len(drawn_rows(chart, "token")) == (20 if compact else 40)
 
 
-def test_two_pictures_name_their_texts(made: LayerPredictions) -> None:
-    subtitle = predictions_chart(made, "en", compact=True, text=" the keys\nto ").to_dict()["title"]["subtitle"]
-    assert subtitle[0] == "“␣the keys↵to␣”"
-    long = predictions_chart(made, "en", compact=True, text="x" * 100).to_dict()["title"]["subtitle"]
-    assert long[0] == f"“{'x' * 43}…”"
+def test_two_pictures_have_names_and_the_same_height(made: LayerPredictions) -> None:
+    chart = predictions_chart(made, "en", compact=True, name="tiny (float32) · 4 layers", deepest=10).to_dict()
+    assert chart["title"]["subtitle"][0] == "tiny (float32) · 4 layers"
+    assert chart["height"]["step"] * len(made.layers) == 26 * 10
+    alone = predictions_chart(made, "en", compact=True, deepest=len(made.layers)).to_dict()
+    assert alone["height"]["step"] == 26
+    assert not alone["title"]["subtitle"][0].startswith("tiny")
 
 
 def test_what_is_left_of_the_self_check_in_float32_is_called_rounding(made: LayerPredictions) -> None:

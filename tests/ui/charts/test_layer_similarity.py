@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from families import tiny_model
 
 from analyzers.common.progress import finish
 from analyzers.common.settings import LayerSimilaritySettings
-from analyzers.layer_similarity import LayerSimilarity, compare_all_layers
+from analyzers.layer_similarity import LayerSimilarity, SecondModel, compare_all_layers
 from ui.charts.layer_similarity import finding, sheet, similarity_chart, table_rows
 
 
@@ -70,3 +71,44 @@ def test_table_and_sheet(made: LayerSimilarity) -> None:
     ]
     assert sheet(made).rows[1] == [-1, 0, 0.9, 0.02]
     assert len(sheet(made).rows) == 9
+
+
+@pytest.fixture(scope="module")
+def of_two(made: LayerSimilarity) -> LayerSimilarity:
+    """Three layers of one beside two of another."""
+    other = tiny_model("llama")
+    second = SecondModel(other.facts, made.tokens, (-1, 0), tuple(range(len(made.tokens))))
+    numbers = np.array([[0.2, 0.1], [0.3, 0.8], [np.nan, 0.4]])
+    return replace(made, second=second, similarity=numbers, floor=np.full((3, 2), 0.02))
+
+
+def test_two_models_are_told_by_their_most_alike_layers(of_two: LayerSimilarity) -> None:
+    lines, is_quiet = finding(of_two, "en")
+    assert is_quiet
+    expected = "Most alike are layer 0 of the first model and layer 0 of tiny-llama: 0.80 over"
+    assert lines[0].startswith(expected)
+    assert table_rows(of_two, "en") == [
+        ["embedding", "embedding", 0.2, 0.02],
+        ["0", "0", 0.8, 0.02],
+        ["1", "0", 0.4, 0.02],
+    ]
+    assert [row[:3] for row in sheet(of_two).rows] == [
+        [-1, -1, 0.2],
+        [-1, 0, 0.1],
+        [0, -1, 0.3],
+        [0, 0, 0.8],
+        [1, -1, None],
+        [1, 0, 0.4],
+    ]
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_the_columns_are_the_second_models_layers(of_two: LayerSimilarity, language: str) -> None:
+    chart = similarity_chart(of_two, language).to_dict()
+    json.dumps(chart, allow_nan=False)
+    assert "tiny-llama (float32)" in " ".join(chart["title"]["subtitle"])
+    for part in chart["hconcat"]:
+        assert "tiny-llama" in part["encoding"]["x"]["title"]
+        assert len(part["encoding"]["x"]["sort"]) == 2
+        assert len(part["encoding"]["y"]["sort"]) == 3
+    assert len(drawn(chart, chart["hconcat"][0])) == 5

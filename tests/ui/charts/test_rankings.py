@@ -250,3 +250,14 @@ def test_a_word_stands_in_the_languages_own_quotation_marks(made: Rankings) -> N
 def test_the_settings_say_what_is_watched(made: Rankings) -> None:
     assert name_settings(made, "en") == "Settings: watching “␣the”, “␣to”"
     assert name_settings(replace(made, watch=None), "ja") == "設定：追跡なし"
+
+
+def test_two_heat_maps_have_names_and_the_same_width(made: Rankings) -> None:
+    n_layers = len(made.ranks)
+    widths = [
+        rankings_chart(one, "en", name="tiny", deepest=2 * n_layers).to_dict()["width"]["step"] * len(one.ranks)
+        for one in (made, replace(made, ranks=np.repeat(made.ranks, 2, axis=0), ties=np.repeat(made.ties, 2, axis=0)))
+    ]
+    assert widths[0] == widths[1]
+    chart = rankings_chart(made, "en", name="tiny (float32) · 3 layers")
+    assert chart.to_dict()["title"]["subtitle"][0] == "tiny (float32) · 3 layers"

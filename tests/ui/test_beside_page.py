@@ -1,0 +1,97 @@
+"""Two models side by side in a real browser: the second is one of hostile name and vocabulary, and cuts the text otherwise."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from hostile import NAME
+
+TEXT = "the keys to the cabinet"
+CONTINUED = " are the keys"
+SECOND_PICTURES = {
+    "saliency": "#saliency-second-strip .output",
+    "layer-predictions": "#predictions-beside svg.marks",
+    "rankings": "#rankings-beside svg.marks",
+}
+
+
+def link(address: str, tab: str, **more: str) -> str:
+    fields = {"tab": tab, "text": TEXT, "model": "tiny", "target_text": CONTINUED, "beside": NAME}
+    return f"{address}/?{urlencode(fields | more)}"
+
+
+@pytest.mark.parametrize("tab", SECOND_PICTURES)
+def test_an_address_opens_both_with_their_names_and_checks(tab: str, visit: Any, address: str) -> None:
+    seen = visit(at=link(address, tab))
+    seen.page.wait_for_selector(SECOND_PICTURES[tab])
+    seen.ended()
+    assert f"tiny beside {NAME}" in seen.status()
+    everything = seen.page.text_content("body")
+    assert f"{NAME} (float32)" in everything
+    assert "tiny (float32)" in everything
+    assert "max difference" in everything or "differ by at most" in everything
+    assert seen.page.evaluate("typeof hurt") == "undefined"
+    assert seen.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_it_is_chosen_run_pinned_and_left_again_in_japanese(visit: Any) -> None:
+    seen = visit(locale="ja-JP")
+    seen.choose("2 つ目のモデル", f"{NAME}  ✓")
+    seen.page.get_by_text("サンプリングと続きの指定").click()
+    seen.page.fill("#target-text textarea", CONTINUED)
+    seen.write(TEXT)
+    seen.press_run()
+    seen.page.wait_for_selector("#saliency-second-strip .output")
+    assert f"tiny と {NAME}" in seen.status()
+    assert "最大" in seen.said("saliency-second-name")
+    before = seen.page.text_content("#saliency-chart svg.marks")
+    seen.page.locator("#saliency-second-strip .output").last.click()
+    seen.page.wait_for_function(
+        "before => document.querySelector('#saliency-chart svg.marks')?.textContent !== before", arg=before
+    )
+    seen.choose("2 つ目のモデル", "なし")
+    seen.press_run()
+    seen.page.wait_for_selector("#saliency-second-strip", state="hidden")
+    assert NAME not in seen.status()
+    assert seen.said("saliency-name") == ""
+
+
+def test_files_hold_both(visit: Any, address: str) -> None:
+    seen = visit(at=link(address, "rankings", watch=" the"))
+    seen.page.wait_for_selector(SECOND_PICTURES["rankings"])
+    seen.ended()
+    found = {}
+    for label in ("CSV", "JSON"):
+        with seen.page.expect_download() as download:
+            seen.page.get_by_text(f"as {label}").locator("visible=true").click()
+        found[label] = download.value.path().read_text("utf-8-sig")
+    whole = json.loads(found["JSON"])
+    assert whole["model"] == "tiny"
+    assert whole["beside"]["model"] == NAME
+    assert "compared_with" not in whole
+    assert "".join(one["text"] for one in whole["aligned"]) == TEXT + CONTINUED
+    assert {line.split(",")[-3] for line in found["CSV"].splitlines()[1:]} == {"tiny", NAME}
+
+
+def test_another_kind_is_refused_in_a_sentence(visit: Any, address: str) -> None:
+    seen = visit(at=link(address, "saliency", beside="tiny-bert"))
+    seen.refused("are not of one kind")
+
+
+def test_all_layers_of_both_are_compared(visit: Any) -> None:
+    seen = visit()
+    seen.go_to("Neuron Factors")
+    seen.write(TEXT + CONTINUED, 2)
+    seen.press_run()
+    seen.unfold("Compare first, middle and last layer", "#layer-similarity-run")
+    seen.page.locator("#layer-similarity-beside input").click()
+    seen.page.get_by_role("option", name=NAME).locator("visible=true").click()
+    seen.page.click("#layer-similarity-run")
+    seen.page.wait_for_selector("#layer-similarity-chart svg.marks")
+    assert f"of {NAME}:" in seen.said("layer-similarity-line")
+    assert seen.said("layer-similarity-line").count("differ by at most") == 2
+    assert f"layer of {NAME}" in seen.page.text_content("#layer-similarity-chart svg.marks")
+    assert seen.page.evaluate("typeof hurt") == "undefined"
