@@ -15,11 +15,13 @@ from analyzers.common.sentences import Sentence
 from analyzers.common.settings import LayerPredictionsSettings
 from analyzers.common.tokens import Token
 from analyzers.methods.lens import (
+    Layer,
     Logits,
     check_integer,
     entropy,
     find_predicted_position,
     kl_divergence,
+    layers_read,
     lens_logits,
     rank_and_ties,
 )
@@ -56,8 +58,8 @@ class LayerPredictions:
     """It is read so far before `position`: 1, or 0 in a masked model."""
     chosen: Token | None
     """The token that stands there; None where nothing was written yet."""
-    layers: tuple[int, ...]
-    """−1 is the embedding row."""
+    layers: tuple[Layer, ...]
+    """−1 is the embedding row; l − 0.5 is the stream after the attention of block l."""
     predictions: tuple[tuple[Prediction, ...], ...]
     """Per layer, the likeliest first."""
     entropy: Float[np.ndarray, " layer"]
@@ -80,7 +82,7 @@ class LayerOverview:
 
     tokens: tuple[Token, ...]
     n_prompt: int
-    layers: tuple[int, ...]
+    layers: tuple[Layer, ...]
     """−1 is the embedding row."""
     answers: tuple[Token, ...]
     """`Completion.answers`."""
@@ -106,7 +108,8 @@ def predict_from_each_layer(
     """The likeliest tokens of every layer at one position, with entropy, distance to the output and the chosen token.
 
     One forward over the completion's own ids, then norm and head on the layers of that one position, in float32.
-    Raises InputError for a position, layer or number of predictions that there is not, and for logits not finite.
+    Raises InputError for a position, layer or number of predictions that there is not, for a model that has no state after
+    attention where that is asked for, and for logits not finite.
 
     Arguments:
         model: whose layers are read.
@@ -116,7 +119,7 @@ def predict_from_each_layer(
     position = find_predicted_position(completion, settings.position)
     last = model.facts.n_layers - 1
     if settings.layer == "all":
-        layers = tuple(range(EMBEDDING, last + 1))
+        layers = layers_read(model.facts.n_layers, after_attention=settings.after_attention)
     else:
         layers = (last if settings.layer == "last" else check_integer("layer", settings.layer, EMBEDDING, last),)
     read = layers if layers[-1] == last else (*layers, last)

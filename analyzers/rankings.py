@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,7 +16,15 @@ from analyzers.common.progress import Progress
 from analyzers.common.sentences import Sentence
 from analyzers.common.settings import RankingsSettings
 from analyzers.common.tokens import Token
-from analyzers.methods.lens import Logits, find_predicted_position, lens_logits, log_probability, rank_and_ties
+from analyzers.methods.lens import (
+    Layer,
+    Logits,
+    find_predicted_position,
+    layers_read,
+    lens_logits,
+    log_probability,
+    rank_and_ties,
+)
 from analyzers.models.completion import Completion, NamedToken, resolve_token
 from analyzers.models.language_model import LanguageModel
 
@@ -38,7 +46,7 @@ class Watch:
 
 @dataclass(frozen=True, eq=False)
 class Rankings:
-    """How soon the model settles on each token. Row l of every array is block l; the last is the model's own output.
+    """How soon the model settles on each token. Row i of every array is `layers[i]`; the last is the model's own output.
 
     A rough reading: no layer but the last was trained to be decoded (nostalgebraist 2020; Belrose et al. 2023, arXiv
     2303.08112).
@@ -50,17 +58,19 @@ class Rankings:
     """A position is read so far before it: 1, or 0 in a masked model."""
     outputs: tuple[Token, ...]
     """The tokens after the prompt, or what stands for the hidden ones; empty where there are none."""
+    layers: tuple[Layer, ...]
+    """Numbers of the blocks; l − 0.5 is the stream after the attention of block l."""
     ranks: Int[np.ndarray, "layer output"]
     """1 + the number of vocabulary entries with a higher logit: 1 is the likeliest; ties share the better rank."""
     ties: Int[np.ndarray, "layer output"]
     """How many *other* vocabulary entries have exactly the same logit."""
     log_probability: Float[np.ndarray, " output"]
     """Nats, at the last layer."""
-    commitment: tuple[int | None, ...]
+    commitment: tuple[Layer | None, ...]
     """Per output the first layer from which its rank stays 1; None where it does not end at 1."""
     predicted: tuple[Token, ...]
     """Every token that something predicts (not a causal model's first, not a source's): what the two below are about."""
-    commitment_all: tuple[int | None, ...] | None
+    commitment_all: tuple[Layer | None, ...] | None
     """Per predicted token; None in an early result, while the prompt is still being read."""
     log_probability_all: Float[np.ndarray, " predicted"] | None
     """Likewise; nats, at the last layer."""
@@ -98,9 +108,9 @@ def rank_at_each_layer(
     order = [*first, *(p for p in written if p not in first)]
     if not order:
         raise InputError("nothing_to_explain")
-    accumulator = RankAccumulator(model, completion, order, watched, position)
+    layers = layers_read(model.facts.n_layers, after_attention=settings.after_attention)
+    accumulator = RankAccumulator(model, completion, order, watched, position, layers)
     yield Progress(0.0)
-    layers = range(-1, model.facts.n_layers)
     is_early_due = 0 < len(first) < len(order)
     for chunk in lens_logits(model, completion, order, layers, accumulator.rank_rows, final_norm=settings.final_norm):
         accumulator.self_check = chunk.self_check
@@ -116,10 +126,10 @@ def rank_at_each_layer(
             yield Progress(chunk.fraction, make_result=partial(accumulator.build, settings, notes, n_read))
 
 
-def commitment_layer(ranks: Int[np.ndarray, "layer token"]) -> tuple[int | None, ...]:
-    """Per token the first row from which its rank stays 1, or None where the last rank is not 1."""
+def commitment_layer(ranks: Int[np.ndarray, "layer token"], layers: Sequence[Layer]) -> tuple[Layer | None, ...]:
+    """Per token the first layer from which its rank stays 1, or None where the last rank is not 1."""
     stays = np.logical_and.accumulate((ranks == 1)[::-1], axis=0)[::-1]
-    return tuple(int(column.argmax()) if column[-1] else None for column in stays.T)
+    return tuple(layers[int(column.argmax())] if column[-1] else None for column in stays.T)
 
 
 def _position(completion: Completion, settings: RankingsSettings) -> int:
@@ -146,8 +156,10 @@ class RankAccumulator:
         order: list[int],
         watched: tuple[NamedToken, ...],
         position: int,
+        layers: tuple[Layer, ...],
     ) -> None:
-        n_rows, n = model.facts.n_layers + 1, completion.n_positions
+        n_rows, n = len(layers), completion.n_positions
+        self.layers = layers[1:]
         self.completion, self.order, self.watched, self.position = completion, order, watched, position
         # The token after the last was never written: its column is filled for a made-up id and never shown.
         answer_ids = {token.position: token.id for token in completion.outputs}
@@ -203,12 +215,13 @@ class RankAccumulator:
             n_prompt=completion.n_prompt,
             offset=completion.offset,
             outputs=tokens,
+            layers=self.layers,
             ranks=ranks[:, outputs],
             ties=self.ties[1:, outputs],
             log_probability=self.log_probability[outputs],
-            commitment=commitment_layer(ranks[:, outputs]),
+            commitment=commitment_layer(ranks[:, outputs], self.layers),
             predicted=tuple(token for p in predicted if (token := completion.token_at(p)) is not None),
-            commitment_all=commitment_layer(ranks[:, predicted]) if is_whole else None,
+            commitment_all=commitment_layer(ranks[:, predicted], self.layers) if is_whole else None,
             log_probability_all=self.log_probability[predicted] if is_whole else None,
             watch=watch,
             final_norm=settings.final_norm,

@@ -25,7 +25,7 @@ def _rms_norm(hidden: Tensor, scale: Tensor, eps: float) -> Tensor:
     return hidden / (hidden.pow(2).mean(-1, keepdim=True) + eps).sqrt() * scale.double()
 
 
-def _tail(family: str, module: Any, h: Tensor, *, norm: bool) -> Tensor:
+def tail_by_hand(family: str, module: Any, h: Tensor, *, norm: bool) -> Tensor:
     """Final norm (or none) and head of one family."""
     config = module.config
     if family == "gpt2":
@@ -55,7 +55,7 @@ def lens_by_hand(family: str, module: Any, ids: tuple[int, ...], *, norm: bool =
     module = copy.deepcopy(module)  # asked for hidden states, transformers leaves hooks behind
     out = module(input_ids=torch.tensor([list(ids)]), output_hidden_states=True, use_cache=False)
     hidden = torch.stack([of_layer[0] for of_layer in out.hidden_states[:-1]]).double()
-    return torch.cat([_tail(family, module, hidden, norm=norm), out.logits.double()])
+    return torch.cat([tail_by_hand(family, module, hidden, norm=norm), out.logits.double()])
 
 
 def min_rank(logits: Any, id: int) -> tuple[int, int]:

@@ -125,6 +125,10 @@ FinalNorm = Annotated[
 """Without it, on every layer but the last, the numbers are a comparison, not a reading."""
 
 
+AfterAttention = Annotated[bool, Parameter("also read the stream after each block's attention, before its MLP")]
+"""Half a layer after the one before: 0.5 is after the attention of block 1, −0.5 after that of block 0."""
+
+
 @dataclass(frozen=True)
 class LayerPredictionsSettings(Settings):
     """What is asked of the layers."""
@@ -135,6 +139,12 @@ class LayerPredictionsSettings(Settings):
     ] = "all"
     top: Annotated[int, Parameter("how many predictions per layer", 1, MOST_PREDICTIONS)] = 10
     final_norm: FinalNorm = True
+    after_attention: AfterAttention = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.after_attention and self.layer != "all":
+            raise InputError("conflicting_layers")
 
 
 @dataclass(frozen=True)
@@ -146,6 +156,7 @@ class RankingsSettings(Settings):
     position: PredictedPosition = None
     """Where they are ranked."""
     final_norm: FinalNorm = True
+    after_attention: AfterAttention = False
 
 
 Parts = Literal["positive", "split"]

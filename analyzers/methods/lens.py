@@ -23,8 +23,11 @@ from analyzers.models.anatomy import observe_blocks, unembed
 from analyzers.models.completion import Completion
 from analyzers.models.dissection import is_rounding
 from analyzers.models.language_model import LanguageModel
+from analyzers.models.sublayers import observe_states
 
 Logits: TypeAlias = Float[Tensor, "row layer vocab"]
+Layer: TypeAlias = int | float
+"""Number of a block, from 0; −1 is what enters the first, l − 0.5 the stream after the attention of block l."""
 
 CELLS = 256
 """(layer, position) cells read at once: the head runs 15 times faster on 256 rows than on one."""
@@ -55,7 +58,7 @@ def stream_logits(
     model: LanguageModel,
     ids: Sequence[int],
     rows: Sequence[int],
-    layers: Sequence[int],
+    layers: Sequence[Layer],
     reduce: Callable[[slice, Logits], Reduced],
     *,
     n_source: int = 0,
@@ -66,11 +69,11 @@ def stream_logits(
     `reduce` says what is kept of some rows' logits, (row, layer, vocab) in float32; the last layer is the model's output.
 
     `rows` are the rows read (`Completion.row_of`), of a seq2seq model the decoder's; `layers` ascend, −1 is the input of the first
-    block, and the last of them is the last block. `final_norm=False` is ecco's reading: the norm is passed over on
+    block, l − 0.5 the stream after the attention of block l, and the last of them is the last block. `final_norm=False` is ecco's reading: the norm is passed over on
     every layer but the last. Never more than `CELLS` × vocabulary logits exist at once for each worker (for a model
     deeper than `CELLS` layers: one position's).
 
-    Raises InputError for a model without a head, where a logit is not finite, or where the last layer is not the model's own output.
+    Raises InputError for a model without a head, for a layer after attention where a block has no such state, where a logit is not finite, or where the last layer is not the model's own output.
     """
     if not rows or layers[-1] != model.facts.n_layers - 1:
         raise ValueError("the lens reads at least one row, and the last block last")
@@ -105,7 +108,7 @@ def lens_logits(
     model: LanguageModel,
     completion: Completion,
     positions: Sequence[int],
-    layers: Sequence[int],
+    layers: Sequence[Layer],
     reduce: Callable[[slice, Logits], Reduced],
     *,
     final_norm: bool = True,
@@ -115,6 +118,12 @@ def lens_logits(
     return stream_logits(
         model, completion.ids, rows, layers, reduce, n_source=completion.n_source, final_norm=final_norm
     )
+
+
+def layers_read(n_layers: int, *, after_attention: bool) -> tuple[Layer, ...]:
+    """Every row of a lens: −1 for what enters the first block, then each block, after its attention too where asked for."""
+    between = [layer - 0.5 for layer in range(n_layers)] if after_attention else []
+    return tuple(sorted([*range(-1, n_layers), *between]))
 
 
 def find_predicted_position(completion: Completion, position: int | None) -> int:
@@ -170,19 +179,20 @@ def _observe(
     model: LanguageModel,
     ids: Sequence[int],
     rows: Sequence[int],
-    layers: Sequence[int],
+    layers: Sequence[Layer],
     checked: Sequence[int],
     n_source: int,
 ) -> tuple[Float[Tensor, "row layer d_model"], Float[Tensor, "checked vocab"]]:
     """Block outputs at `rows`, and the model's own logits at `checked`, from the model's own forward over `ids`."""
     wanted = set(layers)
-    kept: dict[int, Tensor] = {}
+    kept: dict[Layer, Tensor] = {}
 
-    def see(layer: int, hidden: Tensor) -> None:
+    def see(layer: Layer, hidden: Tensor) -> None:
         if layer in wanted:
             kept[layer] = hidden[0, list(rows)].to(model.device)
 
-    with observe_blocks(model.anatomy, see):
+    between = model.states_after_attention if any(layer % 1 for layer in layers) else ()
+    with observe_blocks(model.anatomy, see), observe_states(between, lambda layer, hidden: see(layer - 0.5, hidden)):
         given = torch.tensor([list(ids)], device=model.device)
         own = model.run(given, torch.tensor(list(checked), device=model.device), n_source=n_source)
     return torch.stack([kept[layer] for layer in layers], dim=1), own[0].float()
@@ -203,7 +213,7 @@ def _read(
     return torch.cat([read(hidden[:, :-1], is_normed=False), read(hidden[:, -1:], is_normed=True)], dim=1)
 
 
-def _refuse_infinite(logits: Float[Tensor, "row layer vocab"], rows: Sequence[int], layers: Sequence[int]) -> None:
+def _refuse_infinite(logits: Float[Tensor, "row layer vocab"], rows: Sequence[int], layers: Sequence[Layer]) -> None:
     low, high = torch.aminmax(logits)  # NaN comes through; a mask of isfinite costs twelve times as much
     if not bool(torch.isfinite(low) & torch.isfinite(high)):
         row, layer = (~logits.isfinite()).any(-1).nonzero()[0].tolist()

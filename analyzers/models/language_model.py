@@ -14,14 +14,14 @@ from torch import Tensor
 
 from analyzers.common.errors import InputError
 from analyzers.common.kinds import Kind
-from analyzers.common.limits import LIMITS
 from analyzers.common.tokens import Token
 from analyzers.models.anatomy import Anatomy, run_at
 from analyzers.models.dissection import dissect
 from analyzers.models.library import Config, Kwargs, Module, Output, Tokenizer
 from analyzers.models.neurons import find_down_projections
+from analyzers.models.sublayers import Place, find_states_after_attention
 from analyzers.models.token_reader import TokenReader
-from analyzers.models.tokenizing import find_around, told_of_panic
+from analyzers.models.tokenizing import check_text, find_around, told_of_panic
 from analyzers.models.weights import count_bytes, device_of, dtype_of
 
 State: TypeAlias = tuple[int, Output, Output]
@@ -246,6 +246,12 @@ class LanguageModel:
             self._down_projections[side] = found
         return self._down_projections[side]
 
+    @cached_property
+    def states_after_attention(self) -> tuple[Place, ...]:
+        """Where the stream passes between attention and MLP of each block. Raises InputError for a model whose blocks hold no
+        such state."""
+        return find_states_after_attention(self.anatomy.blocks, self.run_probe, self.facts.id)
+
     def run_probe(self) -> Output:
         """One forward over a short text, for what hooks see on the way."""
         return self.run(self._probe, n_source=self._n_probe_source)
@@ -323,17 +329,6 @@ def _max_positions(module: Module, config: Config, tokenizer: Tokenizer) -> int:
             break
     told = tokenizer.model_max_length
     return min(one for one in (n, int(told) if isinstance(told, (int, float)) else 0, NO_LIMIT) if one > 0)
-
-
-def check_text(text: str, name: str) -> None:
-    """Refuse, before any tokenizer sees it, what none can read. Raises InputError."""
-    if not text:
-        raise InputError("empty_text") if name == "text" else InputError("empty_setting", name=name)
-    if len(text) > LIMITS.characters:
-        raise InputError("text_too_long", name=name, n=f"{len(text):,}", limit=f"{LIMITS.characters:,}")
-    for position, character in enumerate(text):
-        if 0xD800 <= ord(character) <= 0xDFFF:
-            raise InputError("lone_surrogate", name=name, code=f"{ord(character):04X}", position=position)
 
 
 def pick_device(device: str) -> str:

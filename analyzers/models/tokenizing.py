@@ -17,6 +17,7 @@ from tokenizers import decoders, models, normalizers
 from transformers import AutoTokenizer, LlamaTokenizer, PreTrainedTokenizerFast
 
 from analyzers.common.errors import InputError, reason_of
+from analyzers.common.limits import LIMITS
 from analyzers.models.library import Output, Tokenizer
 
 PIECES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "source.spm")
@@ -230,3 +231,14 @@ def _unreadable(error: BaseException, id: str) -> InputError:
             return InputError("tokenizer_needs_package", model=id, package=package.split(".")[0])
     version = importlib.metadata.version("tokenizers")
     return InputError("tokenizer_unreadable", model=id, reason=reason_of(error), version=version)
+
+
+def check_text(text: str, name: str) -> None:
+    """Refuse, before any tokenizer sees it, what none can read. Raises InputError."""
+    if not text:
+        raise InputError("empty_text") if name == "text" else InputError("empty_setting", name=name)
+    if len(text) > LIMITS.characters:
+        raise InputError("text_too_long", name=name, n=f"{len(text):,}", limit=f"{LIMITS.characters:,}")
+    for position, character in enumerate(text):
+        if 0xD800 <= ord(character) <= 0xDFFF:
+            raise InputError("lone_surrogate", name=name, code=f"{ord(character):04X}", position=position)

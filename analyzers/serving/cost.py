@@ -17,9 +17,11 @@ from analyzers.common.settings import (
     MOST_EXACT,
     RANDOM_PAIRS,
     SHUFFLES,
+    LayerPredictionsSettings,
     LayerSimilaritySettings,
     MapComparisonSettings,
     NeuronFactorsSettings,
+    RankingsSettings,
     SaliencySettings,
 )
 from analyzers.serving.analyses import ANALYSES
@@ -149,14 +151,19 @@ def cost_of_map_comparison(settings: MapComparisonSettings, size: Size) -> Cost:
     return cost + Cost(sets * (size.forward + size.head), 1)
 
 
-def cost_of_one_position(_settings: Settings, size: Size) -> Cost:
+def cost_of_one_position(settings: LayerPredictionsSettings, size: Size) -> Cost:
     """Every layer read at one position."""
-    return Cost(size.forward + size.head * size.layers, 1)
+    return Cost(size.forward + size.head * _rows_read(settings, size), 1)
 
 
-def cost_of_every_position(_settings: Settings, size: Size) -> Cost:
+def cost_of_every_position(settings: LayerPredictionsSettings | RankingsSettings, size: Size) -> Cost:
     """Every layer read at every position."""
-    return Cost(size.forward + size.head * size.layers * size.positions, 1)
+    return Cost(size.forward + size.head * _rows_read(settings, size) * size.positions, 1)
+
+
+def _rows_read(settings: LayerPredictionsSettings | RankingsSettings, size: Size) -> int:
+    """At one position."""
+    return size.layers * 2 - 1 if settings.after_attention else size.layers
 
 
 def cost_of_factorization(settings: NeuronFactorsSettings, size: Size) -> Cost:

@@ -177,7 +177,7 @@ def tokens_part(tokens: Iterable[Token]) -> list[Document]:
 
 
 def layer_predictions_part(result: LayerPredictions) -> Document:
-    """`layers` in order, the embedding row as layer −1."""
+    """`layers` in order, the embedding row as layer −1, the stream after the attention of block l as l − 0.5."""
     rows = zip(result.layers, result.predictions, result.entropy, result.kl, strict=True)
     return {
         "position": result.position,
@@ -199,7 +199,7 @@ def layer_predictions_part(result: LayerPredictions) -> Document:
 
 
 def rankings_part(result: Rankings) -> Document:
-    """`ranks` and `ties`: one list per layer, one number per output."""
+    """`ranks` and `ties`: one list per layer of `layers`, one number per output."""
     watch = None
     if result.watch is not None:
         watch = {
@@ -211,6 +211,7 @@ def rankings_part(result: Rankings) -> Document:
         }
     return {
         "outputs": [token.position for token in result.outputs],
+        "layers": list(result.layers),
         "ranks": result.ranks.tolist(),
         "ties": result.ties.tolist(),
         "commitment": list(result.commitment),

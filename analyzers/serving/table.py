@@ -139,7 +139,7 @@ def layer_predictions_lines(result: LayerPredictions) -> list[str]:
         "layer entropy     KL  predictions",
     ]
     for row, layer in enumerate(result.layers):
-        name = "embed" if layer < 0 else str(layer)
+        name = _name_layer(layer)
         predictions = "  ".join(f"{show_whitespace(p.text)} {p.probability:.1%}" for p in result.predictions[row])
         lines.append(f"{name:>5} {result.entropy[row]:7.2f} {result.kl[row]:6.2f}  {predictions}")
     return lines
@@ -149,15 +149,16 @@ def rankings_lines(result: Rankings) -> list[str]:
     """A line per layer, a column per output; then the watched tokens likewise."""
     names = [label_token(token) for token in result.outputs]
     lines = ["", f"rank of each token after the prompt · {_describe_reading(result)}"]
-    lines += _rank_table(names, result.ranks.tolist())
-    settled = ["never" if layer is None else str(layer) for layer in result.commitment]
+    layers = [_name_layer(layer) for layer in result.layers]
+    lines += _rank_table(layers, names, result.ranks.tolist())
+    settled = ["never" if layer is None else _name_layer(layer) for layer in result.commitment]
     lines.append(
         "first from layer: " + ", ".join(f"{name} {layer}" for name, layer in zip(names, settled, strict=True))
     )
     if result.watch is not None:
         lines += ["", f"watched at position {result.watch.position}"]
         watched = [f"{show_whitespace(token.text)} ({token.id})" for token in result.watch.tokens]
-        lines += _rank_table(watched, result.watch.ranks.tolist())
+        lines += _rank_table(layers, watched, result.watch.ranks.tolist())
     return lines
 
 
@@ -188,7 +189,7 @@ def layer_similarity_lines(result: LayerSimilarity) -> list[str]:
     """A line for each layer: how alike it is to up to ten of them, or of a second model's, spread evenly."""
     columns = result.column_layers
     picked = sorted({round(i * (len(columns) - 1) / 9) for i in range(10)})
-    names, heads = (["embed" if layer < 0 else str(layer) for layer in layers] for layers in (result.layers, columns))
+    names, heads = ([_name_layer(layer) for layer in layers] for layers in (result.layers, columns))
     what = f"{result.measure} of {result.representation}" + (
         "" if result.components is None else f", {result.components} components"
     )
@@ -205,11 +206,16 @@ def layer_similarity_lines(result: LayerSimilarity) -> list[str]:
     return lines
 
 
-def _rank_table(names: list[str], ranks: list[list[int]]) -> list[str]:
+def _name_layer(layer: int | float) -> str:
+    """−1 is the embedding; l − 0.5 is the stream after the attention of block l."""
+    return "embed" if layer == -1 else f"{round(layer + 0.5)} att" if layer % 1 else str(layer)
+
+
+def _rank_table(layers: list[str], names: list[str], ranks: list[list[int]]) -> list[str]:
     widths = [max(7, _cells(name)) for name in names]
     head = "layer " + " ".join(" " * (width - _cells(name)) + name for name, width in zip(names, widths, strict=True))
     rows = [" ".join(f"{rank:>{width}}" for rank, width in zip(row, widths, strict=True)) for row in ranks]
-    return [head, *(f"{layer:>5} {row}" for layer, row in enumerate(rows))]
+    return [head, *(f"{layer:>5} {row}" for layer, row in zip(layers, rows, strict=True))]
 
 
 def _describe_reading(result: LayerPredictions | Rankings) -> str:

@@ -124,8 +124,8 @@ def test_commitment_is_the_first_layer_from_which_the_rank_stays_one() -> None:
             [1, 1, 1, 4, 2],  # layer 2
         ]
     )
-    assert commitment_layer(ranks) == (2, 0, 2, None, None)
-    assert commitment_layer(ranks[:, :0]) == ()
+    assert commitment_layer(ranks, (0, 1, 2)) == (2, 0, 2, None, None)
+    assert commitment_layer(ranks[:, :0], (0, 1, 2)) == ()
 
 
 def test_the_strip_covers_every_token_but_the_first(gpt2: LanguageModel) -> None:
@@ -136,7 +136,7 @@ def test_the_strip_covers_every_token_but_the_first(gpt2: LanguageModel) -> None
         [[min_rank(r[p - 1], completion.ids[p])[0] for p in range(1, completion.n_positions)] for r in logits]
     )
     assert result.predicted == completion.tokens[1:]
-    assert result.commitment_all == commitment_layer(ranks)
+    assert result.commitment_all == commitment_layer(ranks, (0, 1, 2))
     assert result.commitment == result.commitment_all[completion.n_prompt - 1 :]
 
 

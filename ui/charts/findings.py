@@ -16,6 +16,7 @@ from analyzers.serving.dispatch import AnyAnswer
 from ui.charts.layer_predictions import finding as lens_finding
 from ui.charts.layer_predictions import layer_name
 from ui.charts.neuron_factors import activations
+from ui.charts.rankings import n_blocks
 from ui.charts.style import quote_text
 from ui.charts.token_strip import name_words
 from ui.texts import quote, say
@@ -48,7 +49,7 @@ def _finding(result: object, language: Language) -> str:
     if isinstance(result, LayerPredictions):
         return lens_finding(result, language)
     if isinstance(result, Rankings):
-        return _of_rankings(result, language) if result.watch is None else _of_watch(result.watch, language)
+        return _of_rankings(result, language) if result.watch is None else _of_watch(result, result.watch, language)
     return _of_factors(result, language) if isinstance(result, NeuronFactors) else ""
 
 
@@ -79,7 +80,7 @@ def _of_rankings(result: Rankings, language: Language) -> str:
     ]
     if not settled:
         return ""
-    half, total = len(result.ranks) // 2, len(result.outputs)
+    half, total = n_blocks(result) // 2, len(result.outputs)
     early = sum(layer < half for layer, _ in settled)
     (first, one), (last, other) = min(settled, key=lambda it: it[0]), max(settled, key=lambda it: it[0])
     return say(
@@ -94,15 +95,15 @@ def _of_rankings(result: Rankings, language: Language) -> str:
     )
 
 
-def _of_watch(watch: Watch, language: Language) -> str:
+def _of_watch(result: Rankings, watch: Watch, language: Language) -> str:
     """Where the watched words stand half-way and at the end, and from which layer on the first of them leads."""
-    end, half = len(watch.ranks) - 1, len(watch.ranks) // 2
+    end, half = len(watch.ranks) - 1, result.layers.index(n_blocks(result) // 2)
     lines = [
         say(
             "shows_rank",
             language,
             token=quote(show_whitespace(token.text), language),
-            half=layer_name(half, language),
+            half=layer_name(result.layers[half], language),
             half_rank=f"{watch.ranks[half, column]:,}",
             end_rank=f"{watch.ranks[end, column]:,}",
         )
@@ -114,7 +115,7 @@ def _of_watch(watch: Watch, language: Language) -> str:
         behind = np.flatnonzero(leads != leader)
         since = int(behind[-1]) + 1 if len(behind) else 0
         said = {"token": quote(show_whitespace(watch.tokens[leader].text), language)}
-        lines.append(say("shows_leads", language, layer=layer_name(since, language), **said))
+        lines.append(say("shows_leads", language, layer=layer_name(result.layers[since], language), **said))
     return "".join(lines)
 
 

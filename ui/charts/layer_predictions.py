@@ -24,8 +24,10 @@ CELL = 58
 """Width of a cell in pixels: ten of them, the layers' names, entropy and KL stand on the page without scrolling."""
 
 
-def layer_name(layer: int, language: Language) -> str:
-    """Layer −1 by its name, the others by their number."""
+def layer_name(layer: float, language: Language) -> str:
+    """Layer −1 by its name, the others by their number, the stream after the attention of block l (l − 0.5) by that."""
+    if layer % 1:
+        return say("layer_after_attention", language, layer=round(layer + 0.5))
     return say("layer_embedding", language) if layer < 0 else str(layer)
 
 
@@ -203,7 +205,7 @@ def grid_outline(result: LayerPredictions, completion: Completion, language: Lan
     positions = completion.predictable_positions
     shown = [positions[j] for j in _columns(positions, result.position)]
     heads = _heads(shown, completion.tokens, completion.answers, language)
-    body = [{"layer": layer, "label": layer_name(layer, language), "cells": []} for layer in result.layers]
+    body: list[Value] = [{"layer": layer, "label": layer_name(layer, language), "cells": []} for layer in result.layers]
     return {"heads": heads, "body": body, "note": "", "around": result.position, **_grid_words(language)}
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from analyzers.common.languages import Language
 from analyzers.common.tokens import label_token, show_whitespace
 from analyzers.rankings import Rankings, Watch
+from ui.charts.layer_predictions import layer_name
 from ui.charts.spreadsheet import Sheet
 from ui.charts.style import apply_theme, format_self_check, wrap_line
 from ui.charts.token_strip import build_reading_strip, position_reading
@@ -35,12 +36,17 @@ def rows(result: Rankings) -> list[Row]:
             "layer": layer,
             "position": token.position,
             "token": label_token(token),
-            "rank": int(result.ranks[layer, column]),
-            "ties": int(result.ties[layer, column]),
+            "rank": int(result.ranks[row, column]),
+            "ties": int(result.ties[row, column]),
         }
-        for layer in range(len(result.ranks))
+        for row, layer in enumerate(result.layers)
         for column, token in enumerate(result.outputs)
     ]
+
+
+def n_blocks(result: Rankings) -> int:
+    """Layers, those after attention not counted."""
+    return int(result.layers[-1]) + 1
 
 
 def rankings_chart(result: Rankings, language: Language, name: str = "", deepest: int = 0) -> alt.LayerChart:
@@ -52,7 +58,11 @@ def rankings_chart(result: Rankings, language: Language, name: str = "", deepest
     ]
     labels = [f"{token.position} {label_token(token)}" for token in result.outputs]
     base = alt.Chart(alt.InlineData(values=values)).encode(
-        x=alt.X("layer:O", title=say("axis_layer", language), axis=alt.Axis(orient="top", labelAngle=0)),
+        x=alt.X(
+            "layer:O",
+            title=say("axis_layer" if len(result.layers) == n_blocks(result) else "axis_layer_half", language),
+            axis=alt.Axis(orient="top", labelAngle=0, labelExpr="datum.value % 1 ? '½' : datum.value"),
+        ),
         y=alt.Y("label:N", sort=labels, title=None, axis=alt.Axis(minExtent=80 if name else 0)),
         tooltip=[
             alt.Tooltip("layer:O", title=say("axis_layer", language)),
@@ -95,14 +105,14 @@ def watch_chart(result: Rankings, language: Language, name: str = "") -> alt.Lay
         {
             "layer": layer,
             "token": names[column],
-            "rank": int(watch.ranks[layer, column]),
-            "ties": int(watch.ties[layer, column]),
+            "rank": int(watch.ranks[row, column]),
+            "ties": int(watch.ties[row, column]),
         }
-        | {"probability": float(watch.probability[layer, column])}
-        for layer in range(len(watch.ranks))
+        | {"probability": float(watch.probability[row, column])}
+        for row, layer in enumerate(result.layers)
         for column in range(len(names))
     ]
-    lowest, last = max(LOWEST, int(watch.ranks.max())), len(watch.ranks) - 1
+    lowest, last = max(LOWEST, int(watch.ranks.max())), n_blocks(result) - 1
     axis = alt.Axis(values=list(range(0, last + 1, max(1, last // 15))), format="d")
     colour = alt.Color("token:N", title=None, sort=names, legend=None)
     lines = (
@@ -113,7 +123,9 @@ def watch_chart(result: Rankings, language: Language, name: str = "") -> alt.Lay
                 "layer:Q",
                 title=say("axis_layer", language),
                 axis=axis,
-                scale=alt.Scale(domain=[0, (last or 1) * (1 + (ROOM_BESIDE if name else ROOM))], nice=False),
+                scale=alt.Scale(
+                    domain=[min(0, result.layers[0]), (last or 1) * (1 + (ROOM_BESIDE if name else ROOM))], nice=False
+                ),
             ),
             y=alt.Y(
                 "rank:Q",
@@ -132,7 +144,7 @@ def watch_chart(result: Rankings, language: Language, name: str = "") -> alt.Lay
             ],
         )
     )
-    ends = _ends(watch, names)
+    ends = _ends(watch, names, last)
     named = (
         alt.Chart(alt.InlineData(values=ends))
         .mark_text(align="left", dx=9, fontSize=14, fontWeight="bold")
@@ -154,7 +166,7 @@ def watch_chart(result: Rankings, language: Language, name: str = "") -> alt.Lay
 
 def commitment_strip(result: Rankings, language: Language, pinned: int | None) -> Value:
     """Every predicted token coloured by the first layer from which it stays first: light early, dark late."""
-    n_layers = len(result.ranks)
+    n_layers = n_blocks(result)
     layers, numbers = result.commitment_all, result.log_probability_all
     readings: dict[int, str] = {}
     fills: dict[int, float] = {}
@@ -171,7 +183,9 @@ def commitment_strip(result: Rankings, language: Language, pinned: int | None) -
         if settled is None:
             readings[token.position] = say("reading_never", language, **values)
         else:
-            readings[token.position] = say("reading_commitment", language, layer=settled, **values)
+            readings[token.position] = say(
+                "reading_commitment", language, layer=layer_name(settled, language), **values
+            )
             fills[token.position] = _fill(settled, n_layers)
     marks = sorted({0, n_layers // 4, n_layers // 2, 3 * n_layers // 4, n_layers - 1})
     return build_reading_strip(
@@ -220,8 +234,8 @@ def table_rows(result: Rankings) -> Cells:
     watch = result.watch
     if watch is not None:
         for column, token in enumerate(watch.tokens):
-            for layer in range(len(watch.ranks)):
-                ranks = int(watch.ranks[layer, column]), int(watch.ties[layer, column])
+            for row, layer in enumerate(result.layers):
+                ranks = int(watch.ranks[row, column]), int(watch.ties[row, column])
                 cells.append([layer, watch.position, show_whitespace(token.text), *ranks])
     return cells
 
@@ -238,19 +252,19 @@ def _subtitle(result: Rankings, language: Language, name: str) -> list[str]:
     return [*(wrap_line(name, 60) if name else []), *wrap_line(line(result, language), 60)]
 
 
-def _ends(watch: Watch, names: list[str]) -> list[Row]:
+def _ends(watch: Watch, names: list[str], layer: int) -> list[Row]:
     """The name of each line and its last rank, `at` the rank where it is written: below the one before it, where both would
     lie upon one another."""
-    last, found, lowest = len(watch.ranks) - 1, [], 0.0
-    for column in np.argsort(watch.ranks[last], kind="stable"):
-        rank = int(watch.ranks[last, column])
+    found, lowest = [], 0.0
+    for column in np.argsort(watch.ranks[-1], kind="stable"):
+        rank = int(watch.ranks[-1, column])
         lowest = max(float(rank), lowest * APART)
         named = f"{show_whitespace(watch.tokens[column].text)}  {rank:,}"
-        found.append({"layer": last, "at": lowest, "token": names[column], "named": named})
+        found.append({"layer": layer, "at": lowest, "token": names[column], "named": named})
     return found
 
 
-def _fill(layer: int, n_layers: int) -> float:
+def _fill(layer: float, n_layers: int) -> float:
     """Strength for the strip, whose colour is the square root of it: evenly spaced over the layers."""
     return float((0.2 + 0.8 * layer / max(1, n_layers - 1)) ** 2)
 

@@ -56,6 +56,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
         top = gr.Slider(1, MOST_PREDICTIONS, value=10, step=1, label=T("top"), min_width=180)
         layers: list[Mark] = [(T("layer_all"), "all"), (T("layer_last"), "last"), (T("layer_embedding"), -1)]
         layer = LayerChoice(layers, value="all", label=T("layer"), elem_id="layer")
+        after_attention = gr.Checkbox(label=T("after_attention"), info=T("after_attention_info"), min_width=200)
         second_model = choose_second_model(runner, "layer-predictions")
         extras = comparison_widgets(second_model)
     heading.render()
@@ -175,7 +176,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
     outputs = [strip, line, answer, pinned, chart, beside, warning, cell, panel, box, *results.outputs]
     return Tab(
         analysis="layer-predictions",
-        settings={"top": top, "layer": layer, "beside": second_model},
+        settings={"top": top, "layer": layer, "after_attention": after_attention, "beside": second_model},
         answer=answer,
         second_model=second_model,
         empty=strip,

@@ -44,6 +44,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
             watch = Words(label=T("watch"), info=T("watch_info"), lines=2, max_lines=16, elem_id="watch")
             spacing = gr.Button(T("watch_spacing"), size="sm")
         with gr.Column(min_width=240):
+            after_attention = gr.Checkbox(label=T("after_attention"), info=T("after_attention_info"))
             second_model = choose_second_model(runner, "rankings")
             extras = comparison_widgets(second_model)
     heading.render()
@@ -125,7 +126,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
     outputs += results.outputs
     return Tab(
         analysis="rankings",
-        settings={"watch": watch, "beside": second_model},
+        settings={"watch": watch, "after_attention": after_attention, "beside": second_model},
         answer=answer,
         second_model=second_model,
         empty=strip,

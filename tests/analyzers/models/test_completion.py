@@ -15,8 +15,9 @@ from analyzers.common.errors import InputError
 from analyzers.common.limits import LIMITS
 from analyzers.common.settings import Generation
 from analyzers.models.completion import _sample, complete, resolve_token
-from analyzers.models.language_model import LanguageModel, check_text
+from analyzers.models.language_model import LanguageModel
 from analyzers.models.store import ModelStore
+from analyzers.models.tokenizing import check_text
 
 SAMPLED = Generation(generate=8, sample=True, temperature=1.5, seed=11)
 

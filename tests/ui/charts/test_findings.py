@@ -44,10 +44,11 @@ def rankings(watch: list[list[int]] | None) -> Rankings:
     settings = RankingsSettings(watch=(" the", " to") if watch else ())
     result = finish(rank_at_each_layer(MODEL, completion, settings))
     if watch is None or result.watch is None:
-        return replace(result, ranks=np.ones((8, 3), int), ties=np.zeros((8, 3), int), commitment=(2, None, 6))
+        even = {"ranks": np.ones((8, 3), int), "ties": np.zeros((8, 3), int), "layers": tuple(range(8))}
+        return replace(result, commitment=(2, None, 6), **even)
     ranks = np.array(watch)
     even = {"ties": np.zeros_like(ranks), "probability": np.zeros(ranks.shape)}
-    return replace(result, watch=replace(result.watch, ranks=ranks, **even))
+    return replace(result, layers=tuple(range(len(ranks))), watch=replace(result.watch, ranks=ranks, **even))
 
 
 def test_each_written_word_is_said_to_come_from_the_word_with_most_and_signs_are_not_words() -> None:

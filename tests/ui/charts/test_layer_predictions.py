@@ -345,3 +345,17 @@ def test_the_settings_say_how_many_and_which_layers(made: LayerPredictions) -> N
     assert name_settings(made, "en") == "Settings: top 2 · all layers"
     one = replace(made, layers=made.layers[-1:], predictions=made.predictions[-1:])
     assert name_settings(one, "ja") == "設定：上位 2 個 · 層 2"
+
+
+@pytest.mark.parametrize(
+    ("language", "names"), [("en", ["embedding", "0 attn", "0"]), ("ja", ["埋め込み", "0 注意", "0"])]
+)
+def test_rows_after_attention_have_names(language: str, names: list[str]) -> None:
+    model = tiny_model("llama")
+    settings = LayerPredictionsSettings(position=2, after_attention=True)
+    result = finish(predict_from_each_layer(model, completed(model, generate=2), settings))
+    assert [layer_name(layer, language) for layer in result.layers][:3] == names
+    chart = predictions_chart(result, language).to_dict()
+    json.dumps(chart, allow_nan=False)
+    assert chart["hconcat"][0]["layer"][0]["encoding"]["y"]["sort"][::-1][:3] == names
+    assert [row[1] for row in sheet(result).rows][:: len(result.predictions[0])] == list(result.layers)

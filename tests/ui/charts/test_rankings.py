@@ -254,10 +254,35 @@ def test_the_settings_say_what_is_watched(made: Rankings) -> None:
 
 def test_two_heat_maps_have_names_and_the_same_width(made: Rankings) -> None:
     n_layers = len(made.ranks)
+    twice = replace(
+        made,
+        layers=tuple(range(2 * n_layers)),
+        ranks=np.repeat(made.ranks, 2, axis=0),
+        ties=np.repeat(made.ties, 2, axis=0),
+    )
     widths = [
         rankings_chart(one, "en", name="tiny", deepest=2 * n_layers).to_dict()["width"]["step"] * len(one.ranks)
-        for one in (made, replace(made, ranks=np.repeat(made.ranks, 2, axis=0), ties=np.repeat(made.ties, 2, axis=0)))
+        for one in (made, twice)
     ]
     assert widths[0] == widths[1]
     chart = rankings_chart(made, "en", name="tiny (float32) · 3 layers")
     assert chart.to_dict()["title"]["subtitle"][0] == "tiny (float32) · 3 layers"
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_rows_after_attention_stand_between_the_layers(language: str) -> None:
+    model = tiny_model("llama")
+    completion = completed(model, generate=2)
+    settings = RankingsSettings(watch=(" the",), after_attention=True)
+    result = finish(rank_at_each_layer(model, completion, settings))
+    assert [row["layer"] for row in rows(result)][::2] == [-0.5, 0, 0.5, 1, 1.5, 2]
+    heat, lines = rankings_chart(result, language).to_dict(), watch_chart(result, language)
+    assert lines is not None
+    drawn = lines.to_dict()
+    assert "½" in heat["layer"][0]["encoding"]["x"]["title"]
+    assert drawn["layer"][0]["encoding"]["x"]["scale"]["domain"][0] == -0.5
+    ends = drawn["datasets"][drawn["layer"][1]["data"]["name"]]
+    assert {row["layer"] for row in ends} == {2}
+    assert [cells[0] for cells in table_rows(result)][::2][:6] == [-0.5, 0, 0.5, 1, 1.5, 2]
+    marks = commitment_strip(result, language, None)["legend"]
+    assert [mark["label"] if isinstance(mark, dict) else mark[0] for mark in marks][1:] == ["0", "1", "2"]
