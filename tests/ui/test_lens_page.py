@@ -403,3 +403,22 @@ def test_stop_gives_the_buttons_back(used: Any) -> None:
     seen.run("the keys", 1)
     seen.open_tab(RANKINGS)
     seen.answered("rankings")
+
+
+@pytest.mark.parametrize(("tab", "chart"), [("layer-predictions", "predictions"), ("rankings", "rankings")])
+def test_the_stream_after_attention_is_read_where_it_is_asked_for(
+    tab: str, chart: str, visit: Any, address: str
+) -> None:
+    seen = visit(at=f"{address}/?tab={tab}&text=the%20keys&model=tiny&generate=2&after_attention=1")
+    seen.page.wait_for_selector(f"#{chart}-chart svg.marks")
+    seen.ended()
+    drawn = seen.page.text_content(f"#{chart}-chart svg.marks")
+    assert ("0 attn" if chart == "predictions" else "½") in drawn
+    assert "also after each attention" in seen.page.locator(".settings-box").locator("visible=true").inner_text()
+    seen.show_settings()
+    assert seen.page.get_by_label("also after each attention").locator("visible=true").is_checked()
+    seen.page.get_by_label("also after each attention").locator("visible=true").uncheck()
+    seen.press_run()
+    drawn = seen.page.text_content(f"#{chart}-chart svg.marks")
+    assert "attn" not in drawn
+    assert "½" not in drawn

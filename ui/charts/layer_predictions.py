@@ -86,7 +86,8 @@ def predictions_chart(
     outlined = base.transform_filter(alt.datum.is_chosen).mark_rect(fillOpacity=0, stroke="currentColor", strokeWidth=2)
     words = base.mark_text(fontSize=alt.expr("datum.size"), fill="currentColor").encode(text="token:N")
     row = 26 * max(1.0, deepest / len(result.layers))
-    grid = (cells + outlined + words).properties(width=alt.Step(CELL), height=alt.Step(row))
+    cell = CELL - 2 if _has_halves(result) else CELL  # whose names are wider
+    grid = (cells + outlined + words).properties(width=alt.Step(cell), height=alt.Step(row))
     if compact:
         return apply_theme(grid.properties(title=_title(result, language, compact, name)), finding(result, language))
     numbers = [
@@ -148,7 +149,14 @@ def name_settings(result: LayerPredictions, language: Language) -> str:
     top = say("settings_top", language, n=len(result.predictions[0]))
     layer = layer_name(result.layers[-1], language)
     read = say("layer_all", language) if len(result.layers) > 1 else say("settings_layer", language, layer=layer)
+    if _has_halves(result):
+        read += " · " + say("after_attention", language)
     return say("settings_hold", language, what=f"{top} · {read}")
+
+
+def _has_halves(result: LayerPredictions) -> bool:
+    """Whether the stream after attention is among the rows."""
+    return any(layer % 1 for layer in result.layers)
 
 
 def table_rows(result: LayerPredictions, language: Language) -> Cells:

@@ -61,7 +61,9 @@ def rankings_chart(result: Rankings, language: Language, name: str = "", deepest
         x=alt.X(
             "layer:O",
             title=say("axis_layer" if len(result.layers) == n_blocks(result) else "axis_layer_half", language),
-            axis=alt.Axis(orient="top", labelAngle=0, labelExpr="datum.value % 1 ? '½' : datum.value"),
+            axis=alt.Axis(
+                orient="top", titleAnchor="start", labelAngle=0, labelExpr="datum.value % 1 ? '½' : datum.value"
+            ),
         ),
         y=alt.Y("label:N", sort=labels, title=None, axis=alt.Axis(minExtent=80 if name else 0)),
         tooltip=[
@@ -206,6 +208,8 @@ def name_settings(result: Rankings, language: Language) -> str:
     words = [] if result.watch is None else [show_whitespace(token.text) for token in result.watch.tokens]
     tokens = say("comma", language).join(quote(word, language) for word in words)
     watched = say("settings_watched", language, tokens=tokens) if words else say("settings_unwatched", language)
+    if len(result.layers) > n_blocks(result):
+        watched += " · " + say("after_attention", language)
     return say("settings_hold", language, what=watched)
 
 
