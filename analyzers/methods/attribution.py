@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -32,6 +33,8 @@ CHUNK_WORK = {"cpu": 5e10}
 """Floating-point operations of one worker between two yields, about a second: Stop is heard there. Fixed, not measured,
 so that the same request is cut the same way, and so rounds the same way, every time."""
 CHUNK_WORK_GPU = 2e13
+LEAST_SHARED = 6
+"""Targets whose gradients are worth a second forward."""
 SHARED_OUT = 4
 """Chunks that work is cut into at least, where there is enough of it, so that several workers have some."""
 
@@ -59,6 +62,14 @@ class TokenObjective:
         """The same objective of some of its targets."""
         index = torch.tensor(list(chosen), device=self.rows.device, dtype=torch.long)
         return replace(self, rows=self.rows[index], ids=self.ids[index])
+
+    def read_by(self, first: int, last: int) -> int:
+        """How many positions the targets from `first` to `last` (exclusive) rest on, in a model that sees none after them."""
+        return self.n_source + int(self.rows[first:last].max()) + 1
+
+    def up_to(self, n_positions: int) -> TokenObjective:
+        """The same of a text that ends there."""
+        return replace(self, text=self.text[:n_positions])
 
     def evaluate(
         self, model: LanguageModel, embedded: Float[Tensor, "batch position d_model"]
@@ -174,15 +185,37 @@ def gradients(
     """∂value/∂embedding of every target, a few targets at a time, on all cores; by `rules`, which are entered in each thread
     around its forward, other than the chain rule's."""
     groups = []
-    for start, stop in split_evenly(objective.n_targets, objective.n_targets, max(1, min(2, objective.n_targets // 3))):
-        forward = RecordedForward(model, lambda: embedded, objective.only(range(start, stop)), rules)
-        most = targets_at_once(model, embedded.shape[0] * embedded.shape[1])
+    for start, stop, n_read in _share_out_targets(model, objective, embedded.shape[1]):
+        some = objective.only(range(start, stop))
+        some = some.up_to(n_read) if isinstance(some, TokenObjective) else some
+        forward = RecordedForward(model, partial(embedded.narrow, 1, 0, n_read), some, rules)
+        most = targets_at_once(model, embedded.shape[0] * n_read)
         groups.append([(forward, start, *chunk) for chunk in split_evenly(stop - start, most)])
     with model.anatomy.taps.open(), open_workers(model.device) as workers:
         chunks = take_in_turns(groups, workers.n)
         results = workers.map(lambda chunk: chunk[0].gradient(*chunk[2:]), chunks)
         for (_, start, first, last), gradient in zip(chunks, results, strict=True):
-            yield slice(start + first, start + last), gradient
+            n_unread = embedded.shape[1] - gradient.shape[2]
+            yield slice(start + first, start + last), torch.nn.functional.pad(gradient, (0, 0, 0, n_unread))
+
+
+def _share_out_targets(
+    model: LanguageModel, objective: TokenObjective | SimilarityObjective, n_positions: int
+) -> list[tuple[int, int, int]]:
+    """First and last (exclusive) target of one forward, or of two that take about as long, and how many positions it reads: no
+    more than its targets rest on, where the model sees nothing after them."""
+    n = objective.n_targets
+
+    def read_by(first: int, last: int) -> int:
+        if model.facts.kind.writes and isinstance(objective, TokenObjective):
+            return min(n_positions, objective.read_by(first, last))
+        return n_positions
+
+    if n < LEAST_SHARED:
+        return [(0, n, read_by(0, n))]
+    work = [max(read_by(0, cut) * (1 + cut), read_by(cut, n) * (1 + n - cut)) for cut in range(1, n)]
+    cut = 1 + work.index(min(work))
+    return [(0, cut, read_by(0, cut)), (cut, n, read_by(cut, n))]
 
 
 def targets_at_once(model: LanguageModel, n_rows: int) -> int:

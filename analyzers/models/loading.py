@@ -46,7 +46,7 @@ from analyzers.models.library import Kwargs, Module, Tokenizer
 from analyzers.models.placement import Placement
 from analyzers.models.tokenizing import load_tokenizer
 from analyzers.models.weights import iterate_weights, upcast_tail_to_float32
-from analyzers.sources.gguf_cache import find_converted_folder, is_complete, is_undamaged, note_whole
+from analyzers.sources.gguf_cache import find_converted_folder, forget_old, is_complete, is_undamaged, note_whole
 from analyzers.sources.gguf_header import read_gguf_header
 from analyzers.sources.model_files import Json, ModelFiles, check_config, check_type, read_config
 from analyzers.sources.source import Source
@@ -318,6 +318,7 @@ def _convert_once(folder: Path, gguf_file: str, id: str) -> Path:
     except (OSError, SafetensorError) as error:
         reason = os.strerror(errno.ENOSPC) if "os error 28" in str(error) else reason_of(error)
         raise InputError("conversion_failed", model=id, megabytes=n_bytes // 10**6, reason=reason) from error
+    forget_old(folder, gguf_file)
     return target
 
 

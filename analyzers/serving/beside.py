@@ -77,11 +77,11 @@ def ask_second(first: AnyAnswer, request: AnyRequest, model: LanguageModel) -> t
     settings, notes = request.settings, []
     if first.model.kind.writes and request.generation.target_text is None:
         names = {"model": first.model.id, "other": model.facts.id}
-        unread = len(first.completion.outputs) - len(_written(first.completion))
+        unread = first.completion.outputs[len(_written(first.completion)) :]
         if isinstance(settings, SaliencySettings) and generation.target_text is None:
             raise InputError("beside_reads_nothing", **names)
-        if unread:
-            notes.append(Sentence.of("beside_reads_less", n=unread, **names))
+        if not all(token.special for token in unread):
+            notes.append(Sentence.of("beside_reads_less", n=len(unread), **names))
     places = {name: p for name in PLACES if (p := getattr(settings, name, None)) is not None}
     if places:
         prompt = read_prompt(model, text, generation)

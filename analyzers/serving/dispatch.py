@@ -109,7 +109,7 @@ class Dispatcher:
         its steps. After so many seconds of its own (the limit of `LIMITS` where not given), what is known by then is the answer, with a note
         that says so. Raises InputError for what the user can put right, and where nothing is known by then.
         """
-        if request.beside is not None and not ANALYSES[request.analysis].joint_function:
+        if request.has_two_answers:
             from analyzers.serving.beside import run_both
 
             yield from run_both(self, request, seconds, is_wanted)

@@ -64,6 +64,11 @@ class Request(Generic[S_co]):
     beside: str | None = None
     """The second model, if there is one."""
 
+    @property
+    def has_two_answers(self) -> bool:
+        """Whether two models answer it, each for itself."""
+        return self.beside is not None and not ANALYSES[self.analysis].joint_function
+
     def ask(self, analysis: str, settings: S) -> Request[S]:
         """Another analysis of the same text on the same model; on both, where it takes a second one."""
         beside = self.beside if ANALYSES[analysis].takes_second else None

@@ -10,7 +10,6 @@ from dataclasses import replace
 from analyzers.common.stopping import always, ask_while
 from analyzers.common.threads import start
 from analyzers.models.store import Store
-from analyzers.serving.analyses import ANALYSES
 from analyzers.serving.answer_cache import AnswerCache
 from analyzers.serving.answer_key import AnswerKey, key_of_request
 from analyzers.serving.beside import run_both
@@ -39,7 +38,7 @@ class SharedRuns:
     ) -> Iterator[Step]:
         """As `Dispatcher.run`. Closing the iterator ends the run if nobody else listens to it; somebody for whom it is not
         wanted counts for as long as he is the only one."""
-        if request.beside is not None and not ANALYSES[request.analysis].joint_function:
+        if request.has_two_answers:
             yield from run_both(self, request, seconds, is_wanted)  # each part is known or shared by itself
             return
         key = key_of_request(self.store, request)
@@ -54,7 +53,7 @@ class SharedRuns:
 
     def known(self, request: AnyRequest) -> AnyAnswer | None:
         """The answer, if nothing has to be computed for it. Raises InputError where there is no such model."""
-        if request.beside is not None:
+        if request.has_two_answers:  # where the second is asked is known when it has read the text
             return None
         answer = self.cache.get(key_of_request(self.store, request))
         return None if answer is None else replace(answer, request=request)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import zlib
 from pathlib import Path
 
@@ -26,12 +27,20 @@ def answers_folder() -> Path:
     return cache_folder() / "answers"
 
 
-def find_converted_folder(folder: Path, gguf_file: str) -> Path:
-    """The folder of a GGUF file's converted copy, made or not. Another file of the same name has another folder."""
+def find_converted_folder(folder: Path, gguf_file: str, reader: int | None = None) -> Path:
+    """The folder of a GGUF file's converted copy, made or not; of a `reader`'s own, where one is named. Another file of the
+    same name has another folder."""
     source = folder / gguf_file
     stat = source.stat()
-    key = hashlib.sha256(f"{source.name} {stat.st_size} {stat.st_mtime_ns} {READER}".encode()).hexdigest()[:16]
+    made_by = READER if reader is None else reader
+    key = hashlib.sha256(f"{source.name} {stat.st_size} {stat.st_mtime_ns} {made_by}".encode()).hexdigest()[:16]
     return cache_folder() / f"{source.stem}-{key}"
+
+
+def forget_old(folder: Path, gguf_file: str) -> None:
+    """Remove the copies of a GGUF file that earlier readers made: hundreds of megabytes each, and never read again."""
+    for reader in range(READER):
+        shutil.rmtree(find_converted_folder(folder, gguf_file, reader), ignore_errors=True)
 
 
 def is_complete(target: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -362,3 +362,29 @@ def test_workers_have_a_group_each() -> None:
     assert "".join(take_in_turns(groups, 2)) == "adbecfgh"
     assert "".join(take_in_turns(groups, 1)) == "abcdefgh"
     assert "".join(take_in_turns(groups, 4)) == "adfbegch"
+
+
+@pytest.mark.parametrize("order", [range(10), range(9, -1, -1), (7, *range(7), 8, 9)])
+def test_two_forwards_read_no_more_than_their_targets_rest_on(order: Sequence[int], gpt2: LanguageModel) -> None:
+    ids = gpt2.encode(SHORT * 3)[:20]
+    embedded = gpt2.embed(ids)
+    rows = torch.tensor([9 + i for i in order])
+    objective = TokenObjective(torch.tensor(ids), rows, torch.tensor(ids)[rows + 1 - (rows == 19).long()], "logit")
+    parts = attribution._share_out_targets(gpt2, objective, len(ids))
+    assert [part[:2] for part in parts] == [(0, parts[0][1]), (parts[0][1], 10)]
+    for first, last, n_read in parts:
+        assert n_read == int(rows[first:last].max()) + 1
+    work = [(last - first + 1) * n_read for first, last, n_read in parts]
+    assert max(work) <= 1.3 * min(work)
+    found = torch.zeros(10, *embedded.shape)
+    for some, gradient in gradients(gpt2, embedded.unsqueeze(0), objective):
+        found[some] = gradient[:, 0]
+    for i in range(10):
+        ((_, alone),) = gradients(gpt2, embedded.unsqueeze(0), objective.only([i]))
+        torch.testing.assert_close(found[i], alone[0, 0], rtol=1e-4, atol=1e-6)
+
+
+def test_a_model_that_sees_ahead_reads_the_whole_text_for_every_target() -> None:
+    model = tiny_model("bert")
+    objective = TokenObjective(torch.arange(5, 25), torch.arange(10), torch.arange(10), "logit")
+    assert {n_read for _, _, n_read in attribution._share_out_targets(model, objective, 20)} == {20}

@@ -172,3 +172,17 @@ def test_a_copy_of_an_earlier_reader_is_not_used(folder: Path, monkeypatch: pyte
     monkeypatch.setattr(gguf_cache, "READER", gguf_cache.READER - 1)
     assert gguf_cache.find_converted_folder(folder, file.name) != now
     assert os.path.commonpath([now, folder.parent]) == str(folder.parent)
+
+
+def test_copies_of_earlier_readers_go_when_a_new_one_is_made(folder: Path) -> None:
+    file = write_gguf(folder / "tiny.gguf", tiny_module("llama"))
+    another = write_gguf(folder / "another.gguf", tiny_module("llama"))
+    old = [gguf_cache.find_converted_folder(folder, file.name, reader) for reader in range(gguf_cache.READER)]
+    kept = gguf_cache.find_converted_folder(folder, another.name, 1)
+    for made in (*old, kept):
+        made.mkdir(parents=True)
+        (made / "model.safetensors").write_bytes(b"0")
+    ModelStore(Resolver(models_folder=folder)).load("tiny.gguf", "cpu")
+    assert not any(made.exists() for made in old)
+    assert kept.exists()
+    assert gguf_cache.is_complete(gguf_cache.find_converted_folder(folder, file.name))

@@ -21,7 +21,7 @@ from analyzers.models.language_model import LanguageModel
 from analyzers.models.store import ModelStore
 from analyzers.serving.analyses import public_analyses
 from analyzers.serving.answer_key import key_of_request
-from analyzers.serving.beside import read_alike
+from analyzers.serving.beside import ask_second, read_alike
 from analyzers.serving.dispatch import Dispatcher, Step, answer
 from analyzers.serving.document import document
 from analyzers.serving.request import parse_request
@@ -336,6 +336,7 @@ def test_an_answer_of_two_models_has_a_key_of_its_own(dispatcher: Dispatcher) ->
     sizes = [answer(shared, request).result.column_layers for request in requests + requests]
     assert sizes[:3] == sizes[3:]
     assert shared.n_computed == 3
+    assert all(shared.known(request) is not None for request in requests)
 
 
 def test_the_limits_hold_for_the_second(dispatcher: Dispatcher) -> None:
@@ -391,3 +392,15 @@ def test_whoever_stops_ends_the_run_of_whichever_model_computes(n_steps: int, di
     assert begun
     assert told.told[-1] == f"ends {begun[-1]}"
     assert len(told.told) == 2 * len(begun)
+
+
+def test_an_end_of_text_that_only_the_first_has_is_no_news(dispatcher: Dispatcher) -> None:
+    model = dispatcher.store.load("one", "cpu")
+    completion = completed(model, TEXT, target_text=" keys")
+    end = model.tokens_of([*completion.ids, 0])[-1]
+    assert end.special
+    ended = replace(completion, tokens=(*completion.tokens, end))
+    first = replace(answer(dispatcher, asked("rankings")), completion=ended)
+    request, notes = ask_second(first, asked("rankings", beside="letters"), dispatcher.store.load("letters", "cpu"))
+    assert request.generation.target_text == " keys"
+    assert notes == ()
