@@ -202,7 +202,12 @@ def _is_sum(block: _Block, whole: Tensor, state: _State, before: int) -> bool:
 
 
 def _is_parallel(block: _Block) -> bool:
-    """Whether a block's output is its input and the outputs of two parts, neither of which alone makes it."""
+    """Whether a block's output is its input and the outputs of two parts, neither of which alone makes it, and no part is
+    given the sum of one."""
+    entered = _State(block.entered, None, 0)
+    given = (i for i, event in enumerate(block.events) if event.place.is_input)
+    if any(_is_sum(block, block.events[i].value, entered, i) for i in given):
+        return False
     outputs = [event.value for event in block.events if not event.place.is_input]
     added = block.left - block.entered
     if any(_is_explained(block, block.left, added, [one]) for one in outputs):

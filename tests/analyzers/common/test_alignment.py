@@ -65,6 +65,11 @@ def test_case_accents_and_white_space_that_a_vocabulary_does_not_know() -> None:
     assert found.counterparts == ((0, True), (1, True), (3, False), (3, True), (4, True))
 
 
+def test_white_space_that_is_not_compared_goes_with_white_space_and_special_tokens_with_special_ones() -> None:
+    found = align_tokens(cut("The", "\n", "[SEP]", special=["[SEP]"]), cut("the", "</s>", "\t", special=["</s>"]))
+    assert segments(found) == [("The", (0,), (0,)), ("\n", (1,), (2,)), ("[SEP]", (2,), (1,))]
+
+
 def test_a_token_without_characters_stands_for_what_the_other_reads_there() -> None:
     found = align_tokens(cut("a ", "[UNK]", " b", special=["[UNK]"]), cut("a ", "猫", " b"))
     assert segments(found) == [("a ", (0,), (0,)), ("[UNK]", (1,), (1,)), (" b", (2,), (2,))]

@@ -142,17 +142,22 @@ class Gated(LlamaDecoderLayer):
         return hidden_states + self.mlp(self.post_attention_layernorm(hidden_states))
 
 
-def gated_model() -> LanguageModel:
+class OneNorm(LlamaDecoderLayer):
+    """One norm reads the stream twice: its input is no place that a state alone passes."""
+
+    def forward(self, hidden_states: Tensor, **kwargs: Any) -> Tensor:
+        attended, _ = self.self_attn(hidden_states=self.input_layernorm(hidden_states), **kwargs)
+        hidden_states = hidden_states + attended
+        return hidden_states + self.mlp(self.input_layernorm(hidden_states))
+
+
+@pytest.mark.parametrize("block", [Gated, OneNorm])
+def test_a_state_that_does_not_prove_out_or_cannot_be_told_from_another_is_not_read(block: type[nn.Module]) -> None:
     torch.manual_seed(0)
-    values = {name: value for name, value in FAMILIES["llama"].values.items() if name != "architectures"}
-    module = LlamaForCausalLM(LlamaConfig(**values))
-    module.model.layers = nn.ModuleList(Gated(module.config, i) for i in range(len(module.model.layers)))
-    return LanguageModel(module, tiny_tokenizer(), "gated")
-
-
-def test_a_sum_that_does_not_prove_out_is_not_read() -> None:
-    model = gated_model()
-    with pytest.raises(InputError, match="No state between attention and MLP was found in the blocks of gated"):
+    module = LlamaForCausalLM(LlamaConfig(**FAMILIES["llama"].values))
+    module.model.layers = nn.ModuleList(block(module.config, i) for i in range(len(module.model.layers)))
+    model = LanguageModel(module, tiny_tokenizer(), "odd")
+    with pytest.raises(InputError, match="No state between attention and MLP was found in the blocks of odd"):
         _ = model.states_after_attention
 
 

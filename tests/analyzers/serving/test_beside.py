@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import completed
-from families import FAMILIES, byte_tokenizer, tiny_model, tiny_module, tiny_tokenizer
+from families import FAMILIES, byte_tokenizer, random_module, tiny_model, tiny_module, tiny_tokenizer
 
 from analyzers.common.errors import InputError
 from analyzers.common.limits import LIMITS
+from analyzers.common.settings import SHUFFLES
 from analyzers.common.stopping import always
+from analyzers.methods.similarity import compare_layers
 from analyzers.models.language_model import LanguageModel
 from analyzers.models.store import ModelStore
 from analyzers.serving.analyses import public_analyses
@@ -40,13 +42,15 @@ WRITES = {"sample": True, "seed": 4}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Models of every kind; `letters` is a llama that reads byte by byte."""
+    """Models of every kind; `letters` is a llama that reads byte by byte, `deep` has twice the layers."""
     made = tmp_path_factory.mktemp("models")
     for name, family in ONES.items():
         tiny_module(family).save_pretrained(made / name)
         tiny_tokenizer(FAMILIES[family].kind).save_pretrained(made / name)
     tiny_module("llama").save_pretrained(made / "letters")
     byte_tokenizer().save_pretrained(made / "letters")
+    random_module("GPT2LMHeadModel", **FAMILIES["gpt2"].values | {"n_layer": 6}).save_pretrained(made / "deep")
+    tiny_tokenizer().save_pretrained(made / "deep")
     return made
 
 
@@ -141,11 +145,14 @@ def test_what_the_second_cannot_be_given_is_said(dispatcher: Dispatcher) -> None
         answer(dispatcher, asked("saliency", beside="letters"))
 
 
-@pytest.mark.parametrize(("layer", "expected"), [(-1, -1), (0, 0), (2, 2), ("last", 2)])
+@pytest.mark.parametrize(("layer", "expected"), [(-1, -1), (0, 1), (1, 3), (2, 5), ("last", 5)])
 def test_a_layer_is_the_one_of_the_same_relative_depth(layer: Any, expected: int, dispatcher: Dispatcher) -> None:
-    found = answer(dispatcher, asked("layer-predictions", beside="letters", layer=layer))
+    found = answer(dispatcher, asked("layer-predictions", beside="deep", layer=layer))
     assert found.beside is not None
     assert found.beside.result.layers == (expected,)
+    back = answer(dispatcher, asked("layer-predictions", model="deep", beside="one", layer=expected))
+    assert back.beside is not None
+    assert back.beside.result.layers == found.result.layers
 
 
 def test_a_given_continuation_and_watched_words_go_to_both(dispatcher: Dispatcher) -> None:
@@ -304,6 +311,10 @@ def test_layers_of_two_models_over_the_tokens_that_end_at_the_same_character(dis
             a, b = one - one.mean(0), other - other.mean(0)
             expected = np.linalg.norm(a.T @ b) ** 2 / (np.linalg.norm(a.T @ a) * np.linalg.norm(b.T @ b))
             assert result.similarity[i, j] == pytest.approx(expected, rel=1e-6)
+    random = np.random.default_rng(0)
+    orders = [random.permutation(len(kept)) for _ in range(SHUFFLES)]
+    floors = [compare_layers("cka", hidden[0][:-1], [layer[order] for layer in hidden[1][:-1]], 3) for order in orders]
+    np.testing.assert_allclose(result.floor[:-1, :-1], np.mean(floors, axis=0), rtol=1e-5)
     said = document(found)
     assert said["beside"]["model"] == "letters"  # type: ignore[index]
     json.dumps(said, allow_nan=False)
