@@ -125,8 +125,11 @@ def beside_chart(first: SaliencyAnswer, second: SaliencyAnswer, position: int, l
 
 
 def _title(first: SaliencyAnswer, position: int, language: Language) -> list[str]:
-    token = label_token(first.result.explained_tokens[first.result.row_of(position)])
-    return textwrap.wrap(say("saliency_beside_title", language, token=token), 44)
+    return textwrap.wrap(say("saliency_beside_title", language, token=_explained(first, position)), 44)
+
+
+def _explained(answer: SaliencyAnswer, position: int) -> str:
+    return label_token(answer.result.explained_tokens[answer.result.row_of(position)])
 
 
 def _subtitle(first: SaliencyAnswer, second: SaliencyAnswer, position: int, language: Language) -> list[str]:
@@ -138,9 +141,10 @@ def _subtitle(first: SaliencyAnswer, second: SaliencyAnswer, position: int, lang
     if found is None:
         return [*lines, say("saliency_beside_none", language, model=second.model.id)]
     lines += wrap_line(f"{pale} · {describe(second.result, found[0], language)}", 56)
-    if not found[1]:
-        token = label_token(second.result.explained_tokens[second.result.row_of(found[0])])
-        lines.append(say("saliency_beside_other", language, token=quote(token, language)))
+    own, token = _explained(first, position), _explained(second, found[0])
+    if not found[1] or token != own:
+        key = "saliency_beside_differs" if found[1] else "saliency_beside_other"
+        lines.append(say(key, language, token=quote(token, language)))
     return lines
 
 

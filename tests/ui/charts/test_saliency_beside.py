@@ -14,6 +14,7 @@ from families import byte_tokenizer, tiny_model, tiny_module
 
 from analyzers.common.progress import finish
 from analyzers.common.settings import SaliencySettings
+from analyzers.common.tokens import label_token
 from analyzers.models.language_model import LanguageModel
 from analyzers.saliency import compute_saliency
 from ui.charts.saliency_beside import beside_chart, find_second_position, rows
@@ -99,3 +100,19 @@ def test_a_map_that_is_not_known_yet_is_said_to_be_missing(letters: LanguageMode
     assert all(row["second"] is None for row in rows(first, second, position))
     said = " ".join(beside_chart(first, second, position, "en").to_dict()["title"]["subtitle"])
     assert "letters has no map of this token" in said
+
+
+def test_another_token_that_the_second_explains_is_named() -> None:
+    found = []
+    for family in ("bert", "roberta"):
+        model = tiny_model(family)
+        completion = completed(model, "the <mask> are")
+        result = finish(compute_saliency(model, completion, SaliencySettings()))
+        found.append(SimpleNamespace(model=model.facts, completion=completion, result=result))
+    first, second = found
+    (position,) = first.result.explained
+    one, other = (label_token(answer.result.explained_tokens[0]) for answer in found)
+    assert one != other
+    chart = beside_chart(first, second, position, "en").to_dict()
+    assert one in " ".join(chart["title"]["text"])
+    assert f"The second model explains “{other}” here." in chart["title"]["subtitle"]
