@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from analyzers.common.languages import Language
 from analyzers.common.memory import format_bytes
+from analyzers.common.stopping import always
 from analyzers.serving.dispatch import AnyAnswer, Runner, Step
 from analyzers.serving.request import AnyRequest
 from ui.components.notice import Notice, notice
@@ -49,17 +53,51 @@ class Status:
     """Seconds in all, as soon as that can be told."""
 
 
+class Latest:
+    """Which question of each visitor is the last: whoever asks anew no longer waits for the one before."""
+
+    def __init__(self, most: int = 10_000) -> None:
+        self._most = most
+        self._numbers = itertools.count()
+        self._last: OrderedDict[str, int] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def begin(self, visitor: str | None) -> Callable[[], bool]:
+        """A new question. What is returned says whether it is still the last."""
+        with self._lock:
+            self._last[visitor or ""] = next(self._numbers)
+            self._last.move_to_end(visitor or "")
+            while len(self._last) > self._most:
+                self._last.popitem(last=False)
+        return self.join(visitor)
+
+    def join(self, visitor: str | None) -> Callable[[], bool]:
+        """What belongs to the last question, if there is one."""
+        number = self._last.get(visitor or "")
+        return lambda: self._last.get(visitor or "") in (number, None)
+
+
+LATEST = Latest()
+"""Of this process."""
+
+
 def follow(
-    runner: Runner, request: AnyRequest, language: Language, long_seconds: float = WORTH_SAYING
+    runner: Runner,
+    request: AnyRequest,
+    language: Language,
+    long_seconds: float = WORTH_SAYING,
+    is_wanted: Callable[[], bool] = always,
 ) -> Iterator[Status]:
     """How a run goes, the last status of which is over; of one that is expected to take longer than `long_seconds`, each
-    phase as it begins. Never raises: what goes wrong is said."""
+    phase as it begins. Never raises: what goes wrong is said. Ends without a word when it `is_wanted` no more."""
     last: AnyAnswer | None = None
     whole: AnyAnswer | None = None
     told, phase = time.monotonic(), ""
     steps = runner.run(request)
     try:
         for step in steps:
+            if not is_wanted():
+                return
             fresh = step.answer if step.answer is not last else None
             last = step.answer or last
             if fresh is not None and step.phase == "analyzing" and step.fraction >= 1:

@@ -28,7 +28,7 @@ from ui.model_choices import model_choices, second_choices
 from ui.opening import find_view
 from ui.questions import Shared, ask, describe_question, end_question, is_answered, name_question, values_of
 from ui.ready import requests_of
-from ui.runs import QUIET, describe_step, follow, on_the_model
+from ui.runs import LATEST, QUIET, describe_step, follow, on_the_model
 from ui.tabs.tab import AnyTab, SideRun
 from ui.texts import say
 from ui.values import Event, Updates
@@ -94,12 +94,16 @@ def connect(
         tab: AnyTab,
         requests: tuple[AnyRequest, ...],
         position: int | None,
-        language: Language,
+        visitor: gr.Request,
         remarks: Callable[[AnyAnswer | None], list[str]] = lambda _: [],
         most_seconds: float = math.inf,
         factor: int | None = None,
+        is_new: bool = True,
     ) -> Iterator[Updates]:
-        """A run that is expected to take longer than `most_seconds` waits for Run to be pressed."""
+        """A run that is expected to take longer than `most_seconds` waits for Run to be pressed. One that is new ends what
+        the visitor asked before."""
+        language, session = language_of(visitor), visitor.session_hash
+        is_wanted = LATEST.begin(session) if is_new else LATEST.join(session)
         heading, begun_now = heading_of[tab.analysis], name_question(requests[0])
         # Busy with every word: a run from within a tab, which may end meanwhile, brings the buttons back.
         begins = {heading: {"tab": tab.analysis, "id": begun_now, "line": None}, begun: (begun_now, len(requests))}
@@ -107,7 +111,7 @@ def connect(
         answers: list[AnyAnswer] = []
         for request in requests:
             fresh: AnyAnswer | None = None
-            for status in follow(runner, request, language):
+            for status in follow(runner, request, language, is_wanted=is_wanted):
                 if status.expected is not None and status.expected > most_seconds and status.answer is None:
                     waits = notice("info", say("link_long", language, seconds=f"{status.expected:.0f}"))
                     yield {controls.status: waits, heading: end_question(tab.analysis, begun_now), **idle}
@@ -135,7 +139,7 @@ def connect(
                         updates |= more
                 yield updates | idle
                 return
-            if fresh is None:
+            if fresh is None or not is_wanted():
                 return
             answers.append(fresh)
 
@@ -173,7 +177,7 @@ def connect(
         stood_in: StandIn | None = values[stand_in]
         said = [stood_in.say(language)] if stood_in is not None and stood_in.runs(requests[0]) else []
         said += [] if remark is None else [remark]
-        yield from run_tab(tab, requests, None, language, lambda _: said)
+        yield from run_tab(tab, requests, None, request, lambda _: said)
 
     def open_link(query: object, request: gr.Request) -> Iterator[Updates]:
         """The view that an address asks for. By itself it runs only what is known, or on this machine and short."""
@@ -194,7 +198,7 @@ def connect(
             return
         yield values
         remarks = functools.partial(view.tell_differences, language)
-        yield from run_tab(tab, view.requests, view.link.pin, language, remarks, LINK_SECONDS, view.link.factor)
+        yield from run_tab(tab, view.requests, view.link.pin, request, remarks, LINK_SECONDS, view.link.factor)
 
     def follow_link(event: gr.EventData, request: gr.Request) -> Iterator[Updates]:
         """The visitor went to another address: Back, Forward, or one typed by hand."""
@@ -256,7 +260,7 @@ def connect(
                 follows = tab.follow_pin and position is not None
                 yield tab.show(before, position, language_of(request)) if follows else nothing
             else:
-                yield from run_tab(tab, requests, position, language_of(request))
+                yield from run_tab(tab, requests, position, request, is_new=False)
 
         return open_tab
 
@@ -294,9 +298,7 @@ def connect(
         if answer is None or name_question(answer.request) != name:
             key = "stopped_empty" if answer is None else "stopped_before"
             return {**updates, controls.status: notice("info", say(key, language)), **idle}
-        if (
-            n_asked == 1
-        ):  # its last picture may have been on its way to the page, which hears nothing of the run any more
+        if n_asked == 1:  # its last picture may have been on its way, and the page hears nothing of the run any more
             updates |= show(tab, [answer], values[pinned], language, (answer.request,))
         missing: Sentence | None = getattr(answer.result, "missing", None)
         lines = [] if missing is None else [missing.say(language)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from analyzers.serving.cost import expect_seconds
 from analyzers.serving.dispatch import Dispatcher, Step
 from analyzers.serving.request import parse_request
 from analyzers.sources.resolver import Resolver
-from ui.runs import describe_step, follow
+from ui.runs import Latest, describe_step, follow
 
 REQUEST = parse_request("rankings", {"text": "the keys", "generate": 2})
 
@@ -42,3 +43,52 @@ def test_every_step_on_the_model_knows_how_long_the_run_will_take(save_model: Ca
     assert {step.expected for step in steps} == {expected}
     assert len(steps) > 3
     assert next(iter(follow(dispatcher, REQUEST, "en", long_seconds=-1.0))).notice["kind"] == "busy"
+
+
+def test_a_new_question_ends_the_one_before_of_the_same_visitor_alone() -> None:
+    latest = Latest()
+    first, other = latest.begin("one"), latest.begin("two")
+    beside_it, before_any = latest.join("one"), latest.join("three")
+    assert first()
+    assert other()
+    assert beside_it()
+    assert before_any()
+    second = latest.begin("one")
+    assert not first()
+    assert not beside_it()
+    assert second()
+    assert other()
+    assert before_any()
+    latest.begin("three")
+    assert not before_any()
+
+
+def test_only_so_many_visitors_are_remembered_and_who_is_forgotten_goes_on() -> None:
+    latest = Latest(most=2)
+    first, second, third = (latest.begin(name) for name in ("one", "two", "three"))
+    assert len(latest._last) == 2
+    assert first()
+    assert second()
+    assert third()
+    assert latest.begin(None)()
+
+
+def test_a_run_that_nobody_wants_any_more_ends_at_its_next_step_without_a_word(
+    save_model: Callable[..., Path],
+) -> None:
+    folder = save_model("gpt2").rename(save_model("gpt2").parent / "tiny")
+    ended: list[bool] = []
+
+    class Told(Dispatcher):
+        def run(self, *values: Any, **named: Any) -> Iterator[Step]:
+            try:
+                yield from super().run(*values, **named)
+            finally:
+                ended.append(True)
+
+    dispatcher = Told(ModelStore(Resolver(models_folder=folder.parent, default="tiny")))
+    answers = iter([True, True, False])
+    said = list(follow(dispatcher, REQUEST, "en", -1.0, is_wanted=lambda: next(answers)))
+    assert ended == [True]
+    assert not any(status.is_over for status in said)
+    assert next(answers, "asked no more") == "asked no more"
