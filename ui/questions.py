@@ -62,9 +62,8 @@ def describe_question(
 
     request, answer = requests[0], answers[0]
     parts = [quote_text(request.text, language, 60), answer.model.id]
-    if request.beside is not None:
-        second = answer.beside.model.id if answer.beside is not None else request.beside
-        parts[-1] = say("beside_line", language, model=answer.model.id, second=second)
+    if answer.beside is not None:
+        parts[-1] = say("beside_line", language, model=answer.model.id, second=answer.beside.model.id)
     if isinstance(request.settings, SaliencySettings):
         parts.append(method_name(request.settings.method, language))
     if request.generation.sample:

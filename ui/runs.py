@@ -135,7 +135,7 @@ def describe_step(step: Step, request: AnyRequest, language: Language) -> Value:
         seconds = sum(phases.get(phase, 0.0) for phase in ("generate", "analyze") if step.is_known) or sum(
             phases.values()
         )
-        second = step.answer.beside
+        second = step.answer.beside or getattr(step.answer.result, "second", None)
         name = model.id if second is None else say("beside_line", language, model=model.id, second=second.model.id)
         line = say(key, language, seconds=f"{seconds:.1f}", model=name, device=model.device, dtype=model.dtype)
         notes = [note.say(language) for note in step.answer.notes]

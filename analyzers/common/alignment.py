@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import unicodedata
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 
 from analyzers.common.tokens import Token
+
+LEAST_ALIKE = 3
+"""Characters of a stretch inside of what differs that is no accident."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,8 @@ def align_tokens(first: Sequence[Token], second: Sequence[Token]) -> Alignment:
     """Source with source and target with target, where there are two sides.
 
     Characters are compared as they are; where more is alike so, without white space, case and accents, which some
-    vocabularies do not know. What differs even so is one stretch, between what is alike before it and after it.
+    vocabularies do not know. A special token that is written in the text counts as its letters where the other reads these.
+    What differs even so is a stretch of its own, between what is alike before it and after it.
     """
     segments: list[Segment] = []
     counterparts = {len(first): (len(second), True)}
@@ -96,57 +101,85 @@ def _split_into_runs(tokens: Sequence[Token]) -> _Pieces:
 
 
 def _place_runs(first: _Pieces, second: _Pieces) -> tuple[list[_Run], list[_Run]]:
-    """Both on one scale, on which what differs is a single place."""
-    exact = [["" if special else text for _, text, special in pieces] for pieces in (first, second)]
+    """Both on one scale, on which what differs has as much room as the longer side of it."""
+    exact = [_characters(first, second), _characters(second, first)]
     simple = [[_simplify(text) for text in side] for side in exact]
     # As they are, unless more of them is alike without what some vocabularies do not know.
-    texts, (before, after) = max(
-        ((texts, _compare(*map("".join, texts))) for texts in (exact, simple)), key=_share_alike
+    texts, blocks = max(((texts, _match(*map("".join, texts))) for texts in (exact, simple)), key=_share_alike)
+    return _lay(first, texts[0], [(a, b, size) for a, b, size in blocks]), _lay(
+        second, texts[1], [(b, a, size) for a, b, size in blocks]
     )
-    return _lay(first, texts[0], before, after), _lay(second, texts[1], before, after)
 
 
-def _compare(one: str, other: str) -> tuple[int, int | None]:
-    """Characters that two texts have alike at the beginning, and then at the end; None where they are the same."""
+def _characters(pieces: _Pieces, other: _Pieces) -> list[str]:
+    """What is compared of each run. A special token has no characters, unless it is written in the text: where the other
+    side reads it letter by letter."""
+    plain = "".join(text for _, text, special in other if not special)
+    return [text if not special or text in plain else "" for _, text, special in pieces]
+
+
+def _match(one: str, other: str) -> list[tuple[int, int, int]]:
+    """Stretches that two texts have alike, in order: where they begin in each, and how many characters they are. An empty one
+    stands at the end."""
     if one == other:
-        return len(one), None
-    before = _count_alike(one, other)
-    return before, _count_alike(one[before:][::-1], other[before:][::-1])
+        return [(0, 0, len(one)), (len(one), len(one), 0)]
+    blocks = SequenceMatcher(None, one, other, autojunk=False).get_matching_blocks()
+    return [
+        (a, b, n) for a, b, n in blocks if n >= LEAST_ALIKE or a == b == 0 or (len(one) - a, len(other) - b) == (n, n)
+    ]
 
 
-def _share_alike(compared: tuple[list[list[str]], tuple[int, int | None]]) -> float:
-    texts, (before, after) = compared
+def _share_alike(compared: tuple[list[list[str]], list[tuple[int, int, int]]]) -> float:
+    texts, blocks = compared
     longest = max(sum(map(len, side)) for side in texts)
-    return 1.0 if after is None else (before + after) / longest
+    return sum(size for _, _, size in blocks) / longest if longest else 1.0
 
 
-def _count_alike(one: str, other: str) -> int:
-    """Characters at the beginning that both have."""
-    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
-
-
-def _lay(pieces: _Pieces, texts: list[str], before: int, after: int | None) -> list[_Run]:
-    """The runs of one text, of which so many characters at the beginning and at the end are those of the other; `after` is
-    None where all are."""
-    total = sum(map(len, texts))
-    tail = total if after is None else total - after
-    # From `tail` on stands the end that both have.
-
-    def mark(place: int, *, is_start: bool) -> int:
-        if after is None or place < before or (place == before and not (is_start and place == tail)):
-            return 2 * place
-        return 2 * before + 1 if place < tail else 2 * (place - tail + before + 1)
-
+def _lay(pieces: _Pieces, texts: list[str], blocks: list[tuple[int, int, int]]) -> list[_Run]:
+    """The runs of one text on the scale of both; `blocks` begin with the place in this one."""
+    scale = _Scale(blocks)
     runs, place = [], 0
     for (positions, text, special), characters in zip(pieces, texts, strict=True):
         end = place + len(characters)
-        start_mark, end_mark = mark(place, is_start=bool(characters)), mark(end, is_start=False)
-        stands_for_other = not characters and after is not None and place == before == tail
-        if stands_for_other:  # no characters here, some in the other text
-            end_mark = 2 * (before + 1)
-        runs.append(_Run(positions, text, special, start_mark, end_mark, not characters and not stands_for_other))
+        start_mark, end_mark = scale.mark(place, is_start=bool(characters)), scale.mark(end, is_start=False)
+        # A token without characters stands for what the other text has there.
+        if not characters:
+            end_mark = scale.mark(place, is_start=True)
+        runs.append(_Run(positions, text, special, start_mark, end_mark, start_mark == end_mark))
         place = end
     return runs
+
+
+class _Scale:
+    """Where the characters of one text lie on the scale of both, counted in half characters."""
+
+    def __init__(self, blocks: list[tuple[int, int, int]]) -> None:
+        self._ends: list[int] = []
+        """Per gap between two blocks where it ends in this text, and the block begins."""
+        self._gaps: list[tuple[int, int, int, int]] = []
+        """Per gap where it begins and ends in this text, and on the scale."""
+        here = there = at = 0
+        for begins, other_begins, size in blocks:
+            room = max(begins - here, other_begins - there)
+            self._gaps.append((here, begins, at, at + room))
+            self._ends.append(begins)
+            here, there, at = begins + size, other_begins + size, at + room + size
+
+    def mark(self, place: int, *, is_start: bool) -> int:
+        """Of a border between characters: odd inside of what the texts do not have alike. Where this text has nothing and the
+        other has something, an end is before that and a start after it."""
+        i = bisect_left(self._ends, place)
+        if i < len(self._ends) and self._gaps[i][0] <= place:
+            begins, ends, from_, to = self._gaps[i]
+            if begins == ends:
+                return 2 * (to if is_start else from_)
+            if place == begins:
+                return 2 * from_
+            if place == ends:
+                return 2 * to
+            return 2 * (from_ + (to - from_) * (place - begins) // (ends - begins)) + 1
+        _, ends, _, to = self._gaps[i - 1]
+        return 2 * (to + place - ends)
 
 
 def _simplify(text: str) -> str:

@@ -37,6 +37,8 @@ class Completion:
     """What a masked model says, or was asked to say, at each hidden position."""
     second: tuple[Token, ...] = ()
     """The text that an encoder compares with."""
+    unhidden: tuple[Token, ...] = ()
+    """The text's own tokens, where a masked model is made to hide one."""
     notes: tuple[Sentence, ...] = ()
     """How the text was read, where that is not as it was written."""
 
@@ -101,6 +103,8 @@ class Prompt:
     """Ids that were given for them."""
     second: tuple[Token, ...] = ()
     """The text that an encoder compares with."""
+    unhidden: tuple[Token, ...] = ()
+    """The text's own tokens, where one of them is hidden."""
     notes: tuple[Sentence, ...] = ()
     """How the text was read, where that is not as it was written."""
 
@@ -216,7 +220,8 @@ def _read_masked(model: LanguageModel, text: str, ids: list[int], generation: Ge
         replace(mask, position=t.position, glyph_start=t.position) if t.position == generation.hide else t
         for t in tokens
     )
-    return Prompt(text, tuple(ids), tokens=shown, masks=masks, answers=answers, notes=notes)
+    unhidden = () if generation.hide is None else tokens
+    return Prompt(text, tuple(ids), tokens=shown, masks=masks, answers=answers, unhidden=unhidden, notes=notes)
 
 
 def _read_compared(model: LanguageModel, text: str, ids: list[int], generation: Generation) -> Prompt:
@@ -241,7 +246,13 @@ def _fill_masks(model: LanguageModel, prompt: Prompt, generation: Generation) ->
             answer_ids.setdefault(position, _choose(row, generation, random))
     answers = tuple(_answer(model, position, answer_ids[position]) for position in prompt.masks)
     return Completion(
-        model.facts.id, prompt.tokens, len(prompt.ids), model.facts.kind, answers=answers, notes=prompt.notes
+        model.facts.id,
+        prompt.tokens,
+        len(prompt.ids),
+        model.facts.kind,
+        answers=answers,
+        unhidden=prompt.unhidden,
+        notes=prompt.notes,
     )
 
 

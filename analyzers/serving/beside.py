@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from analyzers.models.completion import Completion, Prompt
     from analyzers.models.language_model import LanguageModel
 
-PLACES = ("position", "first")
-"""Settings that name a token of the text."""
 HALF = 0.5
 """Of the whole, what one model's part counts."""
 
@@ -40,6 +38,10 @@ def run_both(
     """
     assert request.beside is not None
     check_pair(runner.store, request)
+    if runner.store.resolver.find(request.beside).folder is not None:  # what it refuses is said before the first is run
+        model = yield from load_in_steps(runner.store, request.beside, request.device)
+        given = None if model.facts.kind.fills_masks else request.generation.target_text
+        _read(model, request.text, Generation(generate=0, target_text=given))
     first: AnyAnswer | None = None
     was_known = True
     with closing(runner.run(replace(request, beside=None), seconds, is_wanted)) as steps:  # type: ignore[type-var]
@@ -61,7 +63,7 @@ def run_both(
                     yield _halve(step, HALF, shown)
     except InputError as error:
         if error.sentence.key != "too_slow":
-            raise
+            raise InputError("beside_note", model=model.facts.id, note=error.sentence) from None
         # The first's is known, so it stays.
         notes = (*first.notes, Sentence.of("beside_note", model=model.facts.id, note=error.sentence))
         yield Step("done", 1.0, replace(first, request=request, notes=notes, is_whole=False))
@@ -70,36 +72,62 @@ def run_both(
 def ask_second(first: AnyAnswer, request: AnyRequest, model: LanguageModel) -> tuple[AnyRequest, tuple[Sentence, ...]]:
     """The second model's request, with its own positions and layers for those of the first, and what to say where there is
     none that begins at the same place. Raises InputError."""
-    from analyzers.models.completion import read_prompt
-
     check_kinds(first.model.id, first.model.kind, model.facts.id, model.facts.kind)
     text, generation = read_alike(first.completion, request, model)
-    settings, notes = request.settings, []
-    if first.model.kind.writes and request.generation.target_text is None:
-        names = {"model": first.model.id, "other": model.facts.id}
-        unread = first.completion.outputs[len(_written(first.completion)) :]
-        if isinstance(settings, SaliencySettings) and generation.target_text is None:
-            raise InputError("beside_reads_nothing", **names)
-        if not all(token.special for token in unread):
-            notes.append(Sentence.of("beside_reads_less", n=len(unread), **names))
-    places = {name: p for name in PLACES if (p := getattr(settings, name, None)) is not None}
-    if places:
-        prompt = read_prompt(model, text, generation)
-        tokens = tokens_read(model, prompt)
-        counterparts = align_tokens(first.completion.tokens, tokens).counterparts
-        for name, position in places.items():
-            there, begins_alike = counterparts[min(int(position), len(counterparts) - 1)]
-            if model.facts.kind.writes and there <= prompt.n_source:
-                raise InputError("beside_first_token", model=model.facts.id, position=position)
-            settings = replace(settings, **{name: there})
-            if not begins_alike and there < len(tokens):
-                token = label_token(tokens[there])
-                notes.append(Sentence.of("beside_begins_elsewhere", model=model.facts.id, token=token, position=there))
+    settings, notes = request.settings, list(tell_unread(first.completion, request, model))
+    is_saliency = isinstance(settings, SaliencySettings)
+    if is_saliency and first.model.kind.writes and generation.target_text is None:
+        raise InputError("beside_reads_nothing", model=first.model.id, other=model.facts.id)
+    place = getattr(settings, "first" if is_saliency else "position", None)
+    if place is not None:
+        prompt = _read(model, text, generation)
+        there, note = _find_place(int(place), first.completion, request, model, prompt)
+        notes += [] if note is None else [note]
+        settings = replace(settings, **{"first": there} if is_saliency else {"position": there})
     if isinstance(settings, LayerPredictionsSettings) and isinstance(settings.layer, int) and settings.layer >= 0:
         depth = min(1.0, (settings.layer + 1) / first.model.n_layers)
         settings = replace(settings, layer=max(0, round(depth * model.facts.n_layers) - 1))
     asked = replace(request, model=request.beside, text=text, generation=generation, settings=settings, beside=None)
     return asked, tuple(notes)
+
+
+def _read(model: LanguageModel, text: str, generation: Generation) -> Prompt:
+    """A text through the second model's tokenizer. Raises InputError, which names the model."""
+    from analyzers.models.completion import read_prompt
+
+    try:
+        return read_prompt(model, text, generation)
+    except InputError as error:
+        raise InputError("beside_note", model=model.facts.id, note=error.sentence) from None
+
+
+def _find_place(
+    place: int, first: Completion, request: AnyRequest, model: LanguageModel, prompt: Prompt
+) -> tuple[int | None, Sentence | None]:
+    """Where the second is asked for a place of the first, and what to say of it; None for what it does not explain. Raises
+    InputError where it predicts nothing there."""
+    tokens = tokens_read(model, prompt)
+    counterparts = align_tokens(first.tokens, tokens).counterparts
+    there, begins_alike = counterparts[min(place, len(counterparts) - 1)]
+    if isinstance(request.settings, SaliencySettings):
+        return there if there < len(tokens) else None, None
+    n_unread = len(_unread(first, request))
+    if n_unread and place > first.n_positions - n_unread:
+        raise InputError("beside_not_read", model=model.facts.id, position=place)
+    if model.facts.kind.writes and there <= prompt.n_source:
+        raise InputError("beside_first_token", model=model.facts.id, position=place)
+    if begins_alike or there >= len(tokens):
+        return there, None
+    token = label_token(tokens[there])
+    return there, Sentence.of("beside_begins_elsewhere", model=model.facts.id, token=token, position=there)
+
+
+def tell_unread(first: Completion, request: AnyRequest, model: LanguageModel) -> tuple[Sentence, ...]:
+    """That a second model is not given all that the first wrote, where it is more than special tokens."""
+    unread = _unread(first, request)
+    if all(token.special for token in unread):
+        return ()
+    return (Sentence.of("beside_reads_less", n=len(unread), model=first.model, other=model.facts.id),)
 
 
 def read_alike(first: Completion, request: AnyRequest, model: LanguageModel) -> tuple[str, Generation]:
@@ -150,12 +178,21 @@ def _written(first: Completion) -> list[Token]:
     return list(itertools.takewhile(lambda token: not token.special and is_spelled(token.glyph_text), outputs))
 
 
+def _unread(first: Completion, request: AnyRequest) -> tuple[Token, ...]:
+    """What the first wrote that the second is not given."""
+    is_given = request.generation.target_text is not None or not first.kind.writes
+    return () if is_given else first.outputs[len(_written(first)) :]
+
+
 def _find_hidden(position: int, first: Completion, text: str, model: LanguageModel) -> int:
     """Position of the same hidden token for the second. Raises InputError where it cuts the text otherwise."""
-    tokens = [first.token_at(p) or token if p == position else token for p, token in enumerate(first.tokens)]
-    hidden = (position,)
-    for segment in align_tokens(tokens, model.tokens_of(model.encode(text), text=text)).segments:
-        if segment.first == hidden and len(segment.second) == 1:
+    tokens = model.tokens_of(model.encode(text), text=text)
+    alignment = align_tokens(first.unhidden, tokens)
+    there, begins_alike = alignment.counterparts[position]
+    if begins_alike and tokens[there].text == first.unhidden[position].text:
+        return there
+    for segment in alignment.segments:  # another spelling of the same stretch: case, accents
+        if segment.first == (position,) and len(segment.second) == 1:
             return segment.second[0]
     raise InputError("hides_otherwise", model=model.facts.id, position=position)
 

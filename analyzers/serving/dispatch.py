@@ -187,11 +187,12 @@ class Dispatcher:
         seconds["generate"] = turn.used
         answer: AnyAnswer | None = None
         due = turn.used + SHOW_SECONDS
-        row = ANALYSES[request.analysis]
+        row, said = ANALYSES[request.analysis], completion.notes
         if other is None:
             results = load_function(row.function)(model, completion, request.settings)
         else:
-            read = _read_beside(completion, request, other)
+            read, unread = _read_beside(completion, request, other)
+            said = (*said, *unread)
             results = load_function(row.joint_function)(model, completion, other, read, request.settings)
         for step in results:
             result = step.result
@@ -201,7 +202,7 @@ class Dispatcher:
                 due = turn.used + max(SHOW_SECONDS, 10 * (turn.used - began))
             seconds["analyze"] = turn.used - seconds["generate"]
             if result is not None:
-                notes = (*completion.notes, *result.notes)
+                notes = (*said, *result.notes)
                 answer = Answer(request, model.facts, completion, result, dict(seconds), notes, step.fraction >= 1)
             if step.fraction < 1 and turn.used > limit:
                 if answer is None:
@@ -241,12 +242,14 @@ def load_in_steps(store: Store, model: Source | str, device: str) -> Generator[S
     raise AssertionError("a load ends with a model")
 
 
-def _read_beside(first: Completion, request: AnyRequest, model: LanguageModel) -> Completion:
+def _read_beside(
+    first: Completion, request: AnyRequest, model: LanguageModel
+) -> tuple[Completion, tuple[Sentence, ...]]:
     from analyzers.models.completion import complete
-    from analyzers.serving.beside import read_alike
+    from analyzers.serving.beside import read_alike, tell_unread
 
     *_, read = complete(model, *read_alike(first, request, model))
-    return read
+    return read, tell_unread(first, request, model)
 
 
 def _wait(turn: Turn, step: Step) -> Iterator[Step]:

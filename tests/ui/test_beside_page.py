@@ -18,6 +18,9 @@ SECOND_PICTURES = {
 }
 
 
+STRIPS = ("saliency-strip", "saliency-second-strip")
+
+
 def link(address: str, tab: str, **more: str) -> str:
     fields = {"tab": tab, "text": TEXT, "model": "tiny", "target_text": CONTINUED, "beside": NAME}
     return f"{address}/?{urlencode(fields | more)}"
@@ -52,6 +55,8 @@ def test_it_is_chosen_run_pinned_and_left_again_in_japanese(visit: Any) -> None:
     seen.page.wait_for_function(
         "before => document.querySelector('#saliency-chart svg.marks')?.textContent !== before", arg=before
     )
+    both = [seen.page.locator(f"#{strip} .output.pinned").inner_text() for strip in STRIPS]
+    assert both[0] == both[1]
     seen.choose("2 つ目のモデル", "なし")
     seen.press_run()
     seen.page.wait_for_selector("#saliency-second-strip", state="hidden")

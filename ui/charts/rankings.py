@@ -270,7 +270,7 @@ def _ends(watch: Watch, names: list[str], layer: int) -> list[Row]:
 
 def _fill(layer: float, n_layers: int) -> float:
     """Strength for the strip, whose colour is the square root of it: evenly spaced over the layers."""
-    return float((0.2 + 0.8 * layer / max(1, n_layers - 1)) ** 2)
+    return float((0.2 + 0.8 * max(0.0, layer) / max(1, n_layers - 1)) ** 2)
 
 
 def _short(rank: int) -> str:

@@ -33,9 +33,17 @@ def find_second_position(first: SaliencyAnswer, second: SaliencyAnswer, position
     return (there, begins_alike) if there in second.result.explained else None
 
 
+def first_positions(first: SaliencyAnswer, second: SaliencyAnswer) -> list[int | None]:
+    """For each explained token of the second model the first's; None where the first has none."""
+    counterparts = align_tokens(second.completion.tokens, first.completion.tokens).counterparts
+    found = [counterparts[position][0] for position in second.result.explained]
+    return [position if position in first.result.explained else None for position in found]
+
+
 def rows(first: SaliencyAnswer, second: SaliencyAnswer, position: int) -> list[Row]:
-    """One row per stretch of the text that either rests on: the position of its first token, its text, and what each model
-    gives it, share (−1 to 1) or score; None where a model has nothing there."""
+    """One row per stretch of the text that either rests on: the position of its first token (of the second model's, marked ²,
+    where the first has none), its text, and what each model gives it, share (−1 to 1) or score; None where a model has
+    nothing there."""
     found = find_second_position(first, second, position)
     given = [_signed(first.result, position), {} if found is None else _signed(second.result, found[0])]
     rows: list[Row] = []
@@ -45,7 +53,7 @@ def rows(first: SaliencyAnswer, second: SaliencyAnswer, position: int) -> list[R
             for numbers, places in zip(given, (segment.first, segment.second), strict=True)
         ]
         if any(number is not None for number in sums):
-            at = (segment.first or segment.second)[0]
+            at = str(segment.first[0]) if segment.first else f"²{segment.second[0]}"
             rows.append({"position": at, "text": show_whitespace(segment.text), "first": sums[0], "second": sums[1]})
     return rows
 
@@ -61,7 +69,7 @@ def beside_chart(first: SaliencyAnswer, second: SaliencyAnswer, position: int, l
     strongest = sorted(data, key=lambda row: -max(abs(row["first"] or 0), abs(row["second"] or 0)))[:MOST_BARS]
     kept = sorted(strongest, key=data.index)
     effects = {True: say("effect_for", language), False: say("effect_against", language)}
-    labels = [f"{number}  {row['text']}" for number, row in enumerate(kept, 1)]
+    labels = [f"{row['position']} {row['text']}" for row in kept]
     values = [
         {
             "label": label,

@@ -78,7 +78,9 @@ const view = (position) => {
 const pin = (position) => {
   if (!rows.has(position)) return;
   pinned = position;
-  window.eccolens.pin(position);
+  // The address names the token of the first model, also where one of the second's is chosen.
+  const first = value.pins ? value.pins[rows.get(position)] : position;
+  if (first !== null) window.eccolens.pin(first);
   view(position);
   trigger("select", { index: position });
 };

@@ -53,12 +53,14 @@ COLUMNS = {
 def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading) -> AnyTab:
     """The widgets and the handlers that the shared Run does not serve. Called inside `gr.Tab`."""
     with gr.Accordion(T("options"), open=False, elem_classes=["settings-box"]) as box, gr.Row():
-        top = gr.Slider(1, MOST_PREDICTIONS, value=10, step=1, label=T("top"), min_width=180)
-        layers: list[Mark] = [(T("layer_all"), "all"), (T("layer_last"), "last"), (T("layer_embedding"), -1)]
-        layer = LayerChoice(layers, value="all", label=T("layer"), elem_id="layer")
-        after_attention = gr.Checkbox(label=T("after_attention"), info=T("after_attention_info"), min_width=200)
-        second_model = choose_second_model(runner, "layer-predictions")
-        extras = comparison_widgets(second_model)
+        with gr.Column(min_width=240):
+            top = gr.Slider(1, MOST_PREDICTIONS, value=10, step=1, label=T("top"))
+            layers: list[Mark] = [(T("layer_all"), "all"), (T("layer_last"), "last"), (T("layer_embedding"), -1)]
+            layer = LayerChoice(layers, value="all", label=T("layer"), elem_id="layer")
+            after_attention = gr.Checkbox(label=T("after_attention"), info=T("after_attention_info"))
+        with gr.Column(min_width=240):
+            second_model = choose_second_model(runner, "layer-predictions")
+            extras = comparison_widgets(second_model)
     heading.render()
     strip = HoverStrip(empty_state("layer-predictions", DEFAULT), elem_id="predictions-strip")
     line = Notice(elem_id="predictions-line")

@@ -75,6 +75,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
         gr.Markdown(T("saliency_help"))
 
     pinned_outputs = [results.check, chart, highlighted, results.table, results.table_rows, *comparison.outputs, pinned]
+    pinned_outputs += [name, second_name, second_strip]
 
     def show(found: SaliencyAnswer, wanted: int | None, language: Language) -> Updates:
         from ui.charts.saliency import name_settings
@@ -83,7 +84,6 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
         explained = found.result.explained
         first = wanted if wanted is not None and wanted in explained else explained[0]
         return {
-            **show_second(found, first, language),
             strip: strip_value(found.result, language, first),
             answer: found,
             panel: gr.update(visible=True),
@@ -94,7 +94,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
 
     def show_second(found: SaliencyAnswer, position: int, language: Language) -> Updates:
         """The second model's text under the first's, each with its name and its own check."""
-        from ui.charts.saliency_beside import find_second_position
+        from ui.charts.saliency_beside import find_second_position, first_positions
         from ui.charts.style import tell_model
         from ui.charts.token_strip import strip_value
 
@@ -103,6 +103,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
 
         there = find_second_position(found, found.beside, position)
         value = strip_value(found.beside.result, language, None if there is None else there[0])
+        value["pins"] = first_positions(found, found.beside)
         return {
             name: notice("info", tell_model(found.model, language)),
             second_name: notice("info", tell_model(found.beside.model, language)),
@@ -132,6 +133,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
 
         said, is_passed = charts.tell_check(found.result, position, language)
         return {
+            **show_second(found, position, language),
             results.check: notice("check", say("checked", language), *said) if is_passed else notice("warning", *said),
             chart: charts.saliency_chart(found.result, position, language)
             if found.beside is None
@@ -155,7 +157,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
 
     def pin_second(found: SaliencyAnswer | None, event: gr.EventData, request: gr.Request) -> Updates:
         """Show the first model's token for the one of the second that was clicked."""
-        from analyzers.common.alignment import align_tokens
+        from ui.charts.saliency_beside import first_positions
 
         language = language_of(request)
         if found is None or found.beside is None:
@@ -164,14 +166,15 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
             there = position_of(index_of(event), found.beside.result.explained)
         except InputError as error:
             return {results.check: notice("error", error.say(language))}
-        alignment = align_tokens(found.beside.completion.tokens, found.completion.tokens)
-        position, _ = alignment.counterparts[there]
-        if position not in found.result.explained:
+        position = first_positions(found, found.beside)[found.beside.result.row_of(there)]
+        if position is None:
             return {results.check: notice("info", say("saliency_beside_none", language, model=found.model.id))}
-        return show_pinned(found, position, language)
+        from ui.charts.token_strip import strip_value
+
+        return {strip: strip_value(found.result, language, position), **show_pinned(found, position, language)}
 
     strip.select(pin, [answer], pinned_outputs, queue=False, **QUIET)
-    second_strip.select(pin_second, [answer], pinned_outputs, queue=False, **QUIET)
+    second_strip.select(pin_second, [answer], [strip, *pinned_outputs], queue=False, **QUIET)
     return Tab(
         analysis="saliency",
         settings=settings,
@@ -182,10 +185,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
         follow_pin=True,
         explains=True,
         outputs=[
-            name,
             strip,
-            second_name,
-            second_strip,
             answer,
             panel,
             settings_box,

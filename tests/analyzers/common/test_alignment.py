@@ -146,3 +146,52 @@ def test_parts_of_characters_have_no_ends_of_their_own(smollm2: LanguageModel) -
         for tokens, places in ((first, one.first), (second, one.second)):
             spelled = "".join(tokens[p].glyph_text for p in places if tokens[p].glyph_start == p)
             assert spelled == one.text
+
+
+def test_a_special_token_that_is_written_in_the_text_is_its_letters_for_who_reads_them() -> None:
+    text = "<|im_start|>user\nHello there<|im_end|>\nx"
+    first = cut(
+        *("<|im_start|>", "user", "\n", "Hello", " there", "<|im_end|>", "\n", "x"),
+        special=["<|im_start|>", "<|im_end|>"],
+    )
+    second = cut(*text)
+    found = align_tokens(first, second)
+    assert [one.text for one in found.segments] == [token.text for token in first]
+    starts = [0, 12, 16, 17, 22, 28, 38, 39, 40]
+    assert found.counterparts == tuple((start, True) for start in starts)
+    back = align_tokens(second, first)
+    assert [(one.second, one.first) for one in back.segments] == [(one.first, one.second) for one in found.segments]
+
+
+def test_what_differs_in_several_places_leaves_what_is_alike_between_them() -> None:
+    first = cut("[CLS]", "the ", "[UNK]", " and the ", "[UNK]", " sat", "[SEP]", special=["[CLS]", "[UNK]", "[SEP]"])
+    second = cut("the ", "猫", " and", " the ", "犬", " sat")
+    found = align_tokens(first, second)
+    assert segments(found) == [
+        ("[CLS]", (0,), ()),
+        ("the ", (1,), (0,)),
+        ("[UNK]", (2,), (1,)),
+        (" and the ", (3,), (2, 3)),
+        ("[UNK]", (4,), (4,)),
+        (" sat", (5,), (5,)),
+        ("[SEP]", (6,), ()),
+    ]
+
+
+SPECIAL = ("<s>", "</s>", "<mask>")
+
+
+@given(
+    pieces=st.lists(st.sampled_from([*SPECIAL, "a", "bc", " ", "猫", "É", "e"]), min_size=1, max_size=12),
+    known=st.tuples(st.sets(st.sampled_from(SPECIAL)), st.sets(st.sampled_from(SPECIAL))),
+)
+def test_law_of_texts_whose_special_tokens_only_one_knows(pieces: list[str], known: tuple[set[str], set[str]]) -> None:
+    sides = []
+    for special in known:
+        read = [part for piece in pieces for part in ([piece] if piece in special else list(piece))]
+        sides.append(cut(*read, special=sorted(special)))
+    found = align_tokens(*sides)
+    for side, tokens in zip(("first", "second"), sides, strict=True):
+        assert [p for one in found.segments for p in getattr(one, side)] == list(range(len(tokens)))
+    there = [at for at, _ in found.counterparts]
+    assert there == sorted(there)

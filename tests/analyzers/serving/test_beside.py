@@ -350,10 +350,17 @@ def test_an_answer_of_two_models_has_a_key_of_its_own(dispatcher: Dispatcher) ->
     assert all(shared.known(request) is not None for request in requests)
 
 
-def test_the_limits_hold_for_the_second(dispatcher: Dispatcher) -> None:
-    long = " the" * (LIMITS.new_tokens // 2)
-    with pytest.raises(InputError, match="tokens"):
-        answer(dispatcher, asked("rankings", beside="letters", target_text=long))
+def test_what_the_second_cannot_read_is_refused_by_its_name_before_the_first_is_run(dispatcher: Dispatcher) -> None:
+    for values in ({"target_text": " the" * (LIMITS.new_tokens // 2)}, {"text": "the keys to " * 20}):
+        told = Told(dispatcher.store)
+        answer(told, asked("rankings", **values))
+        with pytest.raises(InputError, match=r"token.*This is about the second model, letters\."):
+            answer(told, asked("rankings", beside="letters", **values))
+        assert [line for line in told.told if line.startswith("begins")] == ["begins None"]
+    found = answer(
+        dispatcher, asked("rankings", model="masked", beside="other-masked", text="the keys", hide=1, target_text="c")
+    )
+    assert found.beside is not None
 
 
 class Told(Dispatcher):
@@ -415,3 +422,28 @@ def test_an_end_of_text_that_only_the_first_has_is_no_news(dispatcher: Dispatche
     request, notes = ask_second(first, asked("rankings", beside="letters"), dispatcher.store.load("letters", "cpu"))
     assert request.generation.target_text == " keys"
     assert notes == ()
+    letters, at_end = dispatcher.store.load("letters", "cpu"), end.position
+
+    def place(analysis: str, **values: int) -> Any:
+        return ask_second(first, asked(analysis, beside="letters", **values), letters)[0].settings
+
+    n_bytes = len((TEXT + " keys").encode())
+    assert place("rankings", position=at_end).position == n_bytes  # what would come there, as the first was asked
+    with pytest.raises(InputError, match="letters is not given all that the first model wrote"):
+        place("rankings", position=at_end + 1)
+    assert place("saliency", first=at_end).first is None
+    assert place("saliency", first=at_end - 1).first == n_bytes - 5
+
+
+@pytest.mark.parametrize("second", ["masked", "other-masked"])
+@pytest.mark.parametrize("hidden", range(1, 8))
+def test_a_part_of_a_character_is_hidden_in_both(second: str, hidden: int, dispatcher: Dispatcher) -> None:
+    values = {"model": "masked", "beside": second, "text": "東京 の é keys", "hide": hidden}
+    found = answer(dispatcher, asked("rankings", **values))
+    assert found.beside is not None
+    assert [token.position for token in found.beside.completion.answers] == [hidden]
+
+
+def test_what_the_second_is_not_given_is_said_of_layers_too(dispatcher: Dispatcher) -> None:
+    found = answer(dispatcher, asked("layer-similarity", beside="letters"))
+    assert [note.key for note in found.notes] == ["beside_reads_less"]

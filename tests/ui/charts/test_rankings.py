@@ -16,6 +16,7 @@ from analyzers.common.settings import RankingsSettings
 from analyzers.rankings import Rankings, rank_at_each_layer
 from ui.charts.rankings import (
     APART,
+    _fill,
     chips,
     commitment_strip,
     line,
@@ -286,3 +287,10 @@ def test_rows_after_attention_stand_between_the_layers(language: str) -> None:
     assert [cells[0] for cells in table_rows(result)][::2][:6] == [-0.5, 0, 0.5, 1, 1.5, 2]
     marks = commitment_strip(result, language, None)["legend"]
     assert [mark["label"] if isinstance(mark, dict) else mark[0] for mark in marks][1:] == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("n_layers", [1, 2, 3, 30])
+def test_what_settles_earliest_is_fainter_than_what_settles_late_and_never_blank(n_layers: int) -> None:
+    strengths = [_fill(layer, n_layers) for layer in (-0.5, 0, *range(1, n_layers))]
+    assert strengths == sorted(strengths)
+    assert strengths[0] == strengths[1] > 0.03
