@@ -59,7 +59,7 @@ def test_it_is_chosen_run_pinned_and_left_again_in_japanese(visit: Any) -> None:
     assert both[0] == both[1]
     seen.choose("2 つ目のモデル", "なし")
     seen.press_run()
-    seen.page.wait_for_selector("#saliency-second-strip", state="hidden")
+    seen.page.wait_for_selector("#saliency-second-strip .output", state="detached")
     assert NAME not in seen.status()
     assert seen.said("saliency-name") == ""
 

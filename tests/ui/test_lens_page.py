@@ -416,6 +416,8 @@ def test_the_stream_after_attention_is_read_where_it_is_asked_for(
     assert ("0 attn" if chart == "predictions" else "½") in drawn
     assert "also after each attention" in seen.page.locator(".settings-box").locator("visible=true").inner_text()
     seen.show_settings()
+    if tab == "layer-predictions":  # its choices came with the model, while it was folded away
+        assert seen.page.locator("#layer").get_by_text("Layer", exact=True).is_visible()
     assert seen.page.get_by_label("also after each attention").locator("visible=true").is_checked()
     seen.page.get_by_label("also after each attention").locator("visible=true").uncheck()
     seen.press_run()

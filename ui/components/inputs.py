@@ -6,8 +6,6 @@ from collections.abc import Iterable
 
 import gradio as gr
 
-from ui.values import Mark
-
 
 class OptionalText(gr.Textbox):
     """A text, or None where the box is empty."""
@@ -43,12 +41,10 @@ class OptionalChoice(gr.Dropdown):
 
 
 class LayerChoice(gr.Dropdown):
-    """A layer by its number or in a word; a number of the model before may stand there still, and goes to the gate."""
+    """A layer by its number or in a word; a number of the model before may stand there still, and goes to the gate, where
+    `allow_custom_value` is set. No constructor of its own: with one, an update of the choices lost the label and the name."""
 
     is_template = True
-
-    def __init__(self, choices: list[Mark], **options: object) -> None:
-        super().__init__(choices, allow_custom_value=True, **options)
 
     def preprocess(self, payload: object) -> object:  # type: ignore[override]
         return read_integer(payload) if isinstance(payload, str) else payload

@@ -56,7 +56,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
         with gr.Column(min_width=240):
             top = gr.Slider(1, MOST_PREDICTIONS, value=10, step=1, label=T("top"))
             layers: list[Mark] = [(T("layer_all"), "all"), (T("layer_last"), "last"), (T("layer_embedding"), -1)]
-            layer = LayerChoice(layers, value="all", label=T("layer"), elem_id="layer")
+            layer = LayerChoice(layers, value="all", label=T("layer"), allow_custom_value=True, elem_id="layer")
             after_attention = gr.Checkbox(label=T("after_attention"), info=T("after_attention_info"))
         with gr.Column(min_width=240):
             second_model = choose_second_model(runner, "layer-predictions")

@@ -57,7 +57,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
     name = Notice(elem_id="saliency-name")
     strip = HoverStrip(empty_state("saliency", DEFAULT), elem_id="saliency-strip")
     second_name = Notice(elem_id="saliency-second-name")
-    second_strip = HoverStrip(elem_id="saliency-second-strip", visible=False)
+    second_strip = HoverStrip(elem_id="saliency-second-strip")
     answer = gr.State(None)
     with gr.Column(visible=False) as panel:
         chart = gr.Plot(show_label=False, elem_id="saliency-chart")
@@ -99,7 +99,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
         from ui.charts.token_strip import strip_value
 
         if found.beside is None:
-            return {name: notice("info"), second_name: notice("info"), second_strip: gr.update(visible=False)}
+            return {name: notice("info"), second_name: notice("info"), second_strip: None}
 
         there = find_second_position(found, found.beside, position)
         value = strip_value(found.beside.result, language, None if there is None else there[0])
@@ -107,7 +107,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
         return {
             name: notice("info", tell_model(found.model, language)),
             second_name: notice("info", tell_model(found.beside.model, language)),
-            second_strip: gr.update(value=value, visible=True),
+            second_strip: value,
         }
 
     def show_more(found: SaliencyAnswer, language: Language) -> Updates:
