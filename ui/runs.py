@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from analyzers.common.languages import Language
 from analyzers.common.memory import format_bytes
+from analyzers.common.sentences import Sentence
 from analyzers.common.stopping import always
 from analyzers.serving.dispatch import AnyAnswer, Runner, Step
 from analyzers.serving.request import AnyRequest
@@ -63,18 +64,21 @@ class Latest:
         self._lock = threading.Lock()
 
     def begin(self, visitor: str | None) -> Callable[[], bool]:
-        """A new question. What is returned says whether it is still the last."""
-        with self._lock:
-            self._last[visitor or ""] = next(self._numbers)
-            self._last.move_to_end(visitor or "")
-            while len(self._last) > self._most:
-                self._last.popitem(last=False)
+        """A new question. What is returned says whether it is still the last; of who has no name each is."""
+        if visitor is not None:
+            with self._lock:
+                self._last[visitor] = next(self._numbers)
+                self._last.move_to_end(visitor)
+                while len(self._last) > self._most:
+                    self._last.popitem(last=False)
         return self.join(visitor)
 
     def join(self, visitor: str | None) -> Callable[[], bool]:
         """What belongs to the last question, if there is one."""
-        number = self._last.get(visitor or "")
-        return lambda: self._last.get(visitor or "") in (number, None)
+        if visitor is None:
+            return always
+        number = self._last.get(visitor)
+        return lambda: self._last.get(visitor) in (number, None)
 
 
 LATEST = Latest()
@@ -149,3 +153,12 @@ def describe_step(step: Step, request: AnyRequest, language: Language) -> Value:
     if step.expected is not None and step.expected >= WORTH_SAYING:
         return notice("busy", line, say("phase_expected", language, seconds=f"{step.expected:.0f}"))
     return notice("busy", line)
+
+
+def tell_missing(answer: AnyAnswer, language: Language) -> list[str]:
+    """What an answer lacks, in sentences."""
+    missing: Sentence | None = getattr(answer.result, "missing", None)
+    lines = [] if missing is None else [missing.say(language)]
+    if answer.request.has_two_answers and answer.beside is None:
+        lines.append(say("beside_missing", language, model=answer.request.beside))
+    return lines

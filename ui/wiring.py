@@ -11,7 +11,6 @@ import gradio as gr
 
 from analyzers.common.errors import InputError
 from analyzers.common.languages import Language
-from analyzers.common.sentences import Sentence
 from analyzers.serving.dispatch import AnyAnswer, Step
 from analyzers.serving.request import AnyRequest
 from analyzers.serving.sharing import SharedRuns
@@ -28,7 +27,7 @@ from ui.model_choices import model_choices, second_choices
 from ui.opening import find_view
 from ui.questions import Shared, ask, describe_question, end_question, is_answered, name_question, values_of
 from ui.ready import requests_of
-from ui.runs import LATEST, QUIET, describe_step, follow, on_the_model
+from ui.runs import LATEST, QUIET, describe_step, follow, on_the_model, tell_missing
 from ui.tabs.tab import AnyTab, SideRun
 from ui.texts import say
 from ui.values import Event, Updates
@@ -156,7 +155,7 @@ def connect(
         if len(answers) > 1:
             beside = {} if tab.show_second is None else tab.show_second(answers[0], answers[1], language)
             return beside | {heading_of[tab.analysis]: describe_question(answers, requests, None, language)}
-        if not is_first and tab.show_more is not None and position is None:
+        if not is_first and tab.show_more is not None and position is None and answers[0].beside is None:
             return tab.show_more(answers[0], language)
         found = answers[0]
         updates = tab.show(found, position if tab.looks_at == "token" else factor, language)
@@ -300,8 +299,7 @@ def connect(
             return {**updates, controls.status: notice("info", say(key, language)), **idle}
         if n_asked == 1:  # its last picture may have been on its way, and the page hears nothing of the run any more
             updates |= show(tab, [answer], values[pinned], language, (answer.request,))
-        missing: Sentence | None = getattr(answer.result, "missing", None)
-        lines = [] if missing is None else [missing.say(language)]
+        lines = tell_missing(answer, language)
         return {**updates, controls.status: notice("info", say("stopped", language), *lines), **idle}
 
     # Cancelled first and said after it, or a last word of the run would come after "Stopped".

@@ -32,6 +32,8 @@ def test_an_address_opens_both_with_their_names_and_checks(tab: str, visit: Any,
     seen.page.wait_for_selector(SECOND_PICTURES[tab])
     seen.ended()
     assert f"tiny beside {NAME}" in seen.status()
+    heading = seen.page.locator(".ecco-heading").locator("visible=true").inner_text()
+    assert f"tiny beside {NAME}" in heading
     everything = seen.page.text_content("body")
     assert f"{NAME} (float32)" in everything
     assert "tiny (float32)" in everything

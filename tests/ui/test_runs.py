@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from analyzers.common.languages import Language
+from analyzers.common.sentences import Sentence
 from analyzers.models.completion import read_prompt
 from analyzers.models.store import ModelStore
 from analyzers.serving.cost import expect_seconds
 from analyzers.serving.dispatch import Dispatcher, Step
 from analyzers.serving.request import parse_request
 from analyzers.sources.resolver import Resolver
-from ui.runs import Latest, describe_step, follow
+from ui.runs import Latest, describe_step, follow, tell_missing
 
 REQUEST = parse_request("rankings", {"text": "the keys", "generate": 2})
 
@@ -70,7 +72,9 @@ def test_only_so_many_visitors_are_remembered_and_who_is_forgotten_goes_on() -> 
     assert first()
     assert second()
     assert third()
-    assert latest.begin(None)()
+    nameless = latest.begin(None)
+    latest.begin(None)
+    assert nameless()
 
 
 def test_a_run_that_nobody_wants_any_more_ends_at_its_next_step_without_a_word(
@@ -92,3 +96,14 @@ def test_a_run_that_nobody_wants_any_more_ends_at_its_next_step_without_a_word(
     assert ended == [True]
     assert not any(status.is_over for status in said)
     assert next(answers, "asked no more") == "asked no more"
+
+
+def test_what_is_missing_when_it_is_stopped_names_the_second_model() -> None:
+    both = parse_request("rankings", {"text": "the keys", "beside": "other"})
+    answers = [SimpleNamespace(request=request, result=object(), beside=None) for request in (REQUEST, both)]
+    assert tell_missing(answers[0], "en") == []
+    assert tell_missing(answers[1], "en") == ["The second model, other, is missing."]
+    answers[1].beside = answers[0]
+    assert tell_missing(answers[1], "en") == []
+    answers[0].result = SimpleNamespace(missing=Sentence.of("positions_missing", n=1, total=2))
+    assert len(tell_missing(answers[0], "ja")) == 1

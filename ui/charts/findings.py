@@ -79,7 +79,8 @@ def _of_rankings(result: Rankings, language: Language) -> str:
         (layer, token) for layer, token in zip(result.commitment, result.outputs, strict=True) if layer is not None
     ]
     if not settled:
-        return ""
+        n = len(result.outputs)
+        return say("shows_unsettled", language, n=n) if n else ""
     half, total = n_blocks(result) // 2, len(result.outputs)
     early = sum(layer < half for layer, _ in settled)
     (first, one), (last, other) = min(settled, key=lambda it: it[0]), max(settled, key=lambda it: it[0])

@@ -45,10 +45,12 @@ def comparison_widgets(second_model: gr.components.Component) -> dict[str, gr.co
     other = gr.Textbox(label=T("compare_text_box"), visible=False, max_length=LIMITS.characters, min_width=240)
     compare.change(lambda chosen: gr.update(visible=chosen == "text"), compare, other, queue=False, **QUIET)
 
-    def make_way(chosen: object, compared: object) -> tuple[Updates, Updates]:
-        return gr.update(visible=not chosen), gr.update(visible=not chosen and compared == "text")
+    def make_way(chosen: object) -> tuple[Updates, Updates]:
+        if chosen:  # what was compared before is not asked any more
+            return gr.update(value="none", visible=False), gr.update(visible=False)
+        return gr.update(visible=True), gr.skip()
 
-    second_model.change(make_way, [second_model, compare], [compare, other], queue=False, **QUIET)
+    second_model.change(make_way, second_model, [compare, other], queue=False, **QUIET)
     return {"compare": compare, "compare_text": other}
 
 

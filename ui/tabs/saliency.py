@@ -113,8 +113,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
     def show_more(found: SaliencyAnswer, language: Language) -> Updates:
         from ui.charts.token_strip import strip_value
 
-        is_of_one = len(found.result.explained) == 1 or METHODS[found.result.method].hides_tokens
-        if is_of_one or found.beside is not None:
+        if len(found.result.explained) == 1 or METHODS[found.result.method].hides_tokens:
             return show(found, None, language)
         # The first token's map, which is drawn, is not touched by those of the others.
         strip_now = strip_value(found.result, language, None)

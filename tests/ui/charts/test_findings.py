@@ -111,3 +111,10 @@ def test_two_models_are_told_apart_by_their_names_also_where_one_came_beside_the
     assert [line.split(":")[0] for line in both] == ["one", "two"]
     first.beside = second
     assert findings([first], "en") == both
+
+
+def test_tokens_of_which_none_is_first_in_the_end_are_said_to_be_so() -> None:
+    made = replace(rankings(None), commitment=(None, None, None))
+    assert said(made) == ["none of the 3 tokens stands first at the last layer."]
+    assert said(made, "ja") == ["3 トークンのどれも、最終層で 1 位ではありません。"]
+    assert said(replace(made, commitment=(), outputs=())) == []
