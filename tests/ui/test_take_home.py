@@ -34,10 +34,9 @@ ASKED: dict[str, dict[str, Any]] = {
 
 
 BESIDE: dict[str, dict[str, Any]] = {
-    "rankings": {"watch": [" is"], "target_text": " x"},
     "layer-similarity": {"measure": "svcca", "components": 2},
 }
-"""With a second model: two answers, and one of both."""
+"""With a second model."""
 
 
 def run(parts: list[str]) -> str:
