@@ -11,6 +11,8 @@ from difflib import SequenceMatcher
 
 from analyzers.common.tokens import Token
 
+MOST_COMPARED = 4_000_000
+"""Pairs of characters that are looked at where two texts differ, about a second; what is larger is one stretch."""
 LEAST_ALIKE = 3
 """Characters of a stretch inside of what differs that is no accident."""
 
@@ -121,12 +123,20 @@ def _characters(pieces: _Pieces, other: _Pieces) -> list[str]:
 def _match(one: str, other: str) -> list[tuple[int, int, int]]:
     """Stretches that two texts have alike, in order: where they begin in each, and how many characters they are. An empty one
     stands at the end."""
-    if one == other:
-        return [(0, 0, len(one)), (len(one), len(one), 0)]
-    blocks = SequenceMatcher(None, one, other, autojunk=False).get_matching_blocks()
-    return [
-        (a, b, n) for a, b, n in blocks if n >= LEAST_ALIKE or a == b == 0 or (len(one) - a, len(other) - b) == (n, n)
-    ]
+    before = _count_alike(one, other)
+    after = _count_alike(one[before:][::-1], other[before:][::-1])
+    inner = [text[before : len(text) - after] for text in (one, other)]
+    blocks = [(0, 0, before)]
+    if 0 < len(inner[0]) * len(inner[1]) <= MOST_COMPARED:
+        found = SequenceMatcher(None, inner[0], inner[1], autojunk=False).get_matching_blocks()
+        blocks += [(before + a, before + b, n) for a, b, n in found if n >= LEAST_ALIKE]
+    blocks.append((len(one) - after, len(other) - after, after))
+    return [block for block in blocks if block[2]] + [(len(one), len(other), 0)]
+
+
+def _count_alike(one: str, other: str) -> int:
+    """Characters at the beginning that both have."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def _share_alike(compared: tuple[list[list[str]], list[tuple[int, int, int]]]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -195,3 +196,22 @@ def test_law_of_texts_whose_special_tokens_only_one_knows(pieces: list[str], kno
         assert [p for one in found.segments for p in getattr(one, side)] == list(range(len(tokens)))
     there = [at for at, _ in found.counterparts]
     assert there == sorted(there)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("a" * 20_000, "a" * 19_999 + "b"),
+        ("A" * 20_000, "a" * 20_000),
+        ("ab" * 10_000, "ba" * 9_000),
+        ("ab" * 999, "ba" * 999),
+    ],
+    ids=["end", "case", "shifted", "short"],
+)
+def test_long_texts_that_repeat_themselves_take_no_time(one: str, other: str) -> None:
+    first, second = (cut(*(text[i : i + 40] for i in range(0, len(text), 40))) for text in (one, other))
+    started = time.perf_counter()
+    found = align_tokens(first, second)
+    assert time.perf_counter() - started < 5
+    assert [p for segment in found.segments for p in segment.first] == list(range(len(first)))
+    assert [p for segment in found.segments for p in segment.second] == list(range(len(second)))
