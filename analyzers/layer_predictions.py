@@ -15,7 +15,7 @@ from analyzers.common.sentences import Sentence
 from analyzers.common.settings import LayerPredictionsSettings
 from analyzers.common.tokens import Token
 from analyzers.methods.lens import (
-    Layer,
+    LayerNumber,
     Logits,
     check_integer,
     entropy,
@@ -58,7 +58,7 @@ class LayerPredictions:
     """It is read so far before `position`: 1, or 0 in a masked model."""
     chosen: Token | None
     """The token that stands there; None where nothing was written yet."""
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerNumber, ...]
     """−1 is the embedding row; l − 0.5 is the stream after the attention of block l."""
     predictions: tuple[tuple[Prediction, ...], ...]
     """Per layer, the likeliest first."""
@@ -82,7 +82,7 @@ class LayerOverview:
 
     tokens: tuple[Token, ...]
     n_prompt: int
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerNumber, ...]
     """−1 is the embedding row."""
     answers: tuple[Token, ...]
     """`Completion.answers`."""

@@ -17,7 +17,7 @@ from analyzers.common.sentences import Sentence
 from analyzers.common.settings import RankingsSettings
 from analyzers.common.tokens import Token
 from analyzers.methods.lens import (
-    Layer,
+    LayerNumber,
     Logits,
     find_predicted_position,
     layers_read,
@@ -58,7 +58,7 @@ class Rankings:
     """A position is read so far before it: 1, or 0 in a masked model."""
     outputs: tuple[Token, ...]
     """The tokens after the prompt, or what stands for the hidden ones; empty where there are none."""
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerNumber, ...]
     """Numbers of the blocks; l − 0.5 is the stream after the attention of block l."""
     ranks: Int[np.ndarray, "layer output"]
     """1 + the number of vocabulary entries with a higher logit: 1 is the likeliest; ties share the better rank."""
@@ -66,11 +66,11 @@ class Rankings:
     """How many *other* vocabulary entries have exactly the same logit."""
     log_probability: Float[np.ndarray, " output"]
     """Nats, at the last layer."""
-    commitment: tuple[Layer | None, ...]
+    commitment: tuple[LayerNumber | None, ...]
     """Per output the first layer from which its rank stays 1; None where it does not end at 1."""
     predicted: tuple[Token, ...]
     """Every token that something predicts (not a causal model's first, not a source's): what the two below are about."""
-    commitment_all: tuple[Layer | None, ...] | None
+    commitment_all: tuple[LayerNumber | None, ...] | None
     """Per predicted token; None in an early result, while the prompt is still being read."""
     log_probability_all: Float[np.ndarray, " predicted"] | None
     """Likewise; nats, at the last layer."""
@@ -126,7 +126,9 @@ def rank_at_each_layer(
             yield Progress(chunk.fraction, make_result=partial(accumulator.build, settings, notes, n_read))
 
 
-def commitment_layer(ranks: Int[np.ndarray, "layer token"], layers: Sequence[Layer]) -> tuple[Layer | None, ...]:
+def commitment_layer(
+    ranks: Int[np.ndarray, "layer token"], layers: Sequence[LayerNumber]
+) -> tuple[LayerNumber | None, ...]:
     """Per token the first layer from which its rank stays 1, or None where the last rank is not 1."""
     stays = np.logical_and.accumulate((ranks == 1)[::-1], axis=0)[::-1]
     return tuple(layers[int(column.argmax())] if column[-1] else None for column in stays.T)
@@ -156,7 +158,7 @@ class RankAccumulator:
         order: list[int],
         watched: tuple[NamedToken, ...],
         position: int,
-        layers: tuple[Layer, ...],
+        layers: tuple[LayerNumber, ...],
     ) -> None:
         n_rows, n = len(layers), completion.n_positions
         self.layers = layers[1:]

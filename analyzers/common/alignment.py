@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from functools import lru_cache
 
 from analyzers.common.tokens import Token
 
@@ -54,7 +55,8 @@ class _Run:
     """Whether it has no characters: a special token, or white space where that is not compared."""
 
 
-def align_tokens(first: Sequence[Token], second: Sequence[Token]) -> Alignment:
+@lru_cache(maxsize=32)  # a picture of two models asks for the same pair several times
+def align_tokens(first: tuple[Token, ...], second: tuple[Token, ...]) -> Alignment:
     """Source with source and target with target, where there are two sides.
 
     Characters are compared as they are; where more is alike so, without white space, case and accents, which some

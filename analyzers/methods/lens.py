@@ -26,7 +26,7 @@ from analyzers.models.language_model import LanguageModel
 from analyzers.models.sublayers import observe_states
 
 Logits: TypeAlias = Float[Tensor, "row layer vocab"]
-Layer: TypeAlias = int | float
+LayerNumber: TypeAlias = int | float
 """Number of a block, from 0; −1 is what enters the first, l − 0.5 the stream after the attention of block l."""
 
 CELLS = 256
@@ -58,7 +58,7 @@ def stream_logits(
     model: LanguageModel,
     ids: Sequence[int],
     rows: Sequence[int],
-    layers: Sequence[Layer],
+    layers: Sequence[LayerNumber],
     reduce: Callable[[slice, Logits], Reduced],
     *,
     n_source: int = 0,
@@ -108,7 +108,7 @@ def lens_logits(
     model: LanguageModel,
     completion: Completion,
     positions: Sequence[int],
-    layers: Sequence[Layer],
+    layers: Sequence[LayerNumber],
     reduce: Callable[[slice, Logits], Reduced],
     *,
     final_norm: bool = True,
@@ -120,7 +120,7 @@ def lens_logits(
     )
 
 
-def layers_read(n_layers: int, *, after_attention: bool) -> tuple[Layer, ...]:
+def layers_read(n_layers: int, *, after_attention: bool) -> tuple[LayerNumber, ...]:
     """Every row of a lens: −1 for what enters the first block, then each block, after its attention too where asked for."""
     between = [layer - 0.5 for layer in range(n_layers)] if after_attention else []
     return tuple(sorted([*range(-1, n_layers), *between]))
@@ -179,15 +179,15 @@ def _observe(
     model: LanguageModel,
     ids: Sequence[int],
     rows: Sequence[int],
-    layers: Sequence[Layer],
+    layers: Sequence[LayerNumber],
     checked: Sequence[int],
     n_source: int,
 ) -> tuple[Float[Tensor, "row layer d_model"], Float[Tensor, "checked vocab"]]:
     """Block outputs at `rows`, and the model's own logits at `checked`, from the model's own forward over `ids`."""
     wanted = set(layers)
-    kept: dict[Layer, Tensor] = {}
+    kept: dict[LayerNumber, Tensor] = {}
 
-    def see(layer: Layer, hidden: Tensor) -> None:
+    def see(layer: LayerNumber, hidden: Tensor) -> None:
         if layer in wanted:
             kept[layer] = hidden[0, list(rows)].to(model.device)
 
@@ -213,7 +213,9 @@ def _read(
     return torch.cat([read(hidden[:, :-1], is_normed=False), read(hidden[:, -1:], is_normed=True)], dim=1)
 
 
-def _refuse_infinite(logits: Float[Tensor, "row layer vocab"], rows: Sequence[int], layers: Sequence[Layer]) -> None:
+def _refuse_infinite(
+    logits: Float[Tensor, "row layer vocab"], rows: Sequence[int], layers: Sequence[LayerNumber]
+) -> None:
     low, high = torch.aminmax(logits)  # NaN comes through; a mask of isfinite costs twelve times as much
     if not bool(torch.isfinite(low) & torch.isfinite(high)):
         row, layer = (~logits.isfinite()).any(-1).nonzero()[0].tolist()

@@ -43,10 +43,10 @@ def run_both(
         given = None if model.facts.kind.fills_masks else request.generation.target_text
         _read(model, request.text, Generation(generate=0, target_text=given))
     first: AnyAnswer | None = None
-    was_known = True
+    was_known = False
     with closing(runner.run(replace(request, beside=None), seconds, is_wanted)) as steps:  # type: ignore[type-var]
         for step in steps:
-            was_known = step.is_known or step.phase != "done"
+            was_known = step.is_known
             first = step.answer or first
             shown = None if step.answer is None else replace(step.answer, request=request, is_whole=False)
             yield _halve(step, 0.0, shown)
@@ -106,7 +106,7 @@ def _find_place(
 ) -> tuple[int | None, Sentence | None]:
     """Where the second is asked for a place of the first, and what to say of it; None for what it does not explain. Raises
     InputError where it predicts nothing there."""
-    tokens = tokens_read(model, prompt)
+    tokens = _tokens_read(model, prompt)
     counterparts = align_tokens(first.tokens, tokens).counterparts
     there, begins_alike = counterparts[min(place, len(counterparts) - 1)]
     if isinstance(request.settings, SaliencySettings):
@@ -146,7 +146,7 @@ def read_alike(first: Completion, request: AnyRequest, model: LanguageModel) -> 
     return request.text, generation
 
 
-def tokens_read(model: LanguageModel, prompt: Prompt) -> tuple[Token, ...]:
+def _tokens_read(model: LanguageModel, prompt: Prompt) -> tuple[Token, ...]:
     """What stands there before anything is predicted."""
     if prompt.tokens:
         return prompt.tokens
