@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 
 import altair as alt
 
@@ -78,17 +79,9 @@ def saliency_chart(result: Saliency, position: int, language: Language) -> alt.C
         subtitle.append(say("chart_first", language, n=len(kept), total=len(data)))
     most = sorted(values, key=lambda row: -abs(row["value"]))[:MOST_SAID]
     ends = [row["value"] + way * row["error"] for row in values for way in (-1, 1)]
-    low, high = min([0.0, *ends]), max([0.0, *ends])
-    room = 0.09 * ((high - low) or 1.0)  # for the number beside the longest bar
-    axis = alt.X(
-        "value:Q",
-        title=say("axis_share" if is_share else "axis_score", language),
-        scale=alt.Scale(domain=[low - room if low < 0 else 0.0, high + room if high > 0 else 0.0], nice=False),
-        axis=alt.Axis(tickCount=6),
-    )
     base = alt.Chart(alt.InlineData(values=values)).encode(
         y=alt.Y("label:N", sort=[row["label"] for row in values], title=None),
-        x=axis,
+        x=value_axis(ends, language, is_share=is_share),
         tooltip=[
             alt.Tooltip("label:N", title=say("column_token", language)),
             alt.Tooltip("value:Q", format=".3g", title=say("column_share" if is_share else "column_score", language)),
@@ -116,6 +109,18 @@ def saliency_chart(result: Saliency, position: int, language: Language) -> alt.C
             width="container", height=alt.Step(24), title=alt.TitleParams(textwrap.wrap(title, 44), subtitle=subtitle)
         ),
         say("comma", language).join(f"{row['label']}: {row['value']:.3g}" for row in most),
+    )
+
+
+def value_axis(ends: Sequence[float], language: Language, *, is_share: bool) -> alt.X:
+    """The axis of bars that end there: shares in percent, or scores. Zero is on it, and room for a number beside the longest."""
+    low, high = min([0.0, *ends]), max([0.0, *ends])
+    room = 0.09 * ((high - low) or 1.0)
+    return alt.X(
+        "value:Q",
+        title=say("axis_share" if is_share else "axis_score", language),
+        scale=alt.Scale(domain=[low - room if low < 0 else 0.0, high + room if high > 0 else 0.0], nice=False),
+        axis=alt.Axis(tickCount=6),
     )
 
 

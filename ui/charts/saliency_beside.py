@@ -13,7 +13,7 @@ from analyzers.common.settings import SaliencySettings
 from analyzers.common.tokens import label_token, show_whitespace
 from analyzers.saliency import Saliency
 from analyzers.serving.dispatch import Answer
-from ui.charts.saliency import MOST_BARS, MOST_SAID, describe
+from ui.charts.saliency import MOST_BARS, MOST_SAID, describe, value_axis
 from ui.charts.style import apply_theme, name_model, wrap_line
 from ui.texts import quote, say
 from ui.theme import AGAINST_HEX, FOR_HEX
@@ -46,7 +46,7 @@ def rows(first: SaliencyAnswer, second: SaliencyAnswer, position: int) -> list[R
     nothing there."""
     found = find_second_position(first, second, position)
     given = [_signed(first.result, position), {} if found is None else _signed(second.result, found[0])]
-    rows: list[Row] = []
+    made: list[Row] = []
     for segment in align_tokens(first.completion.tokens, second.completion.tokens).segments:
         sums = [
             sum(numbers[p] for p in places if p in numbers) if any(p in numbers for p in places) else None
@@ -54,8 +54,8 @@ def rows(first: SaliencyAnswer, second: SaliencyAnswer, position: int) -> list[R
         ]
         if any(number is not None for number in sums):
             at = str(segment.first[0]) if segment.first else f"²{segment.second[0]}"
-            rows.append({"position": at, "text": show_whitespace(segment.text), "first": sums[0], "second": sums[1]})
-    return rows
+            made.append({"position": at, "text": show_whitespace(segment.text), "first": sums[0], "second": sums[1]})
+    return made
 
 
 def beside_chart(first: SaliencyAnswer, second: SaliencyAnswer, position: int, language: Language) -> alt.LayerChart:
@@ -68,6 +68,9 @@ def beside_chart(first: SaliencyAnswer, second: SaliencyAnswer, position: int, l
     data = rows(first, second, position)
     strongest = sorted(data, key=lambda row: -max(abs(row["first"] or 0), abs(row["second"] or 0)))[:MOST_BARS]
     kept = sorted(strongest, key=data.index)
+    subtitle = _subtitle(first, second, position, language)
+    if len(kept) < len(data):
+        subtitle.append(say("chart_first", language, n=len(kept), total=len(data)))
     effects = {True: say("effect_for", language), False: say("effect_against", language)}
     labels = [f"{row['position']} {row['text']}" for row in kept]
     values = [
@@ -81,18 +84,10 @@ def beside_chart(first: SaliencyAnswer, second: SaliencyAnswer, position: int, l
         for name, side in zip(names, ("first", "second"), strict=True)
         if row[side] is not None
     ]
-    ends = [row["value"] for row in values]
-    low, high = min([0.0, *ends]), max([0.0, *ends])
-    room = 0.09 * ((high - low) or 1.0)  # for the number beside the longest bar
     base = alt.Chart(alt.InlineData(values=values)).encode(
         y=alt.Y("label:N", sort=labels, title=None),
         yOffset=alt.YOffset("model:N", sort=names),
-        x=alt.X(
-            "value:Q",
-            title=say("axis_share" if is_share else "axis_score", language),
-            scale=alt.Scale(domain=[low - room if low < 0 else 0.0, high + room if high > 0 else 0.0], nice=False),
-            axis=alt.Axis(tickCount=6),
-        ),
+        x=value_axis([row["value"] for row in values], language, is_share=is_share),
         tooltip=[
             alt.Tooltip("label:N", title=say("column_token", language)),
             alt.Tooltip("model:N", title=say("model", language)),
@@ -121,9 +116,7 @@ def beside_chart(first: SaliencyAnswer, second: SaliencyAnswer, position: int, l
         chart.properties(
             width="container",
             height=alt.Step(BAR, **{"for": "offset"}),
-            title=alt.TitleParams(
-                _title(first, position, language), subtitle=_subtitle(first, second, position, language)
-            ),
+            title=alt.TitleParams(_title(first, position, language), subtitle=subtitle),
         ),
         say("comma", language).join(
             f"{row['label']} {row['model']}: {row['value']:.3g}"

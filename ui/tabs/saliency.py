@@ -128,9 +128,13 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
 
     def show_pinned(found: SaliencyAnswer, position: int, language: Language) -> Updates:
         from ui.charts import saliency as charts
-        from ui.charts.saliency_beside import beside_chart
+        from ui.charts.saliency_beside import beside_chart, find_second_position
 
         said, is_passed = charts.tell_check(found.result, position, language)
+        there = None if found.beside is None else find_second_position(found, found.beside, position)
+        if found.beside is not None and there is not None:  # both maps are drawn, so both are checked
+            more, is_too = charts.tell_check(found.beside.result, there[0], language)
+            said, is_passed = [*said, *(f"{found.beside.model.id}: {line}" for line in more)], is_passed and is_too
         return {
             **show_second(found, position, language),
             results.check: notice("check", say("checked", language), *said) if is_passed else notice("warning", *said),

@@ -17,6 +17,7 @@ from analyzers.common.settings import SaliencySettings
 from analyzers.common.tokens import label_token
 from analyzers.models.language_model import LanguageModel
 from analyzers.saliency import compute_saliency
+from ui.charts import saliency_beside
 from ui.charts.saliency_beside import beside_chart, find_second_position, rows
 
 TEXT, WRITTEN = "the keys to the café", " keys"
@@ -116,3 +117,11 @@ def test_another_token_that_the_second_explains_is_named() -> None:
     chart = beside_chart(first, second, position, "en").to_dict()
     assert one in " ".join(chart["title"]["text"])
     assert f"The second model explains “{other}” here." in chart["title"]["subtitle"]
+
+
+def test_a_long_text_says_how_many_of_its_stretches_are_drawn(letters: LanguageModel, monkeypatch: Any) -> None:
+    monkeypatch.setattr(saliency_beside, "MOST_BARS", 3)
+    first, second = answer_of(tiny_model("gpt2")), answer_of(letters)
+    position = first.result.explained[0]
+    subtitle = beside_chart(first, second, position, "en").to_dict()["title"]["subtitle"]
+    assert subtitle[-1] == f"the 3 largest of {len(rows(first, second, position))}, in text order"
