@@ -34,7 +34,7 @@ ASKED: dict[str, dict[str, Any]] = {
 
 
 BESIDE: dict[str, dict[str, Any]] = {
-    "layer-similarity": {"measure": "svcca", "components": 2},
+    "rankings": {"watch": [" is"], "target_text": " x"},
 }
 """With a second model."""
 
@@ -78,6 +78,9 @@ def test_command_and_python_give_the_numbers_of_the_view(
     kept = tmp_path / "result.pickle"
     script = f"{python_code(request, folder)}\nimport pickle\npickle.dump(result, open({str(kept)!r}, 'wb'))"
     run([sys.executable, "-c", script])
+    if found.beside is not None:
+        said = run([sys.executable, "-c", f"{python_code(request, folder)}\nprint(found.beside.model.id)"])
+        assert said.splitlines()[-1] == found.beside.model.id
     import pickle
 
     result = pickle.loads(kept.read_bytes())

@@ -16,6 +16,7 @@ from families import FAMILIES, byte_tokenizer, random_module, tiny_model, tiny_m
 
 from analyzers.common.errors import InputError
 from analyzers.common.limits import LIMITS
+from analyzers.common.sentences import Sentence
 from analyzers.common.settings import SHUFFLES
 from analyzers.common.stopping import always
 from analyzers.methods.similarity import compare_layers
@@ -273,16 +274,28 @@ def test_each_part_is_computed_once_and_known_by_itself(dispatcher: Dispatcher) 
     )  # what the second is asked is not known before it reads
 
 
-def test_a_time_limit_that_cuts_one_short_is_said(dispatcher: Dispatcher) -> None:
-    request = asked(
-        beside="letters", method="integrated-gradients", target_text=" the keys to the cabinet", tolerance=1e-4
-    )
-    short = dispatcher.run(request, seconds=1)
-    *_, last = short
-    assert last.answer is not None
-    assert last.answer.beside is not None
-    is_cut = any(note.key == "stopped_early" for note in last.answer.notes)
-    assert is_cut == (not last.answer.is_whole)
+class Cut(Dispatcher):
+    """A time limit cuts the run of one model short."""
+
+    cut = "one"
+
+    def run(self, request: Any, seconds: int | None = None, is_wanted: Any = always) -> Iterator[Step]:
+        for step in super().run(request, seconds, is_wanted):
+            if request.beside is None and step.answer is not None and step.answer.model.id == self.cut:
+                notes = (Sentence.of("stopped_early", limit=1),)
+                yield replace(step, answer=replace(step.answer, is_whole=False, notes=notes))
+            else:
+                yield step
+
+
+@pytest.mark.parametrize(("cut", "key"), [("one", "stopped_early"), ("letters", "beside_note"), ("nobody", None)])
+def test_a_time_limit_that_cuts_either_short_is_said_of_both(cut: str, key: str | None, dispatcher: Dispatcher) -> None:
+    cutting = Cut(dispatcher.store)
+    cutting.cut = cut
+    found = answer(cutting, asked("rankings", beside="letters", **WRITES))
+    assert found.beside is not None
+    assert found.is_whole == (key is None)
+    assert [note.key for note in found.notes] == ([] if key is None else [key])
 
 
 def test_layers_of_two_models_over_the_tokens_that_end_at_the_same_character(dispatcher: Dispatcher) -> None:
