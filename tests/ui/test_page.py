@@ -274,3 +274,15 @@ def test_where_the_line_is_full_the_page_asks_again(visit: Any) -> None:
     seen.answered("saliency", "k")
     assert left == []
     assert "Done in " in seen.status()
+
+
+def test_a_new_question_does_not_wait_for_the_one_before(visit: Any) -> None:
+    seen = visit()
+    seen.choose("Method", "Shapley values")
+    seen.write("the keys to the cabinet " * 16, 30)
+    seen.page.click("#run")
+    seen.page.wait_for_selector("#status p.busy", timeout=30_000)
+    seen.press_example("example-1-saliency")  # also waits until the run before has ended
+    assert seen.status().startswith("Known already")
+    seen.page.wait_for_timeout(1_500)
+    assert seen.status().startswith("Known already")
