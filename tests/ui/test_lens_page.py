@@ -62,6 +62,7 @@ def test_opening_a_tab_answers_for_the_same_text(used: Any) -> None:
 
 def test_the_page_opens_on_the_first_experiment_and_each_tab_answers_for_it(visit: Any) -> None:
     seen = visit()
+    seen.settled()  # or Gradio's clock is read with the check
     assert seen.status().startswith("Known already")
     assert "Integrated gradients" in seen.page.text_content("#saliency-chart svg.marks")
     assert seen.page.inner_text("#saliency-check") == "✓ checked"
