@@ -30,7 +30,7 @@ from torch import Tensor
 from analyzers.common.progress import finish
 from analyzers.common.settings import TOLERANCE, Generation, SaliencySettings
 from analyzers.methods.asking import baseline_embedding
-from analyzers.methods.attribution import TokenObjective, evaluate_alone
+from analyzers.methods.attribution import TokenObjective, evaluate_each
 from analyzers.methods.integrated_gradients import (
     fejer_rule,
     gauss_legendre_rule,
@@ -80,7 +80,8 @@ def count_doubled(model: LanguageModel, completion: Completion, most: int) -> li
     absent = baseline_embedding(model, "token", ids)
     rows, targets = torch.tensor([p - 1 for p in positions]), torch.tensor([completion.ids[p] for p in positions])
     objective = TokenObjective(torch.tensor(ids), rows, targets, "probability")
-    totals = evaluate_alone(model, embedded, objective) - evaluate_alone(model, absent, objective)
+    present_values, absent_values = evaluate_each(model, (embedded, absent), objective)
+    totals = present_values - absent_values
     used, pending, before = [0] * len(positions), list(range(len(positions))), None
     points = 8
     while pending and points <= most:

@@ -12,7 +12,7 @@ from torch import Tensor
 from analyzers.common.methods import METHODS
 from analyzers.common.settings import Baseline, Objective, SaliencySettings
 from analyzers.common.tokens import Token, group_by_word
-from analyzers.methods.attribution import SimilarityObjective, TokenObjective, evaluate_alone
+from analyzers.methods.attribution import SimilarityObjective, TokenObjective, evaluate_each
 from analyzers.models.completion import Completion, NamedToken
 from analyzers.models.language_model import LanguageModel
 
@@ -29,6 +29,8 @@ class Question:
     """What stands for an absent token; `embedded` itself at positions that are held."""
     values: Float[Tensor, " explained"]
     """The scalars of the text as it is."""
+    absent_values: Float[Tensor, " explained"] | None
+    """Those of the baseline; None for a method that does not integrate."""
     seen: tuple[tuple[int, ...], ...]
     """Per explained token the positions that it rests on."""
     groups: list[list[int]]
@@ -43,7 +45,7 @@ def ask(
     settings: SaliencySettings,
     contrast: NamedToken | None,
 ) -> Question:
-    """The question of these positions (of the predicted tokens), from one forward. `contrast` is B of logit(A) − logit(B).
+    """The question of these positions (of the predicted tokens), from one forward, or two side by side. `contrast` is B of logit(A) − logit(B).
     A masked model's hidden tokens are held as they are."""
     seen = tuple(completion.positions_seen_from(position) for position in explained)
     ids = completion.ids
@@ -54,9 +56,10 @@ def ask(
     held = sorted(set(range(len(ids))).difference(*seen))
     baseline[held] = embedded[held]  # a mask is what is asked about: it stays as it is
     objective = _objective(model, completion, ids, explained, settings, contrast)
-    values = evaluate_alone(model, embedded, objective)
+    ends = [embedded, baseline] if METHODS[settings.method].integrates else [embedded]
+    values, *absent = evaluate_each(model, ends, objective)
     groups = groups_of([completion.tokens[p] for p in range(len(ids)) if p not in held], settings.whole_words)
-    return Question(model, objective, embedded, baseline, values, seen, groups, settings)
+    return Question(model, objective, embedded, baseline, values, next(iter(absent), None), seen, groups, settings)
 
 
 def _objective(

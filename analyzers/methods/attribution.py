@@ -24,7 +24,7 @@ from torch import Tensor
 
 from analyzers.common.progress import Progress
 from analyzers.common.settings import Objective
-from analyzers.methods.workers import one_thread, open_workers
+from analyzers.methods.workers import open_workers
 from analyzers.models.language_model import LanguageModel
 
 Item = TypeVar("Item")
@@ -263,12 +263,14 @@ def occlude(
     yield Progress(1.0, torch.cat(values))
 
 
-def evaluate_alone(
-    model: LanguageModel, embedded: Float[Tensor, "position d_model"], objective: TokenObjective | SimilarityObjective
-) -> Float[Tensor, " target"]:
-    """The targets' values for one text, on one thread, as the workers' are."""
-    with one_thread():
-        return evaluate(model, embedded.unsqueeze(0), objective)[0]
+def evaluate_each(
+    model: LanguageModel,
+    texts: Sequence[Float[Tensor, "position d_model"]],
+    objective: TokenObjective | SimilarityObjective,
+) -> list[Float[Tensor, " target"]]:
+    """The targets' values for each text by itself, on one thread each, side by side."""
+    with model.anatomy.taps.open(), open_workers(model.device) as workers:
+        return list(workers.map_all(lambda embedded: evaluate(model, embedded.unsqueeze(0), objective)[0], texts))
 
 
 def chunk_work(model: LanguageModel) -> float:

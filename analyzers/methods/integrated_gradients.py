@@ -21,7 +21,6 @@ from analyzers.methods.attribution import (
     SimilarityObjective,
     TokenObjective,
     chunk_work,
-    evaluate_alone,
     split_evenly,
     take_in_turns,
     targets_at_once,
@@ -108,16 +107,15 @@ def integrate_until_converged(
     embedded: Float[Tensor, "position d_model"],
     baseline: Float[Tensor, "position d_model"],
     objective: TokenObjective | SimilarityObjective,
-    values: Float[Tensor, " target"],
+    totals: Float[Tensor, " target"],
     settings: SaliencySettings,
 ) -> Iterator[Progress[Integrated]]:
-    """Integrated gradients (Sundararajan et al. 2017): (x − x′) ∘ ∫ ∇f(x′ + α(x − x′)) dα. `values` are the targets' own, f(x).
+    """Integrated gradients (Sundararajan et al. 2017): (x − x′) ∘ ∫ ∇f(x′ + α(x − x′)) dα. `totals` are f(x) − f(x′).
 
     With `auto` points by Fejér's nested rules, each of which uses the points of the one before, for the targets that
     need it, until both errors are below the tolerance or the cap is met; each rule gives a result. With a number of
     points by Gauss–Legendre, as ecco. Yields between chunks.
     """
-    totals = values - evaluate_alone(model, baseline, objective)
     path = Path(model, embedded, baseline, objective, totals, settings)
     yield from _integrate_nested(path) if settings.points == "auto" else _integrate_fixed(path, settings.points)
 
