@@ -9,6 +9,7 @@ that stay in the processor's cache, several blocks at a time; their sums are add
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,11 +23,13 @@ from analyzers.methods.workers import one_thread, open_workers
 
 SWEEPS = 2
 """Updates of every factor for each pass over the matrix."""
-BLOCK = 4_608
-"""Neurons of one block on a CPU."""
+BLOCK = 11_520
+"""Neurons of one block on a CPU at most. Smaller ones stay nearer to the processor, but the calls then wait for each other."""
 TRIAL = 4_608
 """Neurons that the starts are tried on."""
 RANDOM_STARTS = 4
+FOLLOWED = 4
+"""Starts that are tried to the end: those that a few iterations bring furthest."""
 STEP = 5
 """Iterations between two looks at the error."""
 TOLERANCE = 5e-6
@@ -59,9 +62,10 @@ def factorize(matrix: Float[Tensor, "token neuron"], factors: int) -> Iterator[P
     """Factors by falling energy ‖weights of a factor‖, with progress every few iterations.
 
     Several starts (NNDSVDa, Boutsidis & Gallopoulos 2008; the tokens that differ most; seeded random ones) are
-    tried on the neurons with most energy, and the best goes on with all. The same matrix gives the same bits whatever
-    the number of threads: each takes whole starts and whole blocks. Raises ValueError for a matrix that is negative, zero
-    or not finite, and for more factors than tokens.
+    tried on the neurons with most energy, the less promising ones briefly (successive halving; Jamieson & Talwalkar
+    2016), and the best goes on with all. The same matrix gives the same bits whatever the number of threads: each takes
+    whole starts and whole blocks. Raises ValueError for a matrix that is negative, zero or not finite, and for more
+    factors than tokens.
     """
     with one_thread():
         size = _square_of(matrix) ** 0.5
@@ -73,14 +77,16 @@ def factorize(matrix: Float[Tensor, "token neuron"], factors: int) -> Iterator[P
         strongest = _strongest(scaled)
         starts = _starts(strongest, factors)
     with open_workers() as workers:
-        best: _State | None = None
-        for number, trial in enumerate(workers.map(lambda start: _try_start(strongest, start), starts), 1):
-            if best is None or trial.squared_error < best.squared_error:
-                best = trial
-            yield Progress(0.4 * number / len(starts))
-        assert best is not None
         with one_thread():
-            whole = _State(scaled, best.weights, workers.map_all)
+            trials = [_State(strongest, start) for start in starts]
+        n_tried, n_tries = 0, len(starts) + FOLLOWED
+        for try_on, n_kept in ((_State.advance, FOLLOWED), (_follow, 1)):
+            for _ in workers.map(try_on, trials):
+                n_tried += 1
+                yield Progress(0.4 * n_tried / n_tries)
+            trials = sorted(trials, key=lambda trial: trial.squared_error)[:n_kept]
+        with one_thread():
+            whole = _State(scaled, trials[0].weights, workers.map_all)
         while not whole.is_settled(TOLERANCE):
             with one_thread():
                 whole.advance()
@@ -99,10 +105,11 @@ class _State:
         weights: Float[Tensor, "factor token"],
         map_all: Callable[..., Iterator[Any]] = map,
     ) -> None:
-        """`map_all` is `map`, or that of a pool of threads: then blocks are worked on at the same time."""
+        """`map_all` is `map`, or that of a pool of threads: then blocks are worked on at the same time, an even number of
+        them."""
         self._map_all = map_all
-        width = BLOCK if matrix.device.type == "cpu" else matrix.shape[1]
-        self.blocks = matrix.split(width, dim=1)
+        is_shared = map_all is not map and matrix.device.type == "cpu"
+        self.blocks = matrix.chunk(2 * math.ceil(matrix.shape[1] / (2 * BLOCK)) if is_shared else 1, dim=1)
         self.square = _square_of(matrix)
         self.weights = weights.to(matrix.device, copy=True)
         self.ahead = self.weights.clone()
@@ -162,12 +169,10 @@ class _State:
         return Factorization(weights[order].T, unit[order], error, self.iterations, self._decrease <= TOLERANCE)
 
 
-def _try_start(matrix: Float[Tensor, "token neuron"], start: Float[Tensor, "factor token"]) -> _State:
-    """A start, followed until it is clear where it leads."""
-    trial = _State(matrix, start)
+def _follow(trial: _State) -> None:
+    """Until it is clear where the start leads."""
     while not trial.is_settled(TRIAL_TOLERANCE):
         trial.advance()
-    return trial
 
 
 def _fit(
@@ -215,8 +220,10 @@ def _improve(
 
 def _strongest(matrix: Float[Tensor, "token neuron"]) -> Float[Tensor, "token some"]:
     """The neurons that carry most of the energy, in their order."""
-    energies = matrix.square().sum(dim=0)
-    return matrix[:, energies.argsort(descending=True, stable=True)[:TRIAL].sort().values]
+    energies = matrix.new_zeros(matrix.shape[1])
+    for row in matrix:
+        energies.addcmul_(row, row)
+    return matrix.index_select(1, energies.topk(min(TRIAL, len(energies))).indices.sort().values)
 
 
 def _starts(matrix: Float[Tensor, "token neuron"], factors: int) -> list[Float[Tensor, "factor token"]]:
