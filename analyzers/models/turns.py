@@ -14,9 +14,9 @@ from analyzers.common.stopping import always
 SHORT_SECONDS = 3.0
 """A run that takes no longer goes before the long ones."""
 PATIENCE_SECONDS = 10.0
-"""A long run that has stood still so long gets one step, however many short ones come."""
+"""A long run that has stood still so long goes on for `STEP_SECONDS`, however many short ones come."""
 STEP_SECONDS = 0.5
-"""A long run has its turn for so long at least, in as many steps as that takes."""
+"""About a step of a long run."""
 
 
 class Turns:
@@ -64,6 +64,7 @@ class Turn:
         """How much of the run is done, 0 to 1, as far as the run itself can tell."""
         self._used = 0.0
         self._began: float | None = None  # None while it is not held
+        self._keeps_until = 0.0
         self._stands_since = time.monotonic()
         self._asks = False
 
@@ -100,6 +101,7 @@ class Turn:
                 turns._waiting.remove(self)
                 turns._holder = self
                 self._began = time.monotonic()
+                self._keeps_until = self._began + (STEP_SECONDS if self.claim()[0] == 0 else 0.0)
             return is_next
 
     def make_way(self) -> bool:
@@ -108,7 +110,7 @@ class Turn:
         with turns._changed:
             assert self._began is not None
             is_wanted = self.is_wanted()
-            if is_wanted and time.monotonic() - self._began < STEP_SECONDS:
+            if is_wanted and time.monotonic() < self._keeps_until:
                 return False
             self._stands_since = time.monotonic()
             if not turns._waiting or self.claim() <= turns.line()[0].claim():

@@ -65,7 +65,7 @@ def test_a_long_run_makes_way_for_a_short_one_at_its_next_step(clock: Clock, lin
     long = line.turn(60)
     assert long.acquire(0)
     other = line.asking(60)
-    clock.now += STEP_SECONDS
+    clock.now += 0.01
     assert not long.make_way(), "not for another long one"
     short = line.asking(1)
     assert short.look()[0] == 1
