@@ -39,8 +39,8 @@ BYTES_A_SECOND = {"cpu": 1e10}
 """Weights read for a forward over a single row, which does little else."""
 SECONDS_A_CALL_GPU = 0.03
 """Some hundred kernels started one by one. Assumed, not measured."""
-AUTO_POINTS = 63
-"""Integration points until a map converges: 15 to 127 in the examples (`benchmarks/points.py`), most of them 63."""
+AUTO_POINTS = 40
+"""Integration points until a map converges: 7 to 127 in the examples (`benchmarks/points.py`), 38 in the mean."""
 AUTO_ORDERS = 128
 """Orders of the tokens that are paid for until no Shapley value's error is above the tolerance: 256 in three texts of 13, 14
 and 28 tokens, but sets of tokens that come again are not computed anew, and a wide batch runs faster."""
