@@ -29,7 +29,7 @@ from analyzers.models.language_model import LanguageModel
 
 Item = TypeVar("Item")
 
-CHUNK_WORK = {"cpu": 5e10}
+CHUNK_WORK = {"cpu": 6e10}
 """Floating-point operations of one worker between two yields, about a second: Stop is heard there. Fixed, not measured,
 so that the same request is cut the same way, and so rounds the same way, every time."""
 CHUNK_WORK_GPU = 2e13
@@ -220,7 +220,7 @@ def _share_out_targets(
 
 def targets_at_once(model: LanguageModel, n_rows: int) -> int:
     """Targets whose products with the blocks' Jacobian are taken together, at so many rows (positions × batch)."""
-    return max(1, round(chunk_work(model) / (2 * model.n_block_parameters * n_rows)))
+    return max(1, int(chunk_work(model) / (2 * model.n_block_parameters * n_rows)))
 
 
 def take_in_turns(groups: Sequence[Sequence[Item]], n: int) -> list[Item]:

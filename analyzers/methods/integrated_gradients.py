@@ -28,6 +28,10 @@ from analyzers.methods.attribution import (
 from analyzers.methods.workers import one_thread, open_workers
 from analyzers.models.language_model import LanguageModel
 
+WORK_A_SECOND = {"cpu": 1e11}
+"""Floating-point operations of two workers in about a second. A number of operations, not of seconds, so that the same
+request ends at the same number of points every time."""
+WORK_A_SECOND_GPU = 4e13
 FIRST_POINTS = 7
 """Each nested rule has one point more than twice those of the one before."""
 
@@ -295,13 +299,16 @@ def integration_work(model: LanguageModel, n_positions: int, n_targets: int, poi
 def tokens_at_once(model: LanguageModel, n_positions: int) -> int:
     """How many explained tokens share an integral, so that a long text shows its first maps before its last."""
     one_target = integration_work(model, n_positions, 1, 16) / 2
-    return int(max(1, 24 * chunk_work(model) // one_target - 1))
+    return int(max(1, 12 * _work_a_second(model) // one_target - 1))
 
 
 def choose_refining_budget(model: LanguageModel, n_targets: int) -> float:
-    """Work that may go into refining: about ten seconds of two workers and two more a token. A number of operations, not
-    of seconds, so that the same request ends at the same number of points every time."""
-    return 2 * chunk_work(model) * (10 + 2 * n_targets)
+    """Work that may go into refining: about ten seconds of two workers and two more a token."""
+    return _work_a_second(model) * (10 + 2 * n_targets)
+
+
+def _work_a_second(model: LanguageModel) -> float:
+    return WORK_A_SECOND.get(model.device.type, WORK_A_SECOND_GPU)
 
 
 def _points_at_once(model: LanguageModel, n_positions: int) -> int:
