@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
 from collections import OrderedDict
@@ -26,6 +25,8 @@ a short run."""
 WORTH_SAYING = 5
 """Seconds; a run that is expected to be quicker says only how far it is."""
 
+MOST_ON_ITS_WAY = 2.0
+"""Seconds that a new question waits for the last word on the one before: a visitor may be gone, and never take it."""
 VISITORS_AT_ONCE = 64
 """Events that Gradio lets begin at a time. Only one computes: the others stand in the runner's own line, which can tell
 them where; in Gradio's they would be told nothing before their turn."""
@@ -54,31 +55,56 @@ class Status:
     """Seconds in all, as soon as that can be told."""
 
 
+class Question:
+    """What a visitor asked last, until they ask anew."""
+
+    def __init__(self, is_last: Callable[[Question], bool] | None = None, before: Question | None = None) -> None:
+        self._is_last, self._before = is_last, before
+        self._on_their_way: list[threading.Lock] = []
+
+    def is_wanted(self) -> bool:
+        return self._is_last is None or self._is_last(self)
+
+    def in_order(self, updates: Iterator[Updates]) -> Iterator[Updates]:
+        """Updates of the page, none of which arrives after those of the visitor's next question: that one begins when what
+        is on its way has arrived. (Gradio asks a generator for more when its last word is in the visitor's queue.)"""
+        before, self._before = self._before, None
+        for lock in [] if before is None else before._on_their_way:
+            if lock.acquire(timeout=MOST_ON_ITS_WAY):
+                lock.release()
+        on_its_way = threading.Lock()
+        self._on_their_way.append(on_its_way)
+        for update in updates:
+            with on_its_way:
+                if not self.is_wanted():
+                    return
+                yield update
+
+
 class Latest:
-    """Which question of each visitor is the last: whoever asks anew no longer waits for the one before."""
+    """The last question of each visitor: whoever asks anew no longer waits for the one before."""
 
     def __init__(self, most: int = 10_000) -> None:
         self._most = most
-        self._numbers = itertools.count()
-        self._last: OrderedDict[str, int] = OrderedDict()
+        self._last: OrderedDict[str, Question] = OrderedDict()
         self._lock = threading.Lock()
 
-    def begin(self, visitor: str | None) -> Callable[[], bool]:
-        """A new question. What is returned says whether it is still the last; of who has no name each is."""
-        if visitor is not None:
-            with self._lock:
-                self._last[visitor] = next(self._numbers)
-                self._last.move_to_end(visitor)
-                while len(self._last) > self._most:
-                    self._last.popitem(last=False)
-        return self.join(visitor)
-
-    def join(self, visitor: str | None) -> Callable[[], bool]:
-        """What belongs to the last question, if there is one."""
+    def begin(self, visitor: str | None) -> Question:
+        """A new question, after which the one before is wanted no more; of who has no name each is."""
         if visitor is None:
-            return always
-        number = self._last.get(visitor)
-        return lambda: self._last.get(visitor) in (number, None)
+            return Question()
+        with self._lock:
+            asked = Question(lambda one: self._last.get(visitor) in (one, None), self._last.get(visitor))
+            self._last[visitor] = asked
+            self._last.move_to_end(visitor)
+            while len(self._last) > self._most:
+                self._last.popitem(last=False)
+        return asked
+
+    def join(self, visitor: str | None) -> Question:
+        """The last question, for what belongs to it; the first, where nothing was asked."""
+        last = None if visitor is None else self._last.get(visitor)
+        return self.begin(visitor) if last is None else last
 
 
 LATEST = Latest()

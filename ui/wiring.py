@@ -27,7 +27,7 @@ from ui.model_choices import model_choices, second_choices
 from ui.opening import find_view
 from ui.questions import Shared, ask, describe_question, end_question, is_answered, name_question, values_of
 from ui.ready import requests_of
-from ui.runs import LATEST, QUIET, describe_step, follow, on_the_model, tell_missing
+from ui.runs import LATEST, QUIET, Question, describe_step, follow, on_the_model, tell_missing
 from ui.tabs.tab import AnyTab, SideRun
 from ui.texts import say
 from ui.values import Event, Updates
@@ -93,16 +93,13 @@ def connect(
         tab: AnyTab,
         requests: tuple[AnyRequest, ...],
         position: int | None,
-        visitor: gr.Request,
+        asked: Question,
+        language: Language,
         remarks: Callable[[AnyAnswer | None], list[str]] = lambda _: [],
         most_seconds: float = math.inf,
         factor: int | None = None,
-        is_new: bool = True,
     ) -> Iterator[Updates]:
-        """A run that is expected to take longer than `most_seconds` waits for Run to be pressed. One that is new ends what
-        the visitor asked before."""
-        language, session = language_of(visitor), visitor.session_hash
-        is_wanted = LATEST.begin(session) if is_new else LATEST.join(session)
+        """A run that is expected to take longer than `most_seconds` waits for Run to be pressed."""
         heading, begun_now = heading_of[tab.analysis], name_question(requests[0])
         # Busy with every word: a run from within a tab, which may end meanwhile, brings the buttons back.
         begins = {heading: {"tab": tab.analysis, "id": begun_now, "line": None}, begun: (begun_now, len(requests))}
@@ -110,7 +107,7 @@ def connect(
         answers: list[AnyAnswer] = []
         for request in requests:
             fresh: AnyAnswer | None = None
-            for status in follow(runner, request, language, is_wanted=is_wanted):
+            for status in follow(runner, request, language, is_wanted=asked.is_wanted):
                 if status.expected is not None and status.expected > most_seconds and status.answer is None:
                     waits = notice("info", say("link_long", language, seconds=f"{status.expected:.0f}"))
                     yield {controls.status: waits, heading: end_question(tab.analysis, begun_now), **idle}
@@ -138,7 +135,7 @@ def connect(
                         updates |= more
                 yield updates | idle
                 return
-            if fresh is None or not is_wanted():
+            if fresh is None or not asked.is_wanted():
                 return
             answers.append(fresh)
 
@@ -176,7 +173,8 @@ def connect(
         stood_in: StandIn | None = values[stand_in]
         said = [stood_in.say(language)] if stood_in is not None and stood_in.runs(requests[0]) else []
         said += [] if remark is None else [remark]
-        yield from run_tab(tab, requests, None, request, lambda _: said)
+        asked = LATEST.begin(request.session_hash)
+        yield from asked.in_order(run_tab(tab, requests, None, asked, language, lambda _: said))
 
     def open_link(query: object, request: gr.Request) -> Iterator[Updates]:
         """The view that an address asks for. By itself it runs only what is known, or on this machine and short."""
@@ -197,7 +195,8 @@ def connect(
             return
         yield values
         remarks = functools.partial(view.tell_differences, language)
-        yield from run_tab(tab, view.requests, view.link.pin, request, remarks, LINK_SECONDS, view.link.factor)
+        asked, pin, factor = LATEST.begin(request.session_hash), view.link.pin, view.link.factor
+        yield from asked.in_order(run_tab(tab, view.requests, pin, asked, language, remarks, LINK_SECONDS, factor))
 
     def follow_link(event: gr.EventData, request: gr.Request) -> Iterator[Updates]:
         """The visitor went to another address: Back, Forward, or one typed by hand."""
@@ -259,7 +258,8 @@ def connect(
                 follows = tab.follow_pin and position is not None
                 yield tab.show(before, position, language_of(request)) if follows else nothing
             else:
-                yield from run_tab(tab, requests, position, request, is_new=False)
+                asked = LATEST.join(request.session_hash)
+                yield from asked.in_order(run_tab(tab, requests, position, asked, language_of(request)))
 
         return open_tab
 

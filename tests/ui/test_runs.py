@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +19,7 @@ from analyzers.serving.cost import expect_seconds
 from analyzers.serving.dispatch import Dispatcher, Step
 from analyzers.serving.request import parse_request
 from analyzers.sources.resolver import Resolver
+from ui import runs
 from ui.runs import Latest, describe_step, follow, tell_missing
 
 REQUEST = parse_request("rankings", {"text": "the keys", "generate": 2})
@@ -51,30 +54,59 @@ def test_a_new_question_ends_the_one_before_of_the_same_visitor_alone() -> None:
     latest = Latest()
     first, other = latest.begin("one"), latest.begin("two")
     beside_it, before_any = latest.join("one"), latest.join("three")
-    assert first()
-    assert other()
-    assert beside_it()
-    assert before_any()
+    assert first.is_wanted()
+    assert other.is_wanted()
+    assert beside_it.is_wanted()
+    assert before_any.is_wanted()
     second = latest.begin("one")
-    assert not first()
-    assert not beside_it()
-    assert second()
-    assert other()
-    assert before_any()
+    assert not first.is_wanted()
+    assert not beside_it.is_wanted()
+    assert second.is_wanted()
+    assert other.is_wanted()
+    assert before_any.is_wanted()
     latest.begin("three")
-    assert not before_any()
+    assert not before_any.is_wanted()
 
 
 def test_only_so_many_visitors_are_remembered_and_who_is_forgotten_goes_on() -> None:
     latest = Latest(most=2)
     first, second, third = (latest.begin(name) for name in ("one", "two", "three"))
     assert len(latest._last) == 2
-    assert first()
-    assert second()
-    assert third()
+    assert first.is_wanted()
+    assert second.is_wanted()
+    assert third.is_wanted()
     nameless = latest.begin(None)
     latest.begin(None)
-    assert nameless()
+    assert nameless.is_wanted()
+
+
+def test_no_word_on_a_question_arrives_after_those_on_the_next() -> None:
+    latest = Latest()
+    first = latest.begin("one")
+    said = first.in_order({"first": n} for n in range(3))
+    assert next(said) == {"first": 0}  # on its way until the next is asked for
+    second = latest.begin("one")
+    with ThreadPoolExecutor(1) as pool:
+        begins = pool.submit(lambda: next(second.in_order(iter([{"second": 0}]))))
+        with pytest.raises(TimeoutError):
+            begins.result(0.1)
+        assert next(said, None) is None
+        assert begins.result(5) == {"second": 0}
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_a_question_does_not_wait_for_ever_for_a_word_that_nobody_takes(
+    is_closed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "MOST_ON_ITS_WAY", 5.0 if is_closed else 0.05)
+    latest = Latest()
+    said = latest.begin("one").in_order(iter([{"first": 0}]))
+    next(said)
+    if is_closed:
+        said.close()  # type: ignore[attr-defined]
+    began = time.monotonic()
+    assert next(latest.begin("one").in_order(iter([{"second": 0}]))) == {"second": 0}
+    assert time.monotonic() - began < 2
 
 
 def test_a_run_that_nobody_wants_any_more_ends_at_its_next_step_without_a_word(
