@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from analyzers.common.errors import InputError
 from analyzers.common.languages import Language
@@ -11,7 +11,7 @@ from analyzers.common.memory import format_bytes
 from analyzers.common.version import VERSION
 from analyzers.models.store import Store
 from analyzers.serving.dispatch import AnyAnswer
-from analyzers.serving.request import AnyRequest
+from analyzers.serving.request import AnyRequest, parameters_of
 from analyzers.serving.sharing import SharedRuns
 from analyzers.sources.source import Source
 from ui.controls import Controls
@@ -21,7 +21,7 @@ from ui.model_choices import model_choices
 from ui.questions import ask, values_of
 from ui.tabs.tab import AnyTab
 from ui.texts import say
-from ui.values import Updates
+from ui.values import Options, Updates
 
 LINK_BYTES = 8 * 2**30
 """Of memory that a model needs: a link loads no larger one by itself."""
@@ -56,6 +56,7 @@ def find_view(query: object, runner: SharedRuns, controls: Controls, tabs: list[
     allowed here."""
     link = link_of_lesson(query, runner.store) or read_link(query)
     tab = next(tab for tab in tabs if tab.analysis == link.tab)
+    link = replace(link, raw=_with_page_defaults(tab, link.raw))
     requests = ask(tab, link.raw, link.extras, link.pin)
     source = runner.store.resolver.find(requests[0].model or runner.store.resolver.default_id())
     named = {} if requests[0].model else {"model": source.id}  # an address by hand may leave it out
@@ -66,6 +67,12 @@ def find_view(query: object, runner: SharedRuns, controls: Controls, tabs: list[
     if requests[0].beside is not None:
         waits = waits or _why_wait(runner.store, runner.store.resolver.find(requests[0].beside))
     return View(link, tab, requests, source.id, values, waits)
+
+
+def _with_page_defaults(tab: AnyTab, raw: Options) -> Options:
+    """What an address by hand leaves out is what the page begins with."""
+    named = {setting.name for setting in parameters_of(tab.analysis)}
+    return {name: value for name, value in tab.extra_defaults.items() if name in named} | raw
 
 
 def _why_wait(store: Store, source: Source) -> Callable[[Language], str] | None:

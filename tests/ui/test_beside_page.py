@@ -57,6 +57,8 @@ def test_it_is_chosen_run_pinned_and_left_again_in_japanese(visit: Any) -> None:
     seen.page.wait_for_function(
         "before => document.querySelector('#saliency-chart svg.marks')?.textContent !== before", arg=before
     )
+    legends = [seen.page.locator(f"#{strip} .legend").inner_text() for strip in STRIPS]
+    assert legends[0] == legends[1], "colours mean the same in both"
     both = [seen.page.locator(f"#{strip} .output.pinned").inner_text() for strip in STRIPS]
     assert both[0] == both[1]
     seen.choose("2 つ目のモデル", "なし")

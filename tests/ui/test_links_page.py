@@ -94,6 +94,7 @@ def test_a_link_by_hand_without_a_model_keeps_the_one_that_is_chosen(visit: Any,
     assert opened.page.input_value("#model input") != ""
     assert "empty" not in opened.page.inner_text("body")
     assert "model=tiny&" in opened.page.url
+    assert "target=log-probability" in opened.page.url, "as the box has it"
     assert "method=shapley" in opened.page.url
 
 

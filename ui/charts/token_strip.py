@@ -25,13 +25,14 @@ from ui.texts import quote, say
 from ui.values import Value
 
 
-def strip_value(result: Saliency, language: Language, pinned: int | None) -> Value:
+def strip_value(result: Saliency, language: Language, pinned: int | None, *, beside: Saliency | None = None) -> Value:
     """What the strip draws. `matrix` is (explained, position) float32, base64, little-endian: signed shares −1 to 1,
-    or signed scores divided by `scale`."""
+    or signed scores divided by `scale`. Where another map is shown `beside` it, colours mean the same in both."""
     if result.shares is not None:
         numbers, scale = result.shares * result.signs, 1.0
     else:
-        scale = float(np.abs(result.scores).max()) or 1.0
+        both = (result,) if beside is None else (result, beside)
+        scale = max(float(np.abs(one.scores).max()) for one in both) or 1.0
         numbers = result.scores / scale
     is_joined = any(len(group) > 1 for group in result.groups)
     return {
@@ -43,6 +44,7 @@ def strip_value(result: Saliency, language: Language, pinned: int | None) -> Val
             groups=result.groups if is_joined else (),
         ),
         "is_joined": is_joined,
+        "is_compared": beside is not None,
         "word_of": list(word_numbers(result.tokens)),
         "word_names": name_words(result.tokens, language),
         "names": label_tokens(result.tokens, result.explained_tokens),

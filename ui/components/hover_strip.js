@@ -5,7 +5,8 @@ let glyphs = [], fills = [], viewed = null, pinned = null, top_of_map = 1, is_fi
 
 // Colour goes up to the largest number of the map that is viewed; for comparing maps, or where the colours stay, its
 // strength is the square root of the share, fixed from 0 to 100 %.
-const strength = (x) => (is_fixed || is_reading() ? Math.sqrt(Math.min(1, Math.abs(x))) : Math.min(1, Math.abs(x) / top_of_map));
+const has_fixed_scale = () => is_fixed || value.is_compared || is_reading();
+const strength = (x) => (has_fixed_scale() ? Math.sqrt(Math.min(1, Math.abs(x))) : Math.min(1, Math.abs(x) / top_of_map));
 const colour = (x) => (x === 0 ? "transparent" : `rgba(${x > 0 ? FOR : AGAINST}, ${STRONGEST * strength(x)})`);
 const percent = (x) => `${(100 * x).toFixed(Math.abs(x) < 0.1 ? 1 : 0)}%`;
 const figure = (x) => (value.is_percent ? percent(x) : String(Number(x.toPrecision(3))));
@@ -99,7 +100,7 @@ const draw_legend = () => {
     legend.append(swatches, make("span", "", value.words.legend));
     return;
   }
-  const most = is_fixed ? 1 : top_of_map;
+  const most = has_fixed_scale() ? 1 : top_of_map;
   const figure_of = (x) => (value.is_share ? `${Math.round(100 * x)} %` : minus(String(Number((x * value.scale).toPrecision(2)))));
   const steps = [-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1].filter((step) => value.is_signed || step >= 0);
   const ramp = make("span", "ramp");
@@ -115,7 +116,7 @@ const draw_legend = () => {
   button.addEventListener("click", () => { is_fixed = !is_fixed; paint(); });
   const is_at_it = legend.contains(document.activeElement);
   legend.replaceChildren(make("span", "", ends[0]), ramp, make("span", "", ends[1]), make("span", "", value.words.legend));
-  if (value.is_share) legend.append(button);
+  if (value.is_share && !value.is_compared) legend.append(button);
   if (is_at_it) button.focus();
 };
 

@@ -84,7 +84,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
         explained = found.result.explained
         first = wanted if wanted is not None and wanted in explained else explained[0]
         return {
-            strip: strip_value(found.result, language, first),
+            strip: strip_value(found.result, language, first, beside=_second_map(found)),
             answer: found,
             panel: gr.update(visible=True),
             settings_box: gr.update(label=name_settings(found.result, language)),
@@ -102,7 +102,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
             return {name: notice("info"), second_name: notice("info"), second_strip: None}
 
         there = find_second_position(found, found.beside, position)
-        value = strip_value(found.beside.result, language, None if there is None else there[0])
+        value = strip_value(found.beside.result, language, None if there is None else there[0], beside=found.result)
         value["pins"] = first_positions(found, found.beside)
         return {
             name: notice("info", tell_model(found.model, language)),
@@ -116,7 +116,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
         if len(found.result.explained) == 1 or METHODS[found.result.method].hides_tokens:
             return show(found, None, language)
         # The first token's map, which is drawn, is not touched by those of the others.
-        strip_now = strip_value(found.result, language, None)
+        strip_now = strip_value(found.result, language, None, beside=_second_map(found))
         return {strip: strip_now, answer: found, **show_files(found, language)}
 
     def show_files(found: SaliencyAnswer, language: Language) -> Updates:
@@ -174,7 +174,8 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
             return {results.check: notice("info", say("saliency_beside_none", language, model=found.model.id))}
         from ui.charts.token_strip import strip_value
 
-        return {strip: strip_value(found.result, language, position), **show_pinned(found, position, language)}
+        again = strip_value(found.result, language, position, beside=_second_map(found))
+        return {strip: again, **show_pinned(found, position, language)}
 
     strip.select(pin, [answer], pinned_outputs, queue=False, **QUIET)
     second_strip.select(pin_second, [answer], [strip, *pinned_outputs], queue=False, **QUIET)
@@ -240,3 +241,7 @@ def _settings(runner: Runner) -> tuple[dict[str, gr.components.Component], gr.Ac
         "whole_words": whole_words,
         "beside": second_model,
     }, box
+
+
+def _second_map(found: SaliencyAnswer) -> Saliency | None:
+    return None if found.beside is None else found.beside.result

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 
 import numpy as np
 from conftest import completed
@@ -55,3 +56,12 @@ def test_signed_sums_are_divided_by_their_scale() -> None:
     matrix = unpacked(value["matrix"], value["width"])
     assert np.isclose(np.abs(matrix).max(), 1.0)
     np.testing.assert_allclose(matrix * value["scale"], result.scores, rtol=1e-5, atol=1e-8)
+
+
+def test_two_maps_side_by_side_have_one_scale() -> None:
+    result = saliency(method="input-x-gradient", aggregate="sum")
+    weak = replace(result, scores=result.scores / 4)
+    both = [strip_value(one, "en", None, beside=other) for one, other in ((result, weak), (weak, result))]
+    assert both[0]["scale"] == both[1]["scale"] == np.abs(result.scores).max()
+    first, second = (unpacked(value["matrix"], value["width"]) for value in both)
+    np.testing.assert_allclose(second, first / 4, rtol=1e-5, atol=1e-8)
