@@ -45,8 +45,8 @@ def ask(
     settings: SaliencySettings,
     contrast: NamedToken | None,
 ) -> Question:
-    """The question of these positions (of the predicted tokens), from one forward, or two side by side. `contrast` is B of logit(A) − logit(B).
-    A masked model's hidden tokens are held as they are."""
+    """The question of these positions (of the predicted tokens), from one forward, or two side by side. `contrast` is B of
+    logit(A) − logit(B). A masked model's hidden tokens are held as they are."""
     seen = tuple(completion.positions_seen_from(position) for position in explained)
     ids = completion.ids
     if not completion.kind.fills_masks:  # nothing after the last explained token's predecessor matters
