@@ -65,9 +65,10 @@ class Question:
     def is_wanted(self) -> bool:
         return self._is_last is None or self._is_last(self)
 
-    def in_order(self, updates: Iterator[Updates]) -> Iterator[Updates]:
+    def in_order(self, updates: Iterator[Updates], nothing: Updates) -> Iterator[Updates]:
         """Updates of the page, none of which arrives after those of the visitor's next question: that one begins when what
-        is on its way has arrived. (Gradio asks a generator for more when its last word is in the visitor's queue.)"""
+        is on its way has arrived. (Gradio asks a generator for more when its last word is in the visitor's queue.) A
+        question that is wanted no more ends with `nothing`, since Gradio says the last word again when a generator ends."""
         before, self._before = self._before, None
         for lock in [] if before is None else before._on_their_way:
             if lock.acquire(timeout=MOST_ON_ITS_WAY):
@@ -77,8 +78,10 @@ class Question:
         for update in updates:
             with on_its_way:
                 if not self.is_wanted():
-                    return
+                    break
                 yield update
+        if not self.is_wanted():
+            yield nothing
 
 
 class Latest:

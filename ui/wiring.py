@@ -80,6 +80,7 @@ def connect(
     buttons = [controls.run, *stops]
     idle = {controls.run: gr.update(visible=True), **{stop: gr.update(visible=False) for stop in stops}}
     busy = {controls.run: gr.update(visible=False), **{stop: gr.update(visible=True) for stop in stops}}
+    nothing = {controls.status: gr.skip()}
 
     def tab_of(values: Updates) -> AnyTab:
         return next((tab for tab in tabs if tab.analysis == values[selected]), tabs[0])
@@ -174,13 +175,13 @@ def connect(
         said = [stood_in.say(language)] if stood_in is not None and stood_in.runs(requests[0]) else []
         said += [] if remark is None else [remark]
         asked = LATEST.begin(request.session_hash)
-        yield from asked.in_order(run_tab(tab, requests, None, asked, language, lambda _: said))
+        yield from asked.in_order(run_tab(tab, requests, None, asked, language, lambda _: said), nothing)
 
     def open_link(query: object, request: gr.Request) -> Iterator[Updates]:
         """The view that an address asks for. By itself it runs only what is known, or on this machine and short."""
         language = language_of(request)
         if not asks_for_view(query):
-            yield {controls.status: gr.skip()}
+            yield nothing
             return
         try:
             view = find_view(query, runner, controls, tabs)
@@ -196,7 +197,8 @@ def connect(
         yield values
         remarks = functools.partial(view.tell_differences, language)
         asked, pin, factor = LATEST.begin(request.session_hash), view.link.pin, view.link.factor
-        yield from asked.in_order(run_tab(tab, view.requests, pin, asked, language, remarks, LINK_SECONDS, factor))
+        steps = run_tab(tab, view.requests, pin, asked, language, remarks, LINK_SECONDS, factor)
+        yield from asked.in_order(steps, nothing)
 
     def follow_link(event: gr.EventData, request: gr.Request) -> Iterator[Updates]:
         """The visitor went to another address: Back, Forward, or one typed by hand."""
@@ -243,7 +245,6 @@ def connect(
         def open_tab(request: gr.Request, values: Updates) -> Iterator[Updates]:
             """A tab that is opened after a run answers for the same text and token, unless it has already."""
             last, before, position = values[last_shared], values[tab.answer], values[pinned]
-            nothing = {last_shared: last}
             if not values[was_elsewhere]:
                 yield nothing
                 return
@@ -259,7 +260,7 @@ def connect(
                 yield tab.show(before, position, language_of(request)) if follows else nothing
             else:
                 asked = LATEST.join(request.session_hash)
-                yield from asked.in_order(run_tab(tab, requests, position, asked, language_of(request)))
+                yield from asked.in_order(run_tab(tab, requests, position, asked, language_of(request)), nothing)
 
         return open_tab
 
