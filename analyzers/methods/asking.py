@@ -59,7 +59,8 @@ def ask(
     ends = [embedded, baseline] if METHODS[settings.method].integrates else [embedded]
     values, *absent = evaluate_each(model, ends, objective)
     groups = groups_of([completion.tokens[p] for p in range(len(ids)) if p not in held], settings.whole_words)
-    return Question(model, objective, embedded, baseline, values, next(iter(absent), None), seen, groups, settings)
+    absent_values = absent[0] if absent else None
+    return Question(model, objective, embedded, baseline, values, absent_values, seen, groups, settings)
 
 
 def _objective(
