@@ -55,10 +55,12 @@ class Status:
     """Seconds in all, as soon as that can be told."""
 
 
-class Question:
+class LastQuestion:
     """What a visitor asked last, until they ask anew."""
 
-    def __init__(self, is_last: Callable[[Question], bool] | None = None, before: Question | None = None) -> None:
+    def __init__(
+        self, is_last: Callable[[LastQuestion], bool] | None = None, before: LastQuestion | None = None
+    ) -> None:
         self._is_last, self._before = is_last, before
         self._on_their_way: list[threading.Lock] = []
 
@@ -89,22 +91,22 @@ class Latest:
 
     def __init__(self, most: int = 10_000) -> None:
         self._most = most
-        self._last: OrderedDict[str, Question] = OrderedDict()
+        self._last: OrderedDict[str, LastQuestion] = OrderedDict()
         self._lock = threading.Lock()
 
-    def begin(self, visitor: str | None) -> Question:
+    def begin(self, visitor: str | None) -> LastQuestion:
         """A new question, after which the one before is wanted no more; of who has no name each is."""
         if visitor is None:
-            return Question()
+            return LastQuestion()
         with self._lock:
-            asked = Question(lambda one: self._last.get(visitor) in (one, None), self._last.get(visitor))
+            asked = LastQuestion(lambda one: self._last.get(visitor) in (one, None), self._last.get(visitor))
             self._last[visitor] = asked
             self._last.move_to_end(visitor)
             while len(self._last) > self._most:
                 self._last.popitem(last=False)
         return asked
 
-    def join(self, visitor: str | None) -> Question:
+    def join(self, visitor: str | None) -> LastQuestion:
         """The last question, for what belongs to it; the first, where nothing was asked."""
         last = None if visitor is None else self._last.get(visitor)
         return self.begin(visitor) if last is None else last

@@ -27,7 +27,7 @@ from ui.model_choices import model_choices, second_choices
 from ui.opening import find_view
 from ui.questions import Shared, ask, describe_question, end_question, is_answered, name_question, values_of
 from ui.ready import requests_of
-from ui.runs import LATEST, QUIET, Question, describe_step, follow, on_the_model, tell_missing
+from ui.runs import LATEST, QUIET, LastQuestion, describe_step, follow, on_the_model, tell_missing
 from ui.tabs.tab import AnyTab, SideRun
 from ui.texts import say
 from ui.values import Event, Updates
@@ -94,7 +94,7 @@ def connect(
         tab: AnyTab,
         requests: tuple[AnyRequest, ...],
         position: int | None,
-        asked: Question,
+        asked: LastQuestion,
         language: Language,
         remarks: Callable[[AnyAnswer | None], list[str]] = lambda _: [],
         most_seconds: float = math.inf,
