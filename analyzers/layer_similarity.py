@@ -23,11 +23,11 @@ from analyzers.common.settings import (
 )
 from analyzers.common.tokens import Token
 from analyzers.methods.similarity import LEAST_TOKENS, Layer, compare_layers, compare_with_shuffled
-from analyzers.methods.workers import one_thread
 from analyzers.models.anatomy import observe_blocks
 from analyzers.models.completion import Completion
 from analyzers.models.language_model import LanguageModel, ModelFacts
 from analyzers.models.neurons import record_activations
+from analyzers.models.torch_threads import one_thread
 from analyzers.neuron_factors import choose_positions
 
 

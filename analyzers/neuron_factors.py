@@ -18,11 +18,11 @@ from analyzers.common.sentences import Sentence
 from analyzers.common.settings import DEFAULT_FACTORS, FactorNeuron, NeuronFactorsSettings, Parts
 from analyzers.common.tokens import Token
 from analyzers.methods.nmf import Factorization, factorize
-from analyzers.methods.workers import one_thread
 from analyzers.models.anatomy import unembed
 from analyzers.models.completion import Completion
 from analyzers.models.language_model import LanguageModel
 from analyzers.models.neurons import record_activations, write_through
+from analyzers.models.torch_threads import one_thread
 
 STRONGEST = 20
 """Neurons named for each factor."""

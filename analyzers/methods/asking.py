@@ -12,7 +12,7 @@ from torch import Tensor
 from analyzers.common.methods import METHODS
 from analyzers.common.settings import Baseline, Objective, SaliencySettings
 from analyzers.common.tokens import Token, group_by_word
-from analyzers.methods.attribution import SimilarityObjective, TokenObjective, evaluate_each
+from analyzers.methods.attribution import SimilarityObjective, TokenObjective, evaluate_text
 from analyzers.models.completion import Completion, NamedToken
 from analyzers.models.language_model import LanguageModel
 
@@ -29,8 +29,6 @@ class Question:
     """What stands for an absent token; `embedded` itself at positions that are held."""
     values: Float[Tensor, " explained"]
     """The scalars of the text as it is."""
-    absent_values: Float[Tensor, " explained"] | None
-    """Those of the baseline; None for a method that does not integrate."""
     seen: tuple[tuple[int, ...], ...]
     """Per explained token the positions that it rests on."""
     groups: list[list[int]]
@@ -45,8 +43,8 @@ def ask(
     settings: SaliencySettings,
     contrast: NamedToken | None,
 ) -> Question:
-    """The question of these positions (of the predicted tokens), from one forward, or two side by side. `contrast` is B of
-    logit(A) − logit(B). A masked model's hidden tokens are held as they are."""
+    """The question of these positions (of the predicted tokens), from one forward, or none where the completion tells the
+    scalar. `contrast` is B of logit(A) − logit(B). A masked model's hidden tokens are held as they are."""
     seen = tuple(completion.positions_seen_from(position) for position in explained)
     ids = completion.ids
     if not completion.kind.fills_masks:  # nothing after the last explained token's predecessor matters
@@ -56,11 +54,23 @@ def ask(
     held = sorted(set(range(len(ids))).difference(*seen))
     baseline[held] = embedded[held]  # a mask is what is asked about: it stays as it is
     objective = _objective(model, completion, ids, explained, settings, contrast)
-    ends = [embedded, baseline] if METHODS[settings.method].integrates else [embedded]
-    values, *absent = evaluate_each(model, ends, objective)
+    known = _find_known(completion, explained, objective)
+    if known is None:
+        values = evaluate_text(model, embedded, objective)
+    else:
+        values = embedded.new_tensor([known], dtype=torch.promote_types(embedded.dtype, torch.float32))
     groups = groups_of([completion.tokens[p] for p in range(len(ids)) if p not in held], settings.whole_words)
-    absent_values = absent[0] if absent else None
-    return Question(model, objective, embedded, baseline, values, absent_values, seen, groups, settings)
+    return Question(model, objective, embedded, baseline, values, seen, groups, settings)
+
+
+def _find_known(
+    completion: Completion, explained: tuple[int, ...], objective: TokenObjective | SimilarityObjective
+) -> float | None:
+    """The scalar where the first token that the model wrote is explained alone, and it was kept."""
+    token = completion.first_token
+    if token is None or explained != (completion.n_prompt,) or not isinstance(objective, TokenObjective):
+        return None
+    return objective.find_in(token)
 
 
 def _objective(

@@ -25,7 +25,9 @@ from torch import Tensor
 from analyzers.common.progress import Progress
 from analyzers.common.settings import Objective
 from analyzers.methods.workers import open_workers
+from analyzers.models.completion import FirstToken
 from analyzers.models.language_model import LanguageModel
+from analyzers.models.torch_threads import one_thread
 
 Item = TypeVar("Item")
 
@@ -91,6 +93,11 @@ class TokenObjective:
         log_probability = chosen - logits.logsumexp(-1)
         return log_probability if self.scalar == "log-probability" else log_probability.exp()
 
+    def find_in(self, token: FirstToken) -> float | None:
+        """The scalar of a token that the model wrote, from what was kept of it; None for a difference of two logits."""
+        of = {"logit": token.logit, "log-probability": token.log_probability, "probability": token.probability}
+        return of.get(self.scalar)
+
 
 @dataclass(frozen=True, eq=False)
 class SimilarityObjective:
@@ -123,6 +130,16 @@ def evaluate(
     return objective.evaluate(model, embedded)
 
 
+def evaluate_text(
+    model: LanguageModel,
+    embedded: Float[Tensor, "position d_model"],
+    objective: TokenObjective | SimilarityObjective,
+) -> Float[Tensor, " target"]:
+    """The targets' values for one text, on one thread."""
+    with one_thread():
+        return evaluate(model, embedded.unsqueeze(0), objective)[0]
+
+
 class RecordedForward:
     """A forward whose graph is kept until the gradients of all its targets were taken, some at a time. Never touches the
     weights' gradients. May be asked by several threads, one after another."""
@@ -139,6 +156,13 @@ class RecordedForward:
         self._n_left = objective.n_targets
         self._lock = threading.Lock()
         self._graph: tuple[Tensor, Tensor, Tensor] | None = None
+        self._values: Tensor | None = None
+
+    @property
+    def values(self) -> Float[Tensor, "batch target"]:
+        """The targets' values; known once a gradient was asked for."""
+        assert self._values is not None
+        return self._values
 
     def gradient(self, first: int, last: int) -> Float[Tensor, "some_targets batch position d_model"]:
         """∂value/∂embedding of the targets from `first` to `last` (exclusive), each of which may be asked for once."""
@@ -148,6 +172,7 @@ class RecordedForward:
                 embedded = self._make_embedded().detach().requires_grad_(True)
                 with self._rules():
                     values = self._objective.evaluate(self._model, embedded)
+                self._values = values.detach()
                 (gradient,) = torch.autograd.grad(values.sum(), embedded)
                 return gradient.unsqueeze(0)
             embedded, head_input, at_head = self._graph = self._graph or self._record(self._objective)
@@ -171,6 +196,7 @@ class RecordedForward:
         head_inputs: list[Tensor] = []
         with self._model.anatomy.taps.wanting(head_inputs=head_inputs), self._rules():
             values = objective.evaluate(self._model, embedded)
+        self._values = values.detach()
         (head_input,) = head_inputs
         (at_head,) = torch.autograd.grad(values.sum(), head_input, retain_graph=True)
         return embedded, head_input, at_head
@@ -261,16 +287,6 @@ def occlude(
             if n_done < len(groups):
                 yield Progress(n_done / len(groups), make_result=lambda: torch.cat(values))
     yield Progress(1.0, torch.cat(values))
-
-
-def evaluate_each(
-    model: LanguageModel,
-    texts: Sequence[Float[Tensor, "position d_model"]],
-    objective: TokenObjective | SimilarityObjective,
-) -> list[Float[Tensor, " target"]]:
-    """The targets' values for each text by itself, on one thread each, side by side."""
-    with model.anatomy.taps.open(), open_workers(model.device) as workers:
-        return list(workers.map_all(lambda embedded: evaluate(model, embedded.unsqueeze(0), objective)[0], texts))
 
 
 def chunk_work(model: LanguageModel) -> float:

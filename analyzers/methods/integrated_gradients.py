@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -21,12 +21,14 @@ from analyzers.methods.attribution import (
     SimilarityObjective,
     TokenObjective,
     chunk_work,
+    evaluate_text,
     split_evenly,
     take_in_turns,
     targets_at_once,
 )
-from analyzers.methods.workers import one_thread, open_workers
+from analyzers.methods.workers import open_workers
 from analyzers.models.language_model import LanguageModel
+from analyzers.models.torch_threads import one_thread
 
 WORK_A_SECOND = {"cpu": 1e11}
 """Floating-point operations of two workers in about a second. A number of operations, not of seconds, so that the same
@@ -85,9 +87,19 @@ class Path:
     embedded: Float[Tensor, "position d_model"]
     baseline: Float[Tensor, "position d_model"]
     objective: TokenObjective | SimilarityObjective
-    totals: Float[Tensor, " target"]
-    """f(x) − f(x′)."""
+    values: Float[Tensor, " target"]
+    """f(x)."""
     settings: SaliencySettings
+
+
+@dataclass(frozen=True, eq=False)
+class PathGradients:
+    """What was found along a path."""
+
+    gradients: Float[Tensor, "point target position d_model"]
+    """∂f/∂embedding at each node, or the one weighted sum of these."""
+    values: Float[Tensor, "node target"]
+    """f at each node."""
 
 
 def gauss_legendre_rule(points: int) -> tuple[np.ndarray, np.ndarray]:
@@ -111,16 +123,16 @@ def integrate_until_converged(
     embedded: Float[Tensor, "position d_model"],
     baseline: Float[Tensor, "position d_model"],
     objective: TokenObjective | SimilarityObjective,
-    totals: Float[Tensor, " target"],
+    values: Float[Tensor, " target"],
     settings: SaliencySettings,
 ) -> Iterator[Progress[Integrated]]:
-    """Integrated gradients (Sundararajan et al. 2017): (x − x′) ∘ ∫ ∇f(x′ + α(x − x′)) dα. `totals` are f(x) − f(x′).
+    """Integrated gradients (Sundararajan et al. 2017): (x − x′) ∘ ∫ ∇f(x′ + α(x − x′)) dα. `values` are f(x).
 
     With `auto` points by Fejér's nested rules, each of which uses the points of the one before, for the targets that
     need it, until both errors are below the tolerance or the cap is met; each rule gives a result. With a number of
     points by Gauss–Legendre, as ecco. Yields between chunks.
     """
-    path = Path(model, embedded, baseline, objective, totals, settings)
+    path = Path(model, embedded, baseline, objective, values, settings)
     yield from _integrate_nested(path) if settings.points == "auto" else _integrate_fixed(path, settings.points)
 
 
@@ -129,27 +141,32 @@ def _integrate_nested(path: Path) -> Iterator[Progress[Integrated]]:
     scores = path.embedded.new_zeros(n_targets, path.embedded.shape[0])
     known: dict[int, Completeness] = {}
     pending = list(range(n_targets))
+    totals = path.values
     kept = path.embedded.new_zeros(0, n_targets, *path.embedded.shape)
     budget = choose_refining_budget(path.model, n_targets)
     points, begun, share = FIRST_POINTS, 0.0, 0.5
     while True:
         nodes, weights = fejer_rule(points)
-        fresh: Tensor | None = None
-        for step in path_gradients(
-            path.model, path.embedded, path.baseline, path.objective.only(pending), nodes[::2] if len(kept) else nodes
-        ):
+        # f(x′) comes from the forwards of the first points: seven leave one of two workers room for it.
+        nodes = nodes[::2] if len(kept) else np.concatenate([[0.0], nodes])
+        found: PathGradients | None = None
+        for step in path_gradients(path.model, path.embedded, path.baseline, path.objective.only(pending), nodes):
             # How many rules are needed is not known: each takes up half of what is left of the bar.
             yield Progress((begun + share * step.fraction) * 0.999)
-            fresh = step.result if step.result is not None else fresh
-        assert fresh is not None
-        kept = _interleave(kept, fresh)
+            found = step.result if step.result is not None else found
+        assert found is not None
+        if len(kept):
+            kept = _interleave(kept, found.gradients)
+        else:
+            totals, kept = path.values - found.values[0], found.gradients[1:]
         with one_thread():
             coarse = _weigh(path, kept[1::2], fejer_rule(points // 2)[1])
             fine = _weigh(path, kept, weights)
         again = integration_work(path.model, path.embedded.shape[0], len(pending), points + 1)
         is_last = 2 * points + 1 > LIMITS.points or (points > FIRST_POINTS and again > budget)
         budget -= again
-        for row, completeness in enumerate(_judge(path, pending, coarse, fine, points, is_rough=not is_last)):
+        judged = _judge(path, totals[pending], coarse, fine, points, is_rough=not is_last)
+        for row, completeness in enumerate(judged):
             known[pending[row]] = completeness
         scores[pending] = aggregate_dimensions(fine, path.settings.aggregate)
         left = [row for row, target in enumerate(pending) if not known[target].converged]
@@ -165,6 +182,7 @@ def _integrate_nested(path: Path) -> Iterator[Progress[Integrated]]:
 def _integrate_fixed(path: Path, points: int) -> Iterator[Progress[Integrated]]:
     """Half of the points, to see how much the map changes, then all of them; one point is compared with two."""
     rules = (points // 2 or 2, points)
+    totals = path.values - evaluate_text(path.model, path.baseline, path.objective)
     integrals: list[Tensor] = []
     for n_done, n_points in zip((0, rules[0]), rules, strict=True):
         for step in integrate(path.model, path.embedded, path.baseline, path.objective, n_points):
@@ -173,8 +191,7 @@ def _integrate_fixed(path: Path, points: int) -> Iterator[Progress[Integrated]]:
                 integrals.append(step.result)
     coarse, fine = integrals
     scores = aggregate_dimensions(fine, path.settings.aggregate)
-    targets = range(path.objective.n_targets)
-    yield Progress(1.0, Integrated(scores, _judge(path, targets, coarse, fine, points, is_rough=False)))
+    yield Progress(1.0, Integrated(scores, _judge(path, totals, coarse, fine, points, is_rough=False)))
 
 
 def integrate(
@@ -187,7 +204,8 @@ def integrate(
     """(x − x′) ∘ ∫ ∇f(x′ + α(x − x′)) dα by Gauss–Legendre."""
     nodes, weights = gauss_legendre_rule(points)
     for step in path_gradients(model, embedded, baseline, objective, nodes, weights):
-        yield Progress(step.fraction, None if step.result is None else (embedded - baseline) * step.result[0])
+        found = step.result
+        yield Progress(step.fraction, None if found is None else (embedded - baseline) * found.gradients[0])
 
 
 def path_gradients(
@@ -197,8 +215,8 @@ def path_gradients(
     objective: TokenObjective | SimilarityObjective,
     nodes: np.ndarray,
     weights: np.ndarray | None = None,
-) -> Iterator[Progress[Float[Tensor, "point target position d_model"]]]:
-    """∂f/∂embedding at each node of the path, on all cores; with `weights` their weighted sum, as one point.
+) -> Iterator[Progress[PathGradients]]:
+    """∂f/∂embedding and f at each node of the path, on all cores; with `weights` the gradients' weighted sum, as one point.
 
     Cut into chunks that depend on the request alone, and summed in their order.
     """
@@ -208,11 +226,13 @@ def path_gradients(
         alphas = torch.as_tensor(nodes[start:stop], dtype=embedded.dtype, device=embedded.device)
         return baseline + alphas[:, None, None] * (embedded - baseline)
 
+    forwards: list[RecordedForward] = []
     groups: list[list[_Chunk]] = []
     # An even number, or the targets of the last forward would be one worker's alone; few, since each reads all weights.
     n_forwards = 2 * math.ceil(len(nodes) / (2 * _points_at_once(model, n_positions)))
     for points in split_evenly(len(nodes), len(nodes), n_forwards):
         forward = RecordedForward(model, functools.partial(put_on_path, *points), objective)
+        forwards.append(forward)
         most = targets_at_once(model, n_positions * (points[1] - points[0]))
         groups.append([_Chunk(forward, points, targets) for targets in split_evenly(n_targets, most)])
 
@@ -235,15 +255,14 @@ def path_gradients(
                 total[:, first:last] += gradient.transpose(0, 1)
             n_done += (stop - start) * (last - first)
             yield Progress(n_done / (len(nodes) * n_targets) * 0.999)
-    yield Progress(1.0, total)
+    values = torch.cat([forward.values for forward in forwards])
+    yield Progress(1.0, PathGradients(total, values))
 
 
 def _interleave(
     kept: Float[Tensor, "old_point target position d_model"], fresh: Float[Tensor, "new_point target position d_model"]
 ) -> Float[Tensor, "point target position d_model"]:
     """The points of a rule in their order: those that the rule before had stand at every second place."""
-    if not len(kept):
-        return fresh
     both = torch.empty(len(kept) + len(fresh), *fresh.shape[1:], dtype=fresh.dtype, device=fresh.device)
     both[1::2], both[::2] = kept, fresh
     return both
@@ -258,17 +277,16 @@ def _weigh(
 
 def _judge(
     path: Path,
-    targets: Sequence[int],
+    totals: Float[Tensor, " target"],
     coarse: Float[Tensor, "target position d_model"],
     fine: Float[Tensor, "target position d_model"],
     points: int,
     *,
     is_rough: bool,
 ) -> tuple[Completeness, ...]:
-    """Both errors of each target, from its attributions by two rules."""
+    """Both errors of each target, from f(x) − f(x′) and its attributions by two rules."""
     before, after = (_shares(aggregate_dimensions(a, path.settings.aggregate).abs()) for a in (coarse, fine))
     changes = (after - before).abs().amax(-1)
-    totals = path.totals[list(targets)]
     errors = fine.sum((1, 2)) - totals
     most = path.settings.most_error
     judged = []

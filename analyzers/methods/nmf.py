@@ -19,7 +19,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from analyzers.common.progress import Progress
-from analyzers.methods.workers import one_thread, open_workers
+from analyzers.methods.workers import open_workers
+from analyzers.models.torch_threads import one_thread
 
 SWEEPS = 2
 """Updates of every factor for each pass over the matrix."""

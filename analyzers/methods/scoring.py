@@ -56,10 +56,8 @@ def score_by_occlusion(question: Question) -> Iterator[Progress[Scores]]:
 
 def score_by_integrated_gradients(question: Question) -> Iterator[Progress[Scores]]:
     """Integrated gradients (Sundararajan et al. 2017), with completeness and the convergence of the map."""
-    assert question.absent_values is not None
-    totals = question.values - question.absent_values
     steps = integrate_until_converged(
-        question.model, question.embedded, question.baseline, question.objective, totals, question.settings
+        question.model, question.embedded, question.baseline, question.objective, question.values, question.settings
     )
     for step in steps:
         integrated = step.result

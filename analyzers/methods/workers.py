@@ -17,6 +17,7 @@ from typing import TypeVar
 import torch
 
 from analyzers.common.stopping import asked, work_for
+from analyzers.models.torch_threads import one_thread
 
 AHEAD = 1
 """Chunks that wait for a worker, so that none of them has to wait for the slowest."""
@@ -76,14 +77,3 @@ def _begin(is_wanted: Callable[[], bool]) -> None:
 
 def count_workers() -> int:
     return torch.get_num_threads()
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """While open, torch works on one thread: how a sum is split among threads changes its last bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -15,6 +16,20 @@ from analyzers.common.settings import Generation
 from analyzers.common.tokens import Token
 from analyzers.models.language_model import LanguageModel
 from analyzers.models.reading_notes import note_reading
+from analyzers.models.torch_threads import one_thread
+
+SHORT_WORK = 4e9
+"""Floating-point operations of a forward that one thread does about as fast as two."""
+
+
+@dataclass(frozen=True)
+class FirstToken:
+    """What the model gave the first token that it wrote."""
+
+    logit: float
+    log_probability: float
+    """Natural logarithm."""
+    probability: float
 
 
 @dataclass(frozen=True)
@@ -41,6 +56,9 @@ class Completion:
     """The text's own tokens, where a masked model is made to hide one."""
     notes: tuple[Sentence, ...] = ()
     """How the text was read, where that is not as it was written."""
+    first_token: FirstToken | None = field(default=None, compare=False)
+    """Of the first token that the model wrote: to the bit what one more forward over the prompt would give. None where the
+    model wrote none, or read the prompt on several threads."""
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -163,10 +181,16 @@ def continue_prompt(model: LanguageModel, prompt: Prompt, generation: Generation
         return
     n_prompt = len(prompt.ids)
 
-    def completion(ids: Sequence[int]) -> Completion:
-        tokens = model.tokens_of(ids, text=prompt.text, n_source=prompt.n_source)
+    def completion(ids: Sequence[int], first_token: FirstToken | None = None) -> Completion:
         return Completion(
-            model.facts.id, tokens, n_prompt, kind, prompt.n_source, second=prompt.second, notes=prompt.notes
+            model.facts.id,
+            model.tokens_of(ids, text=prompt.text, n_source=prompt.n_source),
+            n_prompt,
+            kind,
+            prompt.n_source,
+            second=prompt.second,
+            notes=prompt.notes,
+            first_token=first_token,
         )
 
     if not kind.writes or prompt.continuation is not None:
@@ -175,13 +199,25 @@ def continue_prompt(model: LanguageModel, prompt: Prompt, generation: Generation
     random = torch.Generator().manual_seed(generation.seed)
     ids = list(prompt.ids)
     yield completion(ids)
-    state = None
+    state, first_token = None, None
     while len(ids) < n_prompt + generation.generate:
-        logits, state = model.next_logits(ids, prompt.n_source, state)
-        ids.append(_choose(logits, generation, random))
-        yield completion(ids)
+        is_kept = len(ids) == n_prompt and _reads_on_one_thread(model, n_prompt)
+        with one_thread() if is_kept else nullcontext():
+            logits, state = model.next_logits(ids, prompt.n_source, state)
+            ids.append(_choose(logits, generation, random))
+            if is_kept:
+                logit = logits[ids[-1]]
+                log_probability = logit - logits.logsumexp(-1)
+                first_token = FirstToken(float(logit), float(log_probability), float(log_probability.exp()))
+        yield completion(ids, first_token)
         if ids[-1] in model.end_ids:
             return
+
+
+def _reads_on_one_thread(model: LanguageModel, n_positions: int) -> bool:
+    """Whether a text is so short that torch's threads would win nothing: its bits do not depend on how many there are then,
+    as they never do on a GPU."""
+    return model.device.type != "cpu" or 2 * model.n_block_parameters * n_positions <= SHORT_WORK
 
 
 def _check_score(n: int) -> None:

@@ -281,8 +281,8 @@ class LanguageModel:
     def next_logits(
         self, ids: Sequence[int], n_source: int = 0, state: State | None = None
     ) -> tuple[Float[Tensor, " vocab"], State | None]:
-        """Logits of a causal or seq2seq model after `ids`, float32; with the state of an earlier call only the ids since
-        then are computed."""
+        """Logits of a causal or seq2seq model after `ids`, half precision as float32; with the state of an earlier call only
+        the ids since then are computed."""
         n_seen, cache, source = state or (n_source, None, None)
         fresh = torch.tensor([list(ids[n_seen:])], device=self.device)
         sides: Kwargs = {"input_ids": fresh}
@@ -295,7 +295,9 @@ class LanguageModel:
         last = torch.tensor([fresh.shape[1] - 1], device=self.device)
         out = run_at(self.module, self.anatomy, last, **sides, use_cache=True)
         cache = out.get("past_key_values")
-        return out.logits[0, -1].float(), None if cache is None else (len(ids), cache, source)
+        logits = out.logits[0, -1]
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        return logits, None if cache is None else (len(ids), cache, source)
 
     def pool(
         self, ids: Int[Tensor, "batch position"], embedded: Float[Tensor, "batch position d_embedding"] | None = None

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import completed
-from families import tiny_model
+from families import FAMILIES, tiny_model
 
 from analyzers.common.limits import LIMITS
 from analyzers.common.settings import SaliencySettings
-from analyzers.methods.attribution import RecordedForward
+from analyzers.methods.asking import ask
+from analyzers.methods.attribution import RecordedForward, evaluate_text
 from analyzers.methods.integrated_gradients import fejer_rule
+from analyzers.models.completion import Generation, complete
 from analyzers.models.language_model import LanguageModel
 from analyzers.saliency import compute_saliency
 
@@ -58,7 +60,28 @@ def test_no_point_is_computed_twice(monkeypatch: pytest.MonkeyPatch, gpt2: Langu
 
     monkeypatch.setattr(RecordedForward, "gradient", count)
     (*_, whole) = results(gpt2, tolerance=0.0001)
-    assert sum(computed) == sum(c.points for c in whole.completeness)
+    # and each target's gradient once where f(x′) is read, in the forwards of the first points
+    assert sum(computed) == sum(c.points + 1 for c in whole.completeness)
+
+
+@pytest.mark.parametrize("points", ["auto", 4])
+@pytest.mark.parametrize("baseline", ["token", "zero"])
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_the_map_adds_up_to_the_difference_of_the_texts_value_and_the_baselines(
+    family: str, baseline: Any, points: Any
+) -> None:
+    model = tiny_model(family)
+    text = "the [MASK] to the café" if model.facts.kind.fills_masks else TEXT
+    generation = Generation(generate=2, target_text=None if model.facts.kind.predicts else "a café")
+    *_, whole = complete(model, text, generation)
+    settings = SaliencySettings(method="integrated-gradients", target="logit", baseline=baseline, points=points)
+    (*_, last) = compute_saliency(model, whole, settings)
+    assert last.result is not None
+    for position, found in zip(last.result.explained, last.result.completeness, strict=True):
+        question = ask(model, whole, (position,), settings, None)
+        present, absent = (evaluate_text(model, x, question.objective) for x in (question.embedded, question.baseline))
+        assert found is not None
+        assert found.total == pytest.approx(float(present - absent), rel=1e-4, abs=1e-6)
 
 
 def test_the_first_picture_comes_after_seven_points_marked_as_rough_and_is_refined(gpt2: LanguageModel) -> None:

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from analyzers.common.progress import finish
 from analyzers.methods import nmf
-from analyzers.methods.nmf import Factorization, factorize, one_thread
+from analyzers.methods.nmf import Factorization, factorize
+from analyzers.models.torch_threads import one_thread
 
 
 def planted(tokens: int, neurons: int, factors: int, noise: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
