@@ -188,7 +188,7 @@ class ModelStore:
                 self._transfers.pop(key, None)
 
     def load_in_steps(self, model: Source | str, device: str = "auto") -> Iterator[LanguageModel | Transfer | None]:
-        """Every fifth of a second how far a download is, or None while loading; the model last. Closing the iterator
+        """Every tenth of a second how far a download is, or None while loading; the model last. Closing the iterator
         ends a download. Raises InputError as `load` does."""
         from analyzers.models.language_model import pick_device
 

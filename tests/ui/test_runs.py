@@ -20,7 +20,7 @@ from analyzers.serving.dispatch import Dispatcher, Step
 from analyzers.serving.request import parse_request
 from analyzers.sources.resolver import Resolver
 from ui import runs
-from ui.runs import Latest, describe_step, follow, tell_missing
+from ui.runs import TELL_SECONDS, Latest, describe_step, follow, tell_missing
 
 REQUEST = parse_request("rankings", {"text": "the keys", "generate": 2})
 
@@ -48,6 +48,21 @@ def test_every_step_on_the_model_knows_how_long_the_run_will_take(save_model: Ca
     assert {step.expected for step in steps} == {expected}
     assert len(steps) > 3
     assert next(iter(follow(dispatcher, REQUEST, "en", long_seconds=-1.0))).notice["kind"] == "busy"
+
+
+def test_who_waits_for_another_run_is_told_within_four_tenths_of_a_second(save_model: Callable[..., Path]) -> None:
+    folder = save_model("gpt2").rename(save_model("gpt2").parent / "tiny")
+    dispatcher = Dispatcher(ModelStore(Resolver(models_folder=folder.parent, default="tiny")))
+    dispatcher.store.load("tiny")
+    with dispatcher.store.turn() as other:
+        other.acquire()
+        began = time.monotonic()
+        waits = follow(dispatcher, REQUEST, "en")
+        first = next(waits)
+        waited = time.monotonic() - began
+        waits.close()  # type: ignore[attr-defined]
+    assert first.notice["lines"][0].startswith("Waiting: number 1 in line")
+    assert TELL_SECONDS <= waited < 0.4
 
 
 def test_a_new_question_ends_the_one_before_of_the_same_visitor_alone() -> None:
