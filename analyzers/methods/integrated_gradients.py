@@ -182,6 +182,7 @@ def _integrate_nested(path: Path) -> Iterator[Progress[Integrated]]:
 def _integrate_fixed(path: Path, points: int) -> Iterator[Progress[Integrated]]:
     """Half of the points, to see how much the map changes, then all of them; one point is compared with two."""
     rules = (points // 2 or 2, points)
+    yield Progress(0.0)  # f(x) was computed just now
     totals = path.values - evaluate_text(path.model, path.baseline, path.objective)
     integrals: list[Tensor] = []
     for n_done, n_points in zip((0, rules[0]), rules, strict=True):
