@@ -23,8 +23,9 @@ from analyzers.common.settings import (
 from analyzers.common.tokens import Token
 from analyzers.methods.asking import Question, ask, scalar_of
 from analyzers.methods.deletion import Curves, count_in_steps, follow_orders, random_orders
-from analyzers.models.completion import Completion, NamedToken, resolve_token
+from analyzers.models.completion import Completion
 from analyzers.models.language_model import LanguageModel
+from analyzers.models.prompt import NamedToken, resolve_token
 from analyzers.saliency import Saliency, explain_token, find_explained
 
 SLOW = 30.0

@@ -25,8 +25,9 @@ from analyzers.methods.lens import (
     log_probability,
     rank_and_ties,
 )
-from analyzers.models.completion import Completion, NamedToken, resolve_token
+from analyzers.models.completion import Completion
 from analyzers.models.language_model import LanguageModel
+from analyzers.models.prompt import NamedToken, resolve_token
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,8 +19,9 @@ from analyzers.common.tokens import Token
 from analyzers.methods.asking import Question, ask, groups_of, scalar_of
 from analyzers.methods.integrated_gradients import Completeness, tokens_at_once
 from analyzers.methods.scoring import Scores
-from analyzers.models.completion import Completion, NamedToken, resolve_token
+from analyzers.models.completion import Completion
 from analyzers.models.language_model import LanguageModel
+from analyzers.models.prompt import NamedToken, resolve_token
 
 
 @dataclass(frozen=True, eq=False)

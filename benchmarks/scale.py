@@ -28,7 +28,7 @@ choose_waiting_policy()  # before torch is imported
 
 import torch
 
-from analyzers.models.completion import read_prompt
+from analyzers.models.prompt import read_prompt
 from analyzers.models.store import ModelStore
 from analyzers.serving.cost import OPERATIONS_A_SECOND_GPU, SECONDS_A_CALL_GPU, estimate
 from analyzers.serving.dispatch import Dispatcher, answer

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from analyzers.models.completion import read_prompt
 from analyzers.models.language_model import LanguageModel
+from analyzers.models.prompt import read_prompt
 from analyzers.serving.cost import OPERATIONS_A_SECOND_GPU, SECONDS_A_CALL_GPU, estimate
 from analyzers.serving.request import parse_request
 

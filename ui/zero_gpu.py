@@ -66,7 +66,7 @@ class SharedGPU:
             self._slots.release()
 
     def _run(self, request: AnyRequest, seconds: int | None) -> Iterator[Step]:
-        from analyzers.models.completion import read_prompt
+        from analyzers.models.prompt import read_prompt
 
         model = self.store.load(request.model or self.store.resolver.default_id())
         limit = LIMITS.seconds if seconds is None else seconds

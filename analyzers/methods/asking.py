@@ -13,8 +13,9 @@ from analyzers.common.methods import METHODS
 from analyzers.common.settings import Baseline, Objective, SaliencySettings
 from analyzers.common.tokens import Token, group_by_word
 from analyzers.methods.attribution import SimilarityObjective, TokenObjective, evaluate_text
-from analyzers.models.completion import Completion, NamedToken
+from analyzers.models.completion import Completion
 from analyzers.models.language_model import LanguageModel
+from analyzers.models.prompt import NamedToken
 
 
 @dataclass(frozen=True, eq=False)

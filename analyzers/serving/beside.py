@@ -21,8 +21,9 @@ from analyzers.serving.dispatch import AnyAnswer, Runner, Step, load_in_steps
 from analyzers.serving.request import AnyRequest
 
 if TYPE_CHECKING:
-    from analyzers.models.completion import Completion, Prompt
+    from analyzers.models.completion import Completion
     from analyzers.models.language_model import LanguageModel
+    from analyzers.models.prompt import Prompt
 
 HALF = 0.5
 """Of the whole, what one model's part counts."""
@@ -93,7 +94,7 @@ def ask_second(first: AnyAnswer, request: AnyRequest, model: LanguageModel) -> t
 
 def _read(model: LanguageModel, text: str, generation: Generation) -> Prompt:
     """A text through the second model's tokenizer. Raises InputError, which names the model."""
-    from analyzers.models.completion import read_prompt
+    from analyzers.models.prompt import read_prompt
 
     try:
         return read_prompt(model, text, generation)

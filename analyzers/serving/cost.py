@@ -28,8 +28,8 @@ from analyzers.serving.analyses import ANALYSES
 from analyzers.serving.request import AnyRequest
 
 if TYPE_CHECKING:
-    from analyzers.models.completion import Prompt
     from analyzers.models.language_model import LanguageModel
+    from analyzers.models.prompt import Prompt
 
 OPERATIONS_A_SECOND = {"cpu": 1e11}
 """Of a forward over many rows, float32: two cores of an AVX2 server, measured."""

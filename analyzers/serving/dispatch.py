@@ -24,8 +24,9 @@ from analyzers.sources.download import Transfer
 from analyzers.sources.source import Source
 
 if TYPE_CHECKING:
-    from analyzers.models.completion import Completion, Prompt
+    from analyzers.models.completion import Completion
     from analyzers.models.language_model import LanguageModel, ModelFacts
+    from analyzers.models.prompt import Prompt
 
 PACE_WEIGHT = 0.3
 """Of the last run in what is expected of the next one of its analysis; what came before has the rest."""
@@ -127,7 +128,7 @@ class Dispatcher:
             raise InputError("out_of_memory", device=request.device, n=f"{len(request.text):,}")
 
     def _load_and_run(self, request: AnyRequest, limit: int, is_wanted: Callable[[], bool]) -> Iterator[Step]:
-        from analyzers.models.completion import read_prompt
+        from analyzers.models.prompt import read_prompt
         from analyzers.serving.cost import expect_seconds
 
         seconds: dict[str, float] = {}

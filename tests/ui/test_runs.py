@@ -13,7 +13,7 @@ import pytest
 
 from analyzers.common.languages import Language
 from analyzers.common.sentences import Sentence
-from analyzers.models.completion import read_prompt
+from analyzers.models.prompt import read_prompt
 from analyzers.models.store import ModelStore
 from analyzers.serving.cost import expect_seconds
 from analyzers.serving.dispatch import Dispatcher, Step

@@ -15,8 +15,9 @@ from analyzers.common.settings import SaliencySettings
 from analyzers.methods import asking
 from analyzers.methods.asking import Question, ask
 from analyzers.models import completion as completions
-from analyzers.models.completion import Completion, resolve_token
+from analyzers.models.completion import Completion
 from analyzers.models.language_model import LanguageModel
+from analyzers.models.prompt import resolve_token
 
 TEXT = "the keys to the café"
 WRITING = sorted(name for name, family in FAMILIES.items() if family.kind in ("causal", "seq2seq"))

@@ -15,8 +15,9 @@ from transformers import PreTrainedTokenizerFast
 
 from analyzers.common.sentences import Sentence
 from analyzers.common.settings import Generation
-from analyzers.models.completion import complete, resolve_token
+from analyzers.models.completion import complete
 from analyzers.models.language_model import LanguageModel
+from analyzers.models.prompt import resolve_token
 from analyzers.models.tokenizing import load_tokenizer
 
 

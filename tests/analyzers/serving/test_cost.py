@@ -9,8 +9,8 @@ import pytest
 
 from analyzers.common.errors import InputError
 from analyzers.common.settings import AblationSettings, FactorNeuron, LayerSimilaritySettings, MapComparisonSettings
-from analyzers.models.completion import read_prompt
 from analyzers.models.language_model import LanguageModel
+from analyzers.models.prompt import read_prompt
 from analyzers.serving import cost
 from analyzers.serving.cost import Cost
 from analyzers.serving.request import AnyRequest, Request, parse_request
