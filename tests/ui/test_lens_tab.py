@@ -1,4 +1,4 @@
-"""What the Layer Predictions tab reads beyond its answer: the whole text, where that is quick."""
+"""What the Layer Predictions tab reads beyond its answer, the whole text where that is quick, and what Rankings says."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from loops import apart
 
 from analyzers.models.store import ModelStore
+from analyzers.serving import dispatch
 from analyzers.serving.answer_cache import AnswerCache
 from analyzers.serving.dispatch import Dispatcher
 from analyzers.serving.request import parse_request
@@ -19,6 +20,8 @@ from analyzers.sources.resolver import Resolver
 from ui.components.heading import Heading
 from ui.components.notice import Notice, notice
 from ui.tabs import layer_predictions
+from ui.tabs.rankings import tell_findings
+from ui.texts import say
 
 
 @pytest.fixture
@@ -66,3 +69,25 @@ def test_a_long_one_waits_for_a_click_and_nothing_is_computed(build: Any, monkey
 def test_one_layer_alone_is_not_followed_by_all(build: Any) -> None:
     tab, answer = build(layer="last")
     assert grids(tab, answer) == []
+
+
+def test_rankings_say_why_there_is_no_heat_map_after_what_a_watched_token_shows(
+    save_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    save_model("gpt2").rename(tmp_path / "tiny")
+    runner = Dispatcher(ModelStore(Resolver(models_folder=tmp_path, default="tiny")))
+
+    def lines_of(**settings: Any) -> list[str]:
+        asked = parse_request("rankings", {"text": "the keys", "model": "tiny", **settings})
+        answered: Any = dispatch.answer(runner, asked)
+        both = tell_findings([answered, answered], "en")["lines"]
+        alone = list(tell_findings([answered], "en")["lines"])
+        assert len(both) == 2 * len(alone) - (say("rankings_none", "en") in alone)
+        return alone
+
+    none = say("rankings_none", "en")
+    assert lines_of(generate=0) == [none]
+    seen, said = lines_of(generate=0, watch=[" a"])
+    assert seen != none
+    assert said == none
+    assert none not in lines_of(generate=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import gradio as gr
@@ -21,7 +22,7 @@ from ui.tabs.lens_tabs import SIDE_BY_SIDE, comparison_widgets, move_on_select, 
 from ui.tabs.results import build_results
 from ui.tabs.tab import AnyTab, Tab
 from ui.texts import say
-from ui.values import Updates
+from ui.values import Updates, Value
 
 if TYPE_CHECKING:
     from analyzers.rankings import Rankings
@@ -66,7 +67,6 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
 
     def show(found: RankingsAnswer, wanted: int | None, language: Language) -> Updates:
         from ui.charts import rankings as charts
-        from ui.charts.findings import findings
 
         result = found.result
         first = result.outputs[0].position if result.outputs else None
@@ -74,7 +74,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
         lines_chart = charts.watch_chart(result, language)
         updates: Updates = {
             strip: charts.commitment_strip(result, language, position),
-            line: notice("info", *findings([found], language)),
+            line: tell_findings([found], language),
             chips: notice("info", *charts.chips(result, language)),
             answer: found,
             pinned: position,
@@ -91,17 +91,15 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
             updates[chart] = gr.update(value=charts.rankings_chart(result, language), visible=True)
         else:
             updates[chart] = gr.update(visible=False)
-            updates[line] = notice("info", say("rankings_none", language))
         is_complete = result.commitment_all is not None
         updates |= results.show_files(language, *([(found, charts.sheet(result))] if is_complete else []))
         return updates | (show_second(found, found.beside, language) if found.beside is not None else {})
 
     def show_second(first: RankingsAnswer, second: RankingsAnswer, language: Language) -> Updates:
         from ui.charts import rankings as charts
-        from ui.charts.findings import findings
         from ui.charts.style import name_beside
 
-        pictures: Updates = {line: notice("info", *findings([first, second], language))}
+        pictures: Updates = {line: tell_findings([first, second], language)}
         deepest = max(len(first.result.ranks), len(second.result.ranks))
         for found, other, heat, lines in (
             (first, second, chart, watched),
@@ -138,3 +136,13 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
         show_second=show_second,
         side_runs=(move_on_select(runner, strip, line, status, answer, pinned, outputs, show, extras, show_second),),
     )
+
+
+def tell_findings(answers: Sequence[RankingsAnswer], language: Language) -> Value:
+    """What the pictures show, and why there is none where no token was written."""
+    from ui.charts.findings import findings
+
+    said = findings(answers, language)
+    if not any(found.result.outputs for found in answers):
+        said.append(say("rankings_none", language))
+    return notice("info", *said)
