@@ -18,6 +18,11 @@ SECOND_PICTURES = {
 }
 
 
+TABLES = {
+    "saliency": "#saliency-table",
+    "layer-predictions": "#layer_predictions-table",
+    "rankings": "#rankings-table",
+}
 STRIPS = ("saliency-strip", "saliency-second-strip")
 
 
@@ -38,6 +43,14 @@ def test_an_address_opens_both_with_their_names_and_checks(tab: str, visit: Any,
     assert f"{NAME} (float32)" in everything
     assert "tiny (float32)" in everything
     assert "max difference" in everything or "differ by at most" in everything
+    table = seen.page.locator(TABLES[tab])
+    seen.page.get_by_text("Table", exact=True).locator("visible=true").click()
+    table.get_by_text("of", exact=True).locator("visible=true").wait_for()
+    table.get_by_text("tiny", exact=True).locator("visible=true").first.wait_for()
+    copied = seen.page.evaluate(
+        "[...document.querySelectorAll('.ecco-table-rows')].filter(home => home.rows).map(home => home.rows.rows)"
+    )
+    assert {"tiny", NAME} in [{row[-1] for row in rows} for rows in copied]
     assert seen.page.evaluate("typeof hurt") == "undefined"
     assert seen.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
@@ -66,6 +79,8 @@ def test_it_is_chosen_run_pinned_and_left_again_in_japanese(visit: Any) -> None:
     seen.page.wait_for_selector("#saliency-second-strip .output", state="detached")
     assert NAME not in seen.status()
     assert seen.said("saliency-name") == ""
+    heads = "[...document.querySelectorAll('.ecco-table-rows')].filter(home => home.rows).map(home => home.rows.headers)"
+    assert "対象" not in [name for names in seen.page.evaluate(heads) for name in names]
 
 
 def test_files_hold_both(visit: Any, address: str) -> None:

@@ -78,6 +78,14 @@ def name_beside(answer: AnyAnswer, other: AnyAnswer, language: Language) -> str:
     return quote_text(answer.request.text, language) if answer.request.text != other.request.text else ""
 
 
+def name_reading(answer: AnyAnswer, other: AnyAnswer, language: Language) -> str:
+    """The same in a cell of a table, where two that differ in the final norm alone are told apart by it."""
+    if answer.model.id != other.model.id:
+        return answer.model.id
+    is_normed = getattr(answer.result, "final_norm", True)
+    return name_beside(answer, other, language) or say("own_norm" if is_normed else "compare_norm", language)
+
+
 def percent(probability: float) -> str:
     """With one digit; what would read 0 is said to be small."""
     return f"{probability:.1%}" if probability >= 0.0005 else "< 0.1%"

@@ -128,8 +128,9 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
     def show_second(first: PredictionsAnswer, second: PredictionsAnswer, language: Language) -> Updates:
         from ui.charts import layer_predictions as charts
         from ui.charts.findings import findings
-        from ui.charts.style import name_beside
+        from ui.charts.style import name_beside, name_reading
 
+        both = ((first, second), (second, first))
         deepest = max(len(first.result.layers), len(second.result.layers))
         pictures: Updates = {
             plot: gr.update(
@@ -141,8 +142,9 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
             for plot, found, other in ((chart, first, second), (beside, second, first))
         }
         files = results.show_files(language, *((found, charts.sheet(found.result)) for found in (first, second)))
-        said = notice("info", *findings([first, second], language))
-        return pictures | files | {warning: warn_of_norm(second, language), line: said}
+        tables = [(name_reading(*pair, language), charts.table_rows(pair[0].result, language)) for pair in both]
+        said = {warning: warn_of_norm(second, language), line: notice("info", *findings([first, second], language))}
+        return pictures | files | results.show_tables(language, *tables) | said
 
     def read_overview(found: PredictionsAnswer | None, request: gr.Request) -> Iterator[Updates]:
         """The top token of every layer at every position."""

@@ -97,8 +97,9 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
 
     def show_second(first: RankingsAnswer, second: RankingsAnswer, language: Language) -> Updates:
         from ui.charts import rankings as charts
-        from ui.charts.style import name_beside
+        from ui.charts.style import name_beside, name_reading
 
+        both = ((first, second), (second, first))
         pictures: Updates = {line: tell_findings([first, second], language)}
         deepest = max(len(first.result.ranks), len(second.result.ranks))
         for found, other, heat, lines in (
@@ -112,6 +113,8 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
             pictures[heat] = gr.update(value=heat_map, visible=heat_map is not None)
         whole = all(found.result.commitment_all is not None for found in (first, second))
         sheets = [(found, charts.sheet(found.result)) for found in (first, second) if whole]
+        tables = [(name_reading(*pair, language), charts.table_rows(pair[0].result)) for pair in both]
+        pictures |= results.show_tables(language, *tables)
         return pictures | results.show_files(language, *sheets) | {warning: warn_of_norm(second, language)}
 
     def add_spacing(words: list[str]) -> list[str]:

@@ -49,6 +49,11 @@ class Results:
             self.table_rows: {"headers": headers, "rows": rows},
         }
 
+    def show_tables(self, language: Language, *tables: tuple[str, Cells]) -> Updates:
+        """Rows of several answers, one under the other, each with what its answer is of at its end."""
+        rows = [[*cells, of] for of, table in tables for cells in table]
+        return self.show_table(rows, language, (*self.columns, "column_of"))
+
     def show_files(self, language: Language, *sheets: tuple[AnyAnswer, Sheet]) -> Updates:
         """An answer and its rows, or two that are compared. None while an answer is not whole: then there are no files, and
         none of an earlier run."""

@@ -142,10 +142,19 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
             if found.beside is None
             else beside_chart(found, found.beside, position, language),
             highlighted: charts.highlight_tokens(found.result, position),
-            **results.show_table(charts.table_rows(found.result, position), language),
+            **show_rows(found, position, None if there is None else there[0], language),
             **comparison.clear(),
             pinned: position,
         }
+
+    def show_rows(found: SaliencyAnswer, position: int, there: int | None, language: Language) -> Updates:
+        from ui.charts.saliency import table_rows
+
+        rows = table_rows(found.result, position)
+        if found.beside is None or there is None:
+            return results.show_table(rows, language)
+        second = table_rows(found.beside.result, there)
+        return results.show_tables(language, (found.model.id, rows), (found.beside.model.id, second))
 
     def pin(found: SaliencyAnswer | None, event: gr.EventData, request: gr.Request) -> Updates:
         """Show the token that was clicked in the strip."""
