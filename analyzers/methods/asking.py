@@ -55,16 +55,16 @@ def ask(
     held = sorted(set(range(len(ids))).difference(*seen))
     baseline[held] = embedded[held]  # a mask is what is asked about: it stays as it is
     objective = _objective(model, completion, ids, explained, settings, contrast)
-    known = _find_known(completion, explained, objective)
-    if known is None:
+    kept_value = _find_kept_value(completion, explained, objective)
+    if kept_value is None:
         values = evaluate_text(model, embedded, objective)
     else:
-        values = embedded.new_tensor([known], dtype=torch.promote_types(embedded.dtype, torch.float32))
+        values = embedded.new_tensor([kept_value], dtype=torch.promote_types(embedded.dtype, torch.float32))
     groups = groups_of([completion.tokens[p] for p in range(len(ids)) if p not in held], settings.whole_words)
     return Question(model, objective, embedded, baseline, values, seen, groups, settings)
 
 
-def _find_known(
+def _find_kept_value(
     completion: Completion, explained: tuple[int, ...], objective: TokenObjective | SimilarityObjective
 ) -> float | None:
     """The scalar where the first token that the model wrote is explained alone, and it was kept."""

@@ -94,7 +94,7 @@ class Path:
 
 @dataclass(frozen=True, eq=False)
 class PathGradients:
-    """What was found along a path."""
+    """Gradients and values along a path."""
 
     gradients: Float[Tensor, "point target position d_model"]
     """∂f/∂embedding at each node, or the one weighted sum of these."""
@@ -147,18 +147,19 @@ def _integrate_nested(path: Path) -> Iterator[Progress[Integrated]]:
     points, begun, share = FIRST_POINTS, 0.0, 0.5
     while True:
         nodes, weights = fejer_rule(points)
-        # f(x′) comes from the forwards of the first points: seven leave one of two workers room for it.
+        # f(x′) comes from the forwards of the first points: seven leave one of two workers room for it. With each
+        # target after the first it costs one more backward, of as many as there are points.
         nodes = nodes[::2] if len(kept) else np.concatenate([[0.0], nodes])
-        found: PathGradients | None = None
+        along: PathGradients | None = None
         for step in path_gradients(path.model, path.embedded, path.baseline, path.objective.only(pending), nodes):
             # How many rules are needed is not known: each takes up half of what is left of the bar.
             yield Progress((begun + share * step.fraction) * 0.999)
-            found = step.result if step.result is not None else found
-        assert found is not None
+            along = step.result if step.result is not None else along
+        assert along is not None
         if len(kept):
-            kept = _interleave(kept, found.gradients)
+            kept = _interleave(kept, along.gradients)
         else:
-            totals, kept = path.values - found.values[0], found.gradients[1:]
+            totals, kept = path.values - along.values[0], along.gradients[1:]
         with one_thread():
             coarse = _weigh(path, kept[1::2], fejer_rule(points // 2)[1])
             fine = _weigh(path, kept, weights)
@@ -182,7 +183,7 @@ def _integrate_nested(path: Path) -> Iterator[Progress[Integrated]]:
 def _integrate_fixed(path: Path, points: int) -> Iterator[Progress[Integrated]]:
     """Half of the points, to see how much the map changes, then all of them; one point is compared with two."""
     rules = (points // 2 or 2, points)
-    yield Progress(0.0)  # f(x) was computed just now
+    yield Progress(0.0)  # Stop and other visitors are heard between the forwards of the two ends
     totals = path.values - evaluate_text(path.model, path.baseline, path.objective)
     integrals: list[Tensor] = []
     for n_done, n_points in zip((0, rules[0]), rules, strict=True):
@@ -205,8 +206,8 @@ def integrate(
     """(x − x′) ∘ ∫ ∇f(x′ + α(x − x′)) dα by Gauss–Legendre."""
     nodes, weights = gauss_legendre_rule(points)
     for step in path_gradients(model, embedded, baseline, objective, nodes, weights):
-        found = step.result
-        yield Progress(step.fraction, None if found is None else (embedded - baseline) * found.gradients[0])
+        along = step.result
+        yield Progress(step.fraction, None if along is None else (embedded - baseline) * along.gradients[0])
 
 
 def path_gradients(

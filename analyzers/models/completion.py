@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -102,18 +102,19 @@ class Completion:
 
 def complete(model: LanguageModel, text: str, generation: Generation) -> Iterator[Completion]:
     """The prompt, then the same with one more token each time; the last one yielded is the whole. Raises InputError as
-    `read_prompt`.
+    `read_prompt`. Nothing of the first token is kept: the model may be changed before it is asked about the text.
 
     Arguments:
         model: what continues the text.
         text: the prompt; its leading space counts.
         generation: how many tokens, how they are chosen, or what is scored instead.
     """
-    yield from continue_prompt(model, read_prompt(model, text, generation), generation)
+    for completion in continue_prompt(model, read_prompt(model, text, generation), generation):
+        yield replace(completion, first_token=None)
 
 
 def continue_prompt(model: LanguageModel, prompt: Prompt, generation: Generation) -> Iterator[Completion]:
-    """What a model makes of a prompt, as `complete`.
+    """What a model makes of a prompt, as `complete`; to be asked about of this very model, as it is now.
 
     Sampling: temperature, then top-k (Fan et al. 2018), then top-p (Holtzman et al. 2020), drawn by a generator
     of its own in float64 on the CPU, so the same seed gives the same ids whatever ran before. Stops after an

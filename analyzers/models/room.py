@@ -140,4 +140,4 @@ def _wait_until_gone(models: list[weakref.ref[LanguageModel]]) -> None:
         if all(model() is None for model in models):
             return_freed_memory()
             return
-        time.sleep(2 * POLL_SECONDS)
+        time.sleep(2 * POLL_SECONDS)  # to collect takes some of the time itself

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
@@ -99,7 +100,10 @@ class Dispatcher:
     def __init__(self, store: Store) -> None:
         self.store: Store = store
         self._paces: dict[str, float] = {}
-        self._completions: OrderedDict[tuple[object, ...], Completion] = OrderedDict()
+        self._completions: OrderedDict[tuple[object, ...], tuple[weakref.ref[LanguageModel], Completion]] = (
+            OrderedDict()
+        )
+        """With the model that made each: one loaded anew may have other weights."""
 
     def run(
         self, request: AnyRequest, seconds: int | None = None, is_wanted: Callable[[], bool] = always
@@ -222,13 +226,15 @@ class Dispatcher:
         from analyzers.models.completion import continue_prompt
 
         key = (model.facts, request.text, request.generation)
-        if key not in self._completions:
+        author, completion = self._completions.get(key, (None, None))
+        if completion is None or author is None or author() is not model:
             for completion in continue_prompt(model, prompt, request.generation):
                 yield completion
-            self._completions[key] = completion
+            assert completion is not None
+            self._completions[key] = weakref.ref(model), completion
             while len(self._completions) > 32:
                 self._completions.popitem(last=False)
-        yield self._completions[key]
+        yield completion
 
 
 def load_in_steps(store: Store, model: Source | str, device: str) -> Generator[Step, None, LanguageModel]:

@@ -79,7 +79,9 @@ def test_it_is_chosen_run_pinned_and_left_again_in_japanese(visit: Any) -> None:
     seen.page.wait_for_selector("#saliency-second-strip .output", state="detached")
     assert NAME not in seen.status()
     assert seen.said("saliency-name") == ""
-    heads = "[...document.querySelectorAll('.ecco-table-rows')].filter(home => home.rows).map(home => home.rows.headers)"
+    heads = (
+        "[...document.querySelectorAll('.ecco-table-rows')].filter(home => home.rows).map(home => home.rows.headers)"
+    )
     assert "対象" not in [name for names in seen.page.evaluate(heads) for name in names]
 
 

@@ -11,13 +11,13 @@ import torch
 from conftest import completed
 from families import FAMILIES, tiny_model
 
-from analyzers.common.settings import SaliencySettings
+from analyzers.common.settings import Generation, SaliencySettings
 from analyzers.methods import asking
 from analyzers.methods.asking import Question, ask
 from analyzers.models import completion as completions
-from analyzers.models.completion import Completion
+from analyzers.models.completion import Completion, continue_prompt
 from analyzers.models.language_model import LanguageModel
-from analyzers.models.prompt import resolve_token
+from analyzers.models.prompt import read_prompt, resolve_token
 
 TEXT = "the keys to the café"
 WRITING = sorted(name for name, family in FAMILIES.items() if family.kind in ("causal", "seq2seq"))
@@ -31,18 +31,25 @@ def torch_threads(request: pytest.FixtureRequest) -> Iterator[int]:
     torch.set_num_threads(before)
 
 
+def written(model: LanguageModel, **generation: Any) -> Completion:
+    """As the dispatcher has it."""
+    chosen = Generation(**generation)
+    *_, whole = continue_prompt(model, read_prompt(model, TEXT, chosen), chosen)
+    return whole
+
+
 def first_question(model: LanguageModel, whole: Completion, **settings: Any) -> Question:
     contrast = resolve_token(model, settings["contrast"], "contrast") if "contrast" in settings else None
     return ask(model, whole, (whole.n_prompt,), SaliencySettings(**settings), contrast)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("family", WRITING)
 def test_what_is_kept_of_the_first_token_is_what_a_forward_gives_to_the_bit(
     family: str, dtype: torch.dtype, torch_threads: int
 ) -> None:
     model = tiny_model(family, dtype)
-    whole = completed(model, TEXT, generate=3)
+    whole = written(model, generate=3)
     assert whole.first_token is not None
     for target in ("logit", "log-probability", "probability"):
         kept = first_question(model, whole, target=target).values
@@ -51,7 +58,7 @@ def test_what_is_kept_of_the_first_token_is_what_a_forward_gives_to_the_bit(
 
 
 def test_no_forward_is_run_for_what_is_known(gpt2: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = completed(gpt2, TEXT, generate=2)
+    whole = written(gpt2, generate=2)
     evaluated: list[int] = []
     evaluate = asking.evaluate_text
     monkeypatch.setattr(asking, "evaluate_text", lambda *given: evaluated.append(1) or evaluate(*given))
@@ -63,8 +70,19 @@ def test_no_forward_is_run_for_what_is_known(gpt2: LanguageModel, monkeypatch: p
     assert len(evaluated) == 2
     ask(gpt2, whole, (whole.n_prompt, whole.n_prompt + 1), SaliencySettings(), None)
     assert len(evaluated) == 3, "two tokens share one forward"
-    first_question(gpt2, completed(gpt2, TEXT, target_text=" the"))
+    first_question(gpt2, written(gpt2, target_text=" the"))
     assert len(evaluated) == 4, "a text that is scored was not written"
+
+
+def test_a_model_that_is_changed_after_its_text_was_completed_is_asked_anew() -> None:
+    model = tiny_model("gpt2")
+    whole = completed(model, TEXT, generate=1)
+    before = first_question(model, whole, target="logit").values
+    with torch.no_grad():
+        model.anatomy.blocks[1].mlp.c_fc.weight.mul_(3)
+    after = first_question(model, whole, target="logit").values
+    assert torch.equal(after, first_question(model, replace(whole, first_token=None), target="logit").values)
+    assert not torch.equal(after, before)
 
 
 def test_a_long_prompt_is_read_on_all_threads_and_nothing_is_kept_of_it(
@@ -76,9 +94,9 @@ def test_a_long_prompt_is_read_on_all_threads_and_nothing_is_kept_of_it(
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        assert completed(gpt2, TEXT, generate=2).first_token is not None
+        assert written(gpt2, generate=2).first_token is not None
         monkeypatch.setattr(completions, "SHORT_WORK", 1.0)
-        assert completed(gpt2, TEXT, generate=2).first_token is None
+        assert written(gpt2, generate=2).first_token is None
     finally:
         torch.set_num_threads(before)
     assert threads == [1, 2, 2, 2], "what comes after the prompt is always read on all"

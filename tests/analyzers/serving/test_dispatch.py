@@ -92,6 +92,16 @@ def test_the_same_completion_is_generated_once(dispatcher: Dispatcher) -> None:
     assert len(calls) == 3, "another seed is another completion"
 
 
+def test_a_model_loaded_anew_completes_anew(dispatcher: Dispatcher) -> None:
+    first = answer(dispatcher, asked())
+    model = dispatcher.store.load("gpt2-tiny", "cpu")
+    dispatcher.store.release()
+    assert dispatcher.store.load("gpt2-tiny", "cpu") is not model
+    second = answer(dispatcher, asked(method="gradient"))
+    assert second.completion == first.completion
+    assert second.completion is not first.completion
+
+
 def test_only_so_many_completions_are_kept(dispatcher: Dispatcher) -> None:
     for seed in range(35):
         answer(dispatcher, asked(generate=1, sample=True, seed=seed, method="gradient"))
