@@ -116,7 +116,7 @@ class LanguageModel:
         """Memory of the weights, counted once where they are tied."""
         return count_bytes(self.module)
 
-    @property
+    @cached_property
     def n_block_parameters(self) -> int:
         """Weights one token passes on its way through the blocks; the work of a forward is twice this a token."""
         blocks = (*self.anatomy.blocks, *self.anatomy.source_blocks)
