@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import completed
-from families import FAMILIES, tiny_model
+from families import FAMILIES, tiny_model, tiny_module, tiny_tokenizer
 
 from analyzers.common.settings import Generation, SaliencySettings
 from analyzers.methods import asking
@@ -75,7 +75,7 @@ def test_no_forward_is_run_for_what_is_known(gpt2: LanguageModel, monkeypatch: p
 
 
 def test_a_model_that_is_changed_after_its_text_was_completed_is_asked_anew() -> None:
-    model = tiny_model("gpt2")
+    model = LanguageModel(tiny_module("gpt2"), tiny_tokenizer(), "tiny-gpt2")  # its own, to be changed
     whole = completed(model, TEXT, generate=1)
     before = first_question(model, whole, target="logit").values
     with torch.no_grad():
