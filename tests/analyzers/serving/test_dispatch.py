@@ -87,6 +87,7 @@ def test_the_same_completion_is_generated_once(dispatcher: Dispatcher) -> None:
     model.next_logits = lambda *given: calls.append(1) or own(*given)  # type: ignore[func-returns-value]
     second = answer(dispatcher, asked(method="gradient"))
     assert second.completion is first.completion
+    assert first.completion.first_token is not None, "what it was given when it was written is not computed again"
     assert calls == []
     answer(dispatcher, asked(sample=True, seed=4))
     assert len(calls) == 3, "another seed is another completion"
