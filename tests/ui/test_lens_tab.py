@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from analyzers.serving.dispatch import Dispatcher
 from analyzers.serving.request import parse_request
 from analyzers.serving.sharing import SharedRuns
 from analyzers.sources.resolver import Resolver
+from ui.charts.style import name_reading
 from ui.components.heading import Heading
 from ui.components.notice import Notice, notice
 from ui.tabs import layer_predictions
@@ -91,3 +93,19 @@ def test_rankings_say_why_there_is_no_heat_map_after_what_a_watched_token_shows(
     assert seen != none
     assert said == none
     assert none not in lines_of(generate=1)
+
+
+def test_rows_of_two_readings_are_told_apart_by_model_text_or_norm(build: Any) -> None:
+    _, first = build()
+    _, other_text = build(text="the cats")
+    _, unnormed = build(without_final_norm=True)
+    other_model = replace(first, model=replace(first.model, id="other"))
+    assert [name_reading(*pair, "en") for pair in ((first, other_model), (other_model, first))] == ["tiny", "other"]
+    assert [name_reading(*pair, "en") for pair in ((first, other_text), (other_text, first))] == [
+        "“the keys”",
+        "“the cats”",
+    ]
+    assert [name_reading(*pair, "en") for pair in ((first, unnormed), (unnormed, first))] == [
+        say("own_norm", "en"),
+        say("compare_norm", "en"),
+    ]

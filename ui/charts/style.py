@@ -79,7 +79,8 @@ def name_beside(answer: AnyAnswer, other: AnyAnswer, language: Language) -> str:
 
 
 def name_reading(answer: AnyAnswer, other: AnyAnswer, language: Language) -> str:
-    """The same in a cell of a table, where two that differ in the final norm alone are told apart by it."""
+    """What tells an answer from the one beside it in a cell of a table: its model, its text, or, where the two differ in
+    neither, whether the final norm was applied."""
     if answer.model.id != other.model.id:
         return answer.model.id
     is_normed = getattr(answer.result, "final_norm", True)
