@@ -109,3 +109,12 @@ def test_rows_of_two_readings_are_told_apart_by_model_text_or_norm(build: Any) -
         say("own_norm", "en"),
         say("compare_norm", "en"),
     ]
+    assert name_reading(first, first, "en") == "tiny", "a model beside itself"
+
+
+def test_rows_of_a_model_beside_itself_are_told_apart(build: Any) -> None:
+    tab, first = build()
+    updates = tab.show_second(first, first, "en")
+    (table,) = (value for value in updates.values() if isinstance(value, dict) and "rows" in value)
+    assert list(dict.fromkeys(row[-1] for row in table["rows"])) == ["tiny", "tiny ²"]
+    assert table["headers"][-1] == say("column_of", "en")

@@ -79,12 +79,14 @@ def name_beside(answer: AnyAnswer, other: AnyAnswer, language: Language) -> str:
 
 
 def name_reading(answer: AnyAnswer, other: AnyAnswer, language: Language) -> str:
-    """What tells an answer from the one beside it in a cell of a table: its model, its text, or, where the two differ in
-    neither, whether the final norm was applied."""
-    if answer.model.id != other.model.id:
-        return answer.model.id
-    is_normed = getattr(answer.result, "final_norm", True)
-    return name_beside(answer, other, language) or say("own_norm" if is_normed else "compare_norm", language)
+    """What tells an answer from the one beside it in a cell of a table: its model, its text, or whether the final norm was
+    applied; its model where the two differ in none of these."""
+    norms = [getattr(one.result, "final_norm", True) for one in (answer, other)]
+    if answer.model.id == other.model.id and answer.request.text != other.request.text:
+        return quote_text(answer.request.text, language)
+    if answer.model.id == other.model.id and norms[0] != norms[1]:
+        return say("own_norm" if norms[0] else "compare_norm", language)
+    return answer.model.id
 
 
 def percent(probability: float) -> str:

@@ -139,7 +139,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
                 ),
                 visible=True,
             )
-            for plot, found, other in ((chart, first, second), (beside, second, first))
+            for plot, (found, other) in zip((chart, beside), both, strict=True)
         }
         files = results.show_files(language, *((found, charts.sheet(found.result)) for found in (first, second)))
         tables = [(name_reading(*pair, language), charts.table_rows(pair[0].result, language)) for pair in both]

@@ -102,10 +102,7 @@ def build_tab(runner: Runner, pinned: gr.State, status: Notice, heading: Heading
         both = ((first, second), (second, first))
         pictures: Updates = {line: tell_findings([first, second], language)}
         deepest = max(len(first.result.ranks), len(second.result.ranks))
-        for found, other, heat, lines in (
-            (first, second, chart, watched),
-            (second, first, beside, watched_beside),
-        ):
+        for (found, other), heat, lines in zip(both, (chart, beside), (watched, watched_beside), strict=True):
             result, name = found.result, name_beside(found, other, language)
             lines_chart = charts.watch_chart(result, language, name)
             pictures[lines] = gr.update(value=lines_chart, visible=lines_chart is not None)

@@ -50,8 +50,12 @@ class Results:
         }
 
     def show_tables(self, language: Language, *tables: tuple[str, Cells]) -> Updates:
-        """Rows of several answers, one under the other, each with what its answer is of at its end."""
-        rows = [[*cells, of] for of, table in tables for cells in table]
+        """Rows of two answers, one under the other, each with what its answer is of at its end; of a model beside itself the
+        second's are marked ², as in the pictures."""
+        rows: Cells = []
+        for number, (of, table) in enumerate(tables):
+            mark = " ²" if number and of == tables[0][0] else ""
+            rows += [[*cells, of + mark] for cells in table]
         return self.show_table(rows, language, (*self.columns, "column_of"))
 
     def show_files(self, language: Language, *sheets: tuple[AnyAnswer, Sheet]) -> Updates:
